@@ -1,0 +1,41 @@
+//! ftpgate: an FTP-aware NAT and firewall gateway for Linux.
+//!
+//! The modules, in the order in which the bytes travel:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`net`] | the few socket options: original destination, transparent sockets, interfaces |
+//! | [`relay`] | the listener, the driver (the only executor of actions), the data relay |
+//! | [`ftp`] | *pure*: the language of RFC 959 and its successors: lines, commands, replies, host and port |
+//! | [`session`] | *pure*: the state machine: events and the time go in, actions come out |
+//! | [`policy`] | *pure*: questions about what may pass, answered with values |
+//! | [`pinhole`] | *pure*: what data connection may come, for whom, through which address |
+//! | [`firewall`] | nftables and conntrack over netlink: the kernel's side of a pinhole |
+//! | [`telemetry`] | a [`report::Report`] in; log, metric out |
+//! | [`admin`] | HTTP: `/metrics`, `/healthz`, `/readyz` |
+//! | [`config`] | the YAML file, parsed once into types, all problems at once |
+//! | [`app`] | wires the parts together; start-up and shutdown order |
+//! | [`cli`] | one file a command |
+//! | [`demo`] | three network namespaces, an FTP server and a client behind a real gateway |
+//!
+//! Five nouns carry the design: a [`session::Session`] is one control connection through the gateway
+//! with its data connections; an [`session::Event`] is the only way into it and an
+//! [`session::Action`] the only way out; a [`pinhole::Pinhole`] is the opening for exactly one data
+//! connection; a [`report::Report`] is a fact that is told once and becomes log line and metric.
+
+pub mod addr;
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod firewall;
+pub mod ftp;
+pub mod net;
+pub mod pinhole;
+pub mod policy;
+pub mod relay;
+pub mod report;
+pub mod session;
+pub mod telemetry;
+pub mod terms;

@@ -1,0 +1,165 @@
+//! The gateway's own data ports: a range, handed out at random, each to one pinhole at a time.
+
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// An inclusive range of ports, written `A-B`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// Why a text is no port range.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PortRangeError {
+    /// Not of the form `A-B` with two numbers from 1 to 65535.
+    #[error(
+        "`{0}` is not a port range: write two ports from 1 to 65535 as A-B, for example 50000-50999"
+    )]
+    Form(String),
+    /// The first port is above the last one.
+    #[error("the port range {first}-{last} is upside down: write {last}-{first}")]
+    UpsideDown {
+        /// As written.
+        first: u16,
+        /// As written.
+        last: u16,
+    },
+}
+
+impl PortRange {
+    /// The range from `first` to `last`, both included.
+    pub fn new(first: u16, last: u16) -> Result<Self, PortRangeError> {
+        if first == 0 {
+            return Err(PortRangeError::Form(format!("{first}-{last}")));
+        }
+        if first > last {
+            return Err(PortRangeError::UpsideDown { first, last });
+        }
+        Ok(Self { first, last })
+    }
+
+    /// How many ports the range holds.
+    pub fn len(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
+    /// Always false: a range holds at least one port.
+    pub fn is_empty(self) -> bool {
+        false
+    }
+
+    /// The first port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last port.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = PortRangeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || PortRangeError::Form(text.to_owned());
+        let (first, last) = text.split_once('-').ok_or_else(form)?;
+        let port = |part: &str| part.trim().parse::<u16>().map_err(|_| form());
+        Self::new(port(first)?, port(last)?)
+    }
+}
+
+/// The free ports of a [`PortRange`].
+///
+/// `take` and `give` are O(1). The caller supplies the randomness: a port that a stranger cannot
+/// guess is one of the guards against the theft of a data connection (RFC 2577 §8).
+#[derive(Debug)]
+pub struct PortPool {
+    range: PortRange,
+    free: Vec<u16>,
+}
+
+impl PortPool {
+    /// A pool with every port of `range` free.
+    pub fn new(range: PortRange) -> Self {
+        Self { range, free: (range.first..=range.last).collect() }
+    }
+
+    /// Takes the port that `random` picks among the free ones; `None` if the pool is exhausted.
+    pub fn take(&mut self, random: u32) -> Option<u16> {
+        let count = self.free.len();
+        if count == 0 {
+            return None;
+        }
+        Some(self.free.swap_remove(random as usize % count))
+    }
+
+    /// Gives back a port taken before; a port outside the range is ignored.
+    pub fn give(&mut self, port: u16) {
+        debug_assert!(!self.free.contains(&port), "port {port} given back twice");
+        if (self.range.first..=self.range.last).contains(&port) {
+            self.free.push(port);
+        }
+    }
+
+    /// How many ports are free.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ranges_are_read_and_complaints_say_what_to_write() {
+        assert_eq!("50000-50999".parse::<PortRange>().unwrap().len(), 1000);
+        assert_eq!("7-7".parse::<PortRange>().unwrap().len(), 1);
+        let upside_down = "600-500".parse::<PortRange>().unwrap_err();
+        assert!(upside_down.to_string().contains("write 500-600"));
+        for text in ["", "-", "1", "1-", "0-5", "1-65536", "a-b", "1-2-3"] {
+            assert!(matches!(text.parse::<PortRange>(), Err(PortRangeError::Form(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn case_43_an_exhausted_pool_says_so_and_recovers() {
+        let mut pool = PortPool::new(PortRange::new(5000, 5001).unwrap());
+        let (a, b) = (pool.take(9).unwrap(), pool.take(9).unwrap());
+        assert_ne!(a, b);
+        assert_eq!(pool.take(9), None);
+        pool.give(a);
+        assert_eq!(pool.take(1), Some(a));
+    }
+
+    proptest! {
+        #[test]
+        fn no_port_is_out_twice(steps in prop::collection::vec((any::<bool>(), any::<u32>()), 0..200)) {
+            let range = PortRange::new(40000, 40015).unwrap();
+            let mut pool = PortPool::new(range);
+            let mut out = Vec::new();
+            for (take, random) in steps {
+                if take {
+                    out.extend(pool.take(random));
+                } else if !out.is_empty() {
+                    pool.give(out.swap_remove(random as usize % out.len()));
+                }
+                prop_assert_eq!(out.iter().collect::<HashSet<_>>().len(), out.len());
+                prop_assert_eq!(pool.free() + out.len(), range.len());
+            }
+        }
+    }
+}

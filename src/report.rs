@@ -1,0 +1,298 @@
+//! The facts worth telling, and the reasons: each told once by the session or its executor, and
+//! turned into log line and metric by [`crate::telemetry`].
+//!
+//! A report never carries the content of USER, PASS or ACCT, and no other text from a peer: every
+//! field is an address, a number or a word from a closed set, so that each may become a label or a
+//! log field without escaping.
+
+use crate::addr::OriginalDst;
+use crate::pinhole::Pinhole;
+use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, Side, TransferId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One fact about one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A client was accepted.
+    SessionStarted {
+        /// The client as the kernel reports it.
+        client: SocketAddr,
+        /// Where it dialled.
+        original_dst: OriginalDst,
+    },
+    /// The control connection to the server stands.
+    ServerConnected {
+        /// The server as the kernel reports it.
+        server: SocketAddr,
+        /// The address and port that the server sees as its client.
+        seen_as: SocketAddr,
+        /// From the attempt to the established connection.
+        elapsed: Duration,
+    },
+    /// The server accepted the login (230, 232).
+    LoginAccepted,
+    /// A command of the client was read.
+    CommandReceived {
+        /// The verb, from the closed set of known ones; `OTHER` for the rest.
+        verb: &'static str,
+    },
+    /// Something was answered by the gateway itself with a refusal and not forwarded.
+    Refused {
+        /// Why.
+        reason: Refusal,
+    },
+    /// A line left with another address, port or list than it came with.
+    LineRewritten {
+        /// Which kind of line.
+        line: RewrittenLine,
+    },
+    /// A line that is forwarded, but whose meaning is not trusted.
+    LineDistrusted {
+        /// Why.
+        reason: Distrust,
+        /// Who sent it.
+        from: Side,
+    },
+    /// A pinhole is open.
+    PinholeOpened {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// Who carries the bytes.
+        path: DataPath,
+        /// The mode of the leg that the pinhole belongs to.
+        mode: DataMode,
+        /// The opening.
+        pinhole: Pinhole,
+        /// From the request to the acknowledgement.
+        elapsed: Duration,
+    },
+    /// A pinhole is no longer open, or could not be opened.
+    PinholeClosed {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// Who carries the bytes.
+        path: DataPath,
+        /// The mode of the leg that the pinhole belongs to.
+        mode: DataMode,
+        /// What became of it.
+        outcome: PinholeOutcome,
+    },
+    /// The data connection was established, or is being so.
+    DataConnectionStarted {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// Who carries the bytes.
+        path: DataPath,
+        /// The mode towards the client.
+        mode: DataMode,
+    },
+    /// The data connection is over.
+    DataConnectionEnded {
+        /// Of which transfer.
+        transfer: TransferId,
+        /// Who carried the bytes.
+        path: DataPath,
+        /// The mode towards the client.
+        mode: DataMode,
+        /// The protection of the data connection.
+        protection: ProtectionLevel,
+        /// How it ended.
+        outcome: DataOutcome,
+        /// The bytes, where they are known: on the kernel path only with conntrack accounting on.
+        bytes: Option<ByteCounts>,
+        /// From start to end.
+        duration: Duration,
+    },
+    /// The protection of the control connection changed.
+    ProtectionChanged {
+        /// What it is now.
+        state: ControlProtection,
+    },
+    /// The session is over.
+    SessionEnded {
+        /// Why.
+        cause: CloseCause,
+        /// From accept to end.
+        duration: Duration,
+    },
+}
+
+/// Declares a closed set of words with a label each.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every word of the set, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in logs and metric labels.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// Why the gateway answered with a refusal; the session goes on.
+    Refusal {
+        /// PORT, PASV, EPRT or EPSV before the login (case 4).
+        NotLoggedIn => "not_logged_in",
+        /// PORT or EPRT names an address that is not the client's (RFC 2577 §2).
+        ThirdPartyAddress => "third_party_address",
+        /// 227 names an address that is not the server's, and the policy is strict.
+        ForeignServerAddress => "foreign_server_address",
+        /// PORT, EPRT, 227 or 229 names port 0 or a well-known port (RFC 2577 §3).
+        LowPort => "low_port",
+        /// The argument of PORT, EPRT or EPSV is malformed.
+        MalformedArgument => "malformed_argument",
+        /// A 227 or 229 that answers PASV or EPSV bears no usable address.
+        MalformedReply => "malformed_reply",
+        /// EPRT or EPSV asks for a network protocol that cannot be had (RFC 2428, 522).
+        NetworkProtocol => "network_protocol",
+        /// PORT, PASV or EPRT after EPSV ALL (RFC 2428 §4).
+        AfterEpsvAll => "after_epsv_all",
+        /// LPRT, LPSV: RFC 1639 is not supported.
+        LongAddress => "long_address",
+        /// The pinhole could not be opened: no port free, or the firewall refused.
+        PinholeFailed => "pinhole_failed",
+        /// AUTH, where the policy refuses secured sessions.
+        AuthRefused => "auth_refused",
+    }
+}
+
+words! {
+    /// Why a line is forwarded without being acted on.
+    Distrust {
+        /// 227 or 229 that nobody asked for (case 1).
+        UnsolicitedPassiveReply => "unsolicited_passive_reply",
+        /// A line at a reply boundary without a reply code (case 24).
+        NoReplyCode => "no_reply_code",
+        /// A reply for which no command is outstanding.
+        UnsolicitedReply => "unsolicited_reply",
+    }
+}
+
+words! {
+    /// The kinds of line that the gateway rewrites.
+    RewrittenLine {
+        /// PORT (RFC 959 §4.1.2).
+        Port => "port",
+        /// EPRT (RFC 2428 §2).
+        Eprt => "eprt",
+        /// The 227 reply to PASV.
+        Pasv => "pasv",
+        /// The 229 reply to EPSV (RFC 2428 §3).
+        Epsv => "epsv",
+        /// The reply to FEAT (RFC 2389).
+        Feat => "feat",
+    }
+}
+
+words! {
+    /// What became of a pinhole.
+    PinholeOutcome {
+        /// The awaited connection came through it.
+        Used => "used",
+        /// Nothing came in time.
+        Expired => "expired",
+        /// Closed before use: refused by the server, replaced by a newer one, or the session ended.
+        Withdrawn => "withdrawn",
+        /// It could not be opened.
+        Failed => "failed",
+    }
+}
+
+words! {
+    /// How a data connection ended.
+    DataOutcome {
+        /// Both directions ended in order.
+        Completed => "completed",
+        /// A reset, an error, or the end of the session cut it.
+        Aborted => "aborted",
+        /// No byte moved for the idle timeout.
+        IdleTimeout => "idle_timeout",
+        /// The far side of the relay could not be reached.
+        ConnectFailed => "connect_failed",
+    }
+}
+
+words! {
+    /// The protection of the control connection (RFC 4217).
+    ControlProtection {
+        /// Plain text.
+        Clear => "clear",
+        /// TLS end to end, carried unread.
+        Passthrough => "passthrough",
+        /// TLS that ends at the gateway.
+        Terminated => "terminated",
+        /// Plain text again, after CCC.
+        Cleared => "cleared",
+    }
+}
+
+words! {
+    /// Why a session ended.
+    CloseCause {
+        /// The client said QUIT and the server agreed.
+        Quit => "quit",
+        /// The client closed its control connection.
+        ClientClosed => "client_closed",
+        /// The server closed its control connection.
+        ServerClosed => "server_closed",
+        /// The server could not be reached.
+        ConnectFailed => "connect_failed",
+        /// No login in time.
+        LoginTimeout => "login_timeout",
+        /// No command, reply or data in time.
+        IdleTimeout => "idle_timeout",
+        /// The limit of sessions is reached.
+        TooManySessions => "too_many_sessions",
+        /// The control connection leads back to the gateway (case 48).
+        Loop => "loop",
+        /// The client does not speak FTP: an HTTP verb, an unknown first line (case 3).
+        NotFtp => "not_ftp",
+        /// The server does not speak FTP: no reply code in its greeting.
+        ServerNotFtp => "server_not_ftp",
+        /// A peer spoke the other's part: PORT from the server, 227 from the client (case 5).
+        RolesReversed => "roles_reversed",
+        /// NUL or a bare CR inside a line (case 21).
+        ForbiddenByte => "forbidden_byte",
+        /// A line over the limit (case 22).
+        LineTooLong => "line_too_long",
+        /// A reply without end, or more unanswered commands than the gateway keeps (case 22).
+        TooMuch => "too_much",
+        /// Text where the reply to AUTH promised TLS, or bytes ahead of it (cases 25, 26).
+        AuthViolation => "auth_violation",
+        /// The gateway shuts down.
+        Shutdown => "shutdown",
+    }
+}
+
+impl CloseCause {
+    /// True if a peer broke the protocol, so that an operator may want to look at it.
+    pub fn is_violation(self) -> bool {
+        match self {
+            Self::Loop
+            | Self::NotFtp
+            | Self::ServerNotFtp
+            | Self::RolesReversed
+            | Self::ForbiddenByte
+            | Self::LineTooLong
+            | Self::TooMuch
+            | Self::AuthViolation => true,
+            Self::Quit
+            | Self::ClientClosed
+            | Self::ServerClosed
+            | Self::ConnectFailed
+            | Self::LoginTimeout
+            | Self::IdleTimeout
+            | Self::TooManySessions
+            | Self::Shutdown => false,
+        }
+    }
+}

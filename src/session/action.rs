@@ -1,0 +1,98 @@
+//! What a session wants done: the only way out. Executed in order by the driver, and nowhere else.
+
+use crate::pinhole::Expectation;
+use crate::report::Report;
+use crate::terms::{DataMode, DataPath, Side, TransferId};
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+
+/// One thing to do, from [`super::Session::poll_action`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send these bytes on the control connection of `to`.
+    SendBytes {
+        /// To whom.
+        to: Side,
+        /// Exactly these.
+        bytes: Bytes,
+    },
+    /// Send these bytes, the last one as TCP urgent data: the Telnet Synch ahead of ABOR
+    /// (RFC 854, RFC 959 §4.1.3).
+    SendUrgent {
+        /// To whom.
+        to: Side,
+        /// Exactly these.
+        bytes: Bytes,
+    },
+    /// Open what the transfer awaits, then tell [`super::Event::TransferOpened`] or
+    /// [`super::Event::TransferFailed`].
+    OpenTransfer(TransferPlan),
+    /// Dial the given side of a transfer in which both legs dial.
+    DialData {
+        /// Which transfer.
+        id: TransferId,
+        /// Which leg.
+        side: Side,
+    },
+    /// Close every pinhole of the transfer that is still open. A data connection that has come
+    /// through one is left alone.
+    WithdrawTransfer {
+        /// Which.
+        id: TransferId,
+    },
+    /// Tell the world.
+    Report(Report),
+    /// Send what is still to be sent, then close both control connections. Always the last action.
+    CloseSession,
+}
+
+/// A data connection to be carried: two legs, each with its own mode, address and family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransferPlan {
+    /// Names the transfer.
+    pub id: TransferId,
+    /// Who carries the bytes. The kernel joins one leg that awaits with one that dials.
+    pub path: DataPath,
+    /// The leg on the client's side.
+    pub client: Leg,
+    /// The leg on the server's side.
+    pub server: Leg,
+}
+
+/// One half of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leg {
+    /// The peer connects to us (or through us).
+    Await(Expectation),
+    /// We connect to the peer.
+    Dial(Dial),
+}
+
+/// A connection to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dial {
+    /// The peer's listening address.
+    pub to: SocketAddr,
+    /// The address that the peer has to see: the one it knows from the control connection.
+    pub from: IpAddr,
+    /// True if `from` is not the gateway's own address, so that binding to it takes IP_TRANSPARENT.
+    pub foreign: bool,
+}
+
+impl TransferPlan {
+    /// The leg of one side.
+    pub fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    /// The mode of one side's leg: the client awaits us in active mode, the server in passive mode.
+    pub fn mode(&self, side: Side) -> DataMode {
+        match (side, self.leg(side)) {
+            (Side::Client, Leg::Await(_)) | (Side::Server, Leg::Dial(_)) => DataMode::Passive,
+            (Side::Client, Leg::Dial(_)) | (Side::Server, Leg::Await(_)) => DataMode::Active,
+        }
+    }
+}

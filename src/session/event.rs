@@ -1,0 +1,65 @@
+//! What a session is told: the only way in.
+
+use crate::report::DataOutcome;
+use crate::terms::{ByteCounts, Side, TransferId};
+use std::net::SocketAddr;
+
+/// One thing that happened, told to [`super::Session::handle_event`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The control connection to the server stands.
+    ServerConnected {
+        /// The server as the kernel reports it.
+        server: SocketAddr,
+        /// The address and port that the server sees as its client.
+        seen_as: SocketAddr,
+    },
+    /// The server could not be reached.
+    ServerConnectFailed,
+    /// The server that would be dialled is this gateway itself (case 48).
+    LoopDetected,
+    /// Bytes arrived on a control connection; any split is good.
+    BytesReceived {
+        /// From whom.
+        from: Side,
+        /// As received, Telnet sequences included.
+        bytes: &'a [u8],
+    },
+    /// A peer ended its control connection, in order or not.
+    ConnectionClosed {
+        /// Whose.
+        side: Side,
+    },
+    /// The transfer asked for by [`super::Action::OpenTransfer`] is open.
+    TransferOpened {
+        /// Which.
+        id: TransferId,
+        /// Where the client has to dial, if its leg awaits.
+        client_entry: Option<SocketAddr>,
+        /// Where the server has to dial, if its leg awaits.
+        server_entry: Option<SocketAddr>,
+    },
+    /// The transfer could not be opened; nothing of it is open.
+    TransferFailed {
+        /// Which.
+        id: TransferId,
+    },
+    /// A connection came through a pinhole of the transfer.
+    PinholeUsed {
+        /// Which transfer.
+        id: TransferId,
+        /// Whose connection.
+        side: Side,
+    },
+    /// The data connection is over.
+    DataConnectionEnded {
+        /// Which transfer.
+        id: TransferId,
+        /// How.
+        outcome: DataOutcome,
+        /// Bytes, where they are known.
+        bytes: Option<ByteCounts>,
+    },
+    /// The gateway shuts down.
+    ShutdownRequested,
+}
