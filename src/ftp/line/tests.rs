@@ -63,6 +63,7 @@ fn case_21_any_other_cr_and_any_nul_is_forbidden() {
         assert_eq!(read(&[stream]), ["ForbiddenByte"], "{}", stream.escape_ascii());
     }
     assert_eq!(read(&[b"USER a\r", b"P"]), ["ForbiddenByte"], "told before the line ends");
+    assert_eq!(read(&[b"USER a\r", b"\r\n"]), ["ForbiddenByte"], "doubled, in two pieces");
     assert_eq!(read(&[b"USER a\r"]), [""; 0], "the LF may still come");
 }
 
