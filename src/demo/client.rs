@@ -5,7 +5,7 @@
 //! names (CVE-2020-8284), and takes a data connection only from there.
 
 use crate::demo::dialogue::{Dialogue, PATIENCE, Record};
-use crate::demo::host_port::{format_eprt, format_port, parse_227, parse_229};
+use crate::ftp::{format_eprt, format_port, parse_227, parse_229};
 use crate::terms::DataMode;
 use std::future::Future;
 use std::io;
@@ -166,8 +166,10 @@ impl Client {
                 let verb = arrangement.verb();
                 let reply = self.command(verb, '2').await?;
                 let port = match arrangement {
-                    Arrangement::Pasv => parse_227(&reply).ok().map(|told| told.address.port()),
-                    _ => parse_229(&reply).ok().map(|told| told.port),
+                    Arrangement::Pasv => {
+                        parse_227(reply.as_bytes()).ok().map(|told| told.address.port())
+                    }
+                    _ => parse_229(reply.as_bytes()).ok().map(|told| told.port),
                 };
                 let refused = || ClientError::Refused { verb: verb.to_owned(), reply };
                 let address = SocketAddr::new(server, port.ok_or_else(refused)?);

@@ -15,7 +15,6 @@
 
 mod client;
 mod dialogue;
-mod host_port;
 mod network;
 mod server;
 #[cfg(test)]

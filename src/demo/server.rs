@@ -8,7 +8,7 @@
 //! Not here: directories, TLS, ASCII conversion (TYPE A is accepted and changes nothing).
 
 use crate::demo::dialogue::{Dialogue, PATIENCE, Record};
-use crate::demo::host_port::{format_port, parse_eprt, parse_port};
+use crate::ftp::{format_port, parse_eprt, parse_port};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -209,7 +209,7 @@ impl Session {
             "PORT" | "EPRT" => {
                 let named = match verb {
                     "PORT" => parse_port(argument.as_bytes()).map(SocketAddr::V4).ok(),
-                    _ => parse_eprt(argument.as_bytes()).ok(),
+                    _ => parse_eprt(argument.as_bytes()).map(|told| told.address).ok(),
                 };
                 self.await_dial(named)?
             }
