@@ -193,8 +193,13 @@ impl Client {
     async fn data_connection(&self, pending: PendingData) -> Result<TcpStream, ClientError> {
         let failed = |source| ClientError::Socket { doing: "awaiting data", source };
         let server = self.dialogue.peer().map_err(failed)?.ip().to_canonical();
+        let record = self.dialogue.record();
         match pending {
-            PendingData::Connected(stream) => Ok(stream),
+            PendingData::Connected(stream) => {
+                let (own, peer) = ends(&stream).map_err(failed)?;
+                record.add_data(own, peer);
+                Ok(stream)
+            }
             PendingData::Awaited(listener) => {
                 let accept = async {
                     loop {
@@ -204,7 +209,10 @@ impl Client {
                         }
                     }
                 };
-                within("awaiting the server's data connection", accept).await
+                let stream = within("awaiting the server's data connection", accept).await?;
+                let (own, peer) = ends(&stream).map_err(failed)?;
+                record.add_data(peer, own);
+                Ok(stream)
             }
         }
     }
@@ -230,6 +238,11 @@ impl Client {
             }
         }
     }
+}
+
+/// This side's address and the peer's.
+fn ends(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+    Ok((stream.local_addr()?, stream.peer_addr()?))
 }
 
 async fn within<T>(

@@ -1,5 +1,6 @@
 //! A control connection of the demo's own client or server: lines in, lines out, each recorded.
 
+use crate::addr::canonical;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ pub(super) enum Said {
     Sent,
     /// This side received it.
     Received,
+    /// Not a line: a data connection as this side sees it, who dialled first (`A -> B`).
+    Data,
 }
 
 /// What was said on the control connections of one side. Clones share one record.
@@ -43,6 +46,11 @@ impl Record {
             lines.pop_front();
         }
         lines.push_back((said, line.to_owned()));
+    }
+
+    /// Adds a data connection, as this side sees it.
+    pub(super) fn add_data(&self, from: SocketAddr, to: SocketAddr) {
+        self.add(Said::Data, &format!("{} -> {}", canonical(from), canonical(to)));
     }
 
     /// Everything recorded since the last call.
@@ -67,6 +75,11 @@ impl Dialogue {
         stream.set_nodelay(true)?;
         socket2::SockRef::from(&stream).set_out_of_band_inline(true)?;
         Ok(Self { stream, unread: Vec::new(), record })
+    }
+
+    /// The record of this connection.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// The peer's address.

@@ -9,7 +9,7 @@
 
 use crate::demo::dialogue::{Dialogue, PATIENCE, Record};
 use crate::ftp::{format_port, parse_eprt, parse_port};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,9 @@ const MAX_FILE: usize = 64 << 20;
 
 /// Most files kept, for the same reason.
 const MAX_FILES: usize = 32;
+
+/// Most commands that may wait for the end of a transfer.
+const MAX_WAITING: usize = 100;
 
 /// The files of a server, by name. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -125,16 +128,18 @@ struct Session {
     files: Files,
     data: NextData,
     restart_at: usize,
+    /// What the client said during a transfer.
+    waiting: VecDeque<String>,
 }
 
 impl Session {
     fn new(dialogue: Dialogue, files: Files) -> Self {
-        Self { dialogue, files, data: NextData::None, restart_at: 0 }
+        Self { dialogue, files, data: NextData::None, restart_at: 0, waiting: VecDeque::new() }
     }
 
     async fn serve(mut self) -> io::Result<()> {
         self.dialogue.write_line("220 ftpgate demo server").await?;
-        while let Some(line) = timeout(IDLE, self.dialogue.read_line()).await?? {
+        while let Some(line) = self.next_line().await? {
             let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
             let verb = verb.to_ascii_uppercase();
             if verb == "QUIT" {
@@ -150,6 +155,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    async fn next_line(&mut self) -> io::Result<Option<String>> {
+        match self.waiting.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => timeout(IDLE, self.dialogue.read_line()).await?,
+        }
     }
 
     /// The transfer that a command asks for; `None` if it asks for none.
@@ -247,15 +259,19 @@ impl Session {
         })
     }
 
-    /// Runs one transfer; ABOR ends it. Any other command meanwhile is out of turn (RFC 959 §5.4).
+    /// Runs one transfer. ABOR ends it; whatever else the client says meanwhile waits its turn.
     async fn run_transfer(&mut self, transfer: Transfer) -> io::Result<()> {
         let data = std::mem::replace(&mut self.data, NextData::None);
         if matches!(data, NextData::None) {
             return self.dialogue.write_line("425 PASV or PORT first").await;
         }
         self.dialogue.write_line("150 Here it comes").await?;
-        let (peer, own) = (self.dialogue.peer()?.ip(), self.dialogue.local()?.ip());
-        let mut running = std::pin::pin!(carry(data, peer, own, transfer, self.files.clone()));
+        let ends = Ends {
+            own: self.dialogue.local()?.ip().to_canonical(),
+            peer: self.dialogue.peer()?.ip().to_canonical(),
+            record: self.dialogue.record().clone(),
+        };
+        let mut running = std::pin::pin!(carry(data, ends, transfer, self.files.clone()));
         let reply = loop {
             tokio::select! {
                 reply = &mut running => break reply,
@@ -264,8 +280,10 @@ impl Session {
                         self.dialogue.write_line("426 Transfer aborted").await?;
                         break "226 Abort done";
                     }
-                    Some(_) => self.dialogue.write_line("503 A transfer is running").await?,
-                    None => return Ok(()),
+                    Some(line) if self.waiting.len() < MAX_WAITING => {
+                        self.waiting.push_back(line);
+                    }
+                    Some(_) | None => return Ok(()),
                 },
             }
         };
@@ -273,15 +291,16 @@ impl Session {
     }
 }
 
-/// Opens the data connection, moves the data, and returns the reply.
-async fn carry(
-    data: NextData,
-    peer: IpAddr,
+/// Between whom a data connection may be, and where it is noted.
+struct Ends {
     own: IpAddr,
-    transfer: Transfer,
-    files: Files,
-) -> &'static str {
-    let Ok(Ok(stream)) = timeout(PATIENCE, open(data, peer, own)).await else {
+    peer: IpAddr,
+    record: Record,
+}
+
+/// Opens the data connection, moves the data, and returns the reply.
+async fn carry(data: NextData, ends: Ends, transfer: Transfer, files: Files) -> &'static str {
+    let Ok(Ok(stream)) = timeout(PATIENCE, open(data, &ends)).await else {
         return "425 No data connection";
     };
     let outcome = match transfer {
@@ -301,7 +320,7 @@ async fn carry(
     }
 }
 
-async fn open(data: NextData, peer: IpAddr, own: IpAddr) -> io::Result<TcpStream> {
+async fn open(data: NextData, ends: &Ends) -> io::Result<TcpStream> {
     match data {
         NextData::None => Err(io::ErrorKind::NotConnected.into()),
         NextData::Dial(address) => {
@@ -310,13 +329,16 @@ async fn open(data: NextData, peer: IpAddr, own: IpAddr) -> io::Result<TcpStream
             } else {
                 tokio::net::TcpSocket::new_v6()?
             };
-            socket.bind(SocketAddr::new(own.to_canonical(), 0))?;
-            socket.connect(address).await
+            socket.bind(SocketAddr::new(ends.own, 0))?;
+            let stream = socket.connect(address).await?;
+            ends.record.add_data(stream.local_addr()?, address);
+            Ok(stream)
         }
         NextData::Await(listener) => loop {
-            let (stream, address) = listener.accept().await?;
+            let (stream, from) = listener.accept().await?;
             // Whoever else comes is sent away, and the rightful peer awaited on.
-            if address.ip().to_canonical() == peer.to_canonical() {
+            if from.ip().to_canonical() == ends.peer {
+                ends.record.add_data(from, stream.local_addr()?);
                 return Ok(stream);
             }
         },

@@ -173,3 +173,35 @@ async fn restart_size_and_listing() {
     raw.say("REST 11").await;
     assert!(raw.say("RETR file").await.starts_with("554"));
 }
+
+#[tokio::test]
+async fn case_13_commands_during_a_transfer_wait_their_turn() {
+    let (address, files, _) = start_v4().await;
+    files.put("file", b"content".to_vec());
+    let mut raw = Raw::login(address).await;
+    raw.say("EPSV").await;
+    // No data connection is dialled: the transfer waits, and the commands with it.
+    assert!(raw.say("RETR file\r\nNOOP\r\nSIZE file\r\nABOR").await.starts_with("150"));
+    for expected in ["426", "226", "200", "213 7"] {
+        let reply = raw.reply().await;
+        assert!(reply.starts_with(expected), "{reply} for {expected}");
+    }
+}
+
+#[tokio::test]
+async fn both_sides_note_the_data_connection() {
+    let (address, files, server_record) = start_v4().await;
+    files.put("file", b"content".to_vec());
+    for arrangement in [Arrangement::Pasv, Arrangement::Port] {
+        let client_record = Record::default();
+        let mut client = Client::login(address, client_record.clone()).await.unwrap();
+        client.download(arrangement, "file").await.unwrap();
+        let noted = |record: &Record| -> Vec<String> {
+            let all = record.take().into_iter();
+            all.filter_map(|(said, text)| (said == Said::Data).then_some(text)).collect()
+        };
+        let seen = noted(&client_record);
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen, noted(&server_record), "no gateway between: both see the same");
+    }
+}
