@@ -7,15 +7,37 @@
 //! | `dialogue` | a control connection as lines, and the record of what was said on it |
 //! | `server` | a small FTP server with its files in memory |
 //! | `client` | a small FTP client |
-//! | `story` | the gateway, the four transfers, and what is printed about them |
+//! | `account` | one transfer as it is told afterwards |
+//! | `story` | the gateway, the four transfers, what is printed, and `--hold` |
 //!
 //! Not here: anything that the gateway itself needs. The demo is an ordinary user of
 //! [`crate::app`]; it needs no other program on the machine and no privilege beyond user
 //! namespaces, and where those are not to be had it runs on loopback.
 
+mod account;
 mod client;
 mod dialogue;
 mod network;
 mod server;
+mod story;
 #[cfg(test)]
 mod tests;
+
+/// What `ftpgate demo` is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Keep everything up after the transfers, until Ctrl-C.
+    pub hold: bool,
+}
+
+/// Runs the demo and prints it. True if every transfer succeeded.
+///
+/// To be called before the process has any thread or runtime, since it moves the calling thread
+/// into namespaces of its own.
+///
+/// # Errors
+///
+/// Where neither namespaces nor loopback would do.
+pub fn run(options: Options) -> anyhow::Result<bool> {
+    story::run(&options)
+}

@@ -96,7 +96,7 @@ pub(super) enum Isolation {
 ///
 /// [`NetworkError::Namespace`], notably where the process already has a second thread, which
 /// rules out a user namespace.
-pub(super) fn enter_gateway_namespace() -> Result<Isolation, NetworkError> {
+pub(super) fn enter_namespace() -> Result<Isolation, NetworkError> {
     if unshare(UnshareFlags::NEWNET).is_ok() {
         return Ok(Isolation::Privileged);
     }
@@ -117,8 +117,11 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// Brings the loopback interface of the calling thread's namespace up: all that is left to do
-/// where the rest of the network cannot be built.
+/// Brings the loopback interface of the calling thread's namespace up.
+///
+/// # Errors
+///
+/// What rtnetlink says.
 pub(super) fn bring_loopback_up() -> Result<(), NetworkError> {
     configure("gateway", |netlink| async move { set_up(&netlink, "lo").await })
 }
@@ -160,7 +163,6 @@ impl Network {
         let server = Host::start("server")?;
         let (client_ns, server_ns) = (client.namespace.as_raw_fd(), server.namespace.as_raw_fd());
         configure("gateway", move |netlink| async move {
-            set_up(&netlink, "lo").await?;
             for (name, namespace, v4, v6) in [
                 ("to-client", client_ns, GATEWAY_TO_CLIENT, GATEWAY_TO_CLIENT_V6),
                 ("to-server", server_ns, GATEWAY_TO_SERVER, GATEWAY_TO_SERVER_V6),
@@ -262,13 +264,9 @@ impl Host {
             .map_err(|lost| NetworkError::Start { host: name, source: io::Error::other(lost) })?
     }
 
-    /// Runs `task` on this host.
-    pub(super) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.runtime.spawn(task)
+    /// The host's runtime: what is spawned there runs on this host.
+    pub(super) fn runtime(&self) -> runtime::Handle {
+        self.runtime.clone()
     }
 }
 
@@ -381,14 +379,14 @@ mod tests {
         let runtime = new_runtime("test").expect("a runtime");
         let limit = std::time::Duration::from_secs(2);
         let (tell, told) = oneshot::channel();
-        let accepted = to.spawn(async move {
+        let accepted = to.runtime.spawn(async move {
             let listener = TcpListener::bind(address).await.expect("the address is there");
             let _ = tell.send(());
             tokio::time::timeout(limit, listener.accept()).await
         });
         runtime.block_on(async {
             told.await.map_err(|error| error.to_string())?;
-            let dialled = from.spawn(async move {
+            let dialled = from.runtime.spawn(async move {
                 tokio::time::timeout(limit, TcpStream::connect(address)).await
             });
             let dialled = dialled.await.map_err(|error| error.to_string())?;
@@ -418,7 +416,7 @@ mod tests {
                 let gateway = new_runtime("test").expect("a runtime");
                 let target = SocketAddr::new(address, 2100);
                 let (tell, told) = oneshot::channel();
-                let listening = host.spawn(async move {
+                let listening = host.runtime.spawn(async move {
                     let listener = TcpListener::bind(target).await.expect("the address is there");
                     let _ = tell.send(());
                     listener.accept().await.expect("a connection").1
