@@ -1,3 +1,4 @@
-//! (in work)
+//! One file a command.
 
+pub mod check;
 pub mod doctor;
