@@ -102,3 +102,6 @@ fn ends_in_http_version(argument: &[u8]) -> bool {
     matches!(last, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,11 +117,7 @@ pub fn parse_227(text: &[u8]) -> Result<PassiveReply, HostPortError> {
     };
     let (before, rest) = text.split_at_checked(span.start).ok_or(HostPortError::Malformed)?;
     let (list, after) = rest.split_at_checked(span.len()).ok_or(HostPortError::Malformed)?;
-    let joined_before = before.last().is_some_and(|&b| b.is_ascii_alphanumeric() || is_sign(b))
-        || before.trim_ascii_end().ends_with(b",");
-    let joined_after = after.first().is_some_and(u8::is_ascii_alphanumeric)
-        || after.trim_ascii_start().starts_with(b",");
-    if joined_before || joined_after {
+    if runs_on_before(before) || runs_on_after(after) {
         return Err(HostPortError::Malformed);
     }
     Ok(PassiveReply { address: parse_port(list)?, span })
@@ -161,7 +157,10 @@ fn delimited_group(
     let rest = text.get(from..)?;
     let group = rest.get(..memchr::memchr(b')', rest)?)?;
     let &delimiter = group.first()?;
-    let [b"", family, address, port, b""] = fields(group, delimiter)? else { return None };
+    if delimiter.is_ascii_digit() {
+        return None;
+    }
+    let [_, family, address, port, _] = fields(group, delimiter)?;
     let end = from + group.len();
     let port_end = end - 1;
     let Some(number) = decimal::<u16>(port).filter(|&number| number != 0) else {
@@ -239,7 +238,7 @@ fn fields(text: &[u8], delimiter: u8) -> Option<[&[u8]; 5]> {
 /// Bytes of a reply code.
 const CODE: usize = 3;
 
-/// Where runs of digits and commas stand after the code, those that hold both.
+/// Where runs of digits and commas stand after the code, those with a comma between digits.
 fn number_lists(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let in_list = |b: &u8| b.is_ascii_digit() || *b == b',';
     let mut at = CODE;
@@ -250,13 +249,29 @@ fn number_lists(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
             let run = text.get(start..)?;
             let run = run.get(..run.iter().position(|b| !in_list(b)).unwrap_or(run.len()))?;
             at = start + run.len();
-            if run.contains(&b',') && run.iter().any(u8::is_ascii_digit) {
+            let joins =
+                |w: &[u8]| matches!(w, [a, b',', b] if a.is_ascii_digit() && b.is_ascii_digit());
+            if run.windows(3).any(joins) {
                 return Some(start..at);
             }
         }
     })
 }
 
-fn is_sign(byte: u8) -> bool {
-    matches!(byte, b'+' | b'-')
+/// True if the number that follows `before` has a sign, is part of a word, or is not the first of its list.
+fn runs_on_before(before: &[u8]) -> bool {
+    let glued = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-');
+    let listed = before.trim_ascii_end().strip_suffix(b",");
+    before.last().is_some_and(glued)
+        || listed.is_some_and(|l| l.trim_ascii_end().last().is_some_and(u8::is_ascii_digit))
 }
+
+/// True if the number ahead of `after` is part of a word, or not the last of its list.
+fn runs_on_after(after: &[u8]) -> bool {
+    let listed = after.trim_ascii_start().strip_prefix(b",");
+    after.first().is_some_and(u8::is_ascii_alphanumeric)
+        || listed.is_some_and(|l| l.trim_ascii_start().first().is_some_and(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,6 @@ impl LineReader {
         Step::Item(LineItem::Violation(violation))
     }
 }
+
+#[cfg(test)]
+mod tests;

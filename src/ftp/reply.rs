@@ -140,3 +140,6 @@ pub fn looks_like_command(line: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
