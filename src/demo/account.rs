@@ -95,16 +95,23 @@ impl Account {
         for report in &self.reports {
             self.report_rows(&mut text, report, style);
         }
-        let (client, server) = (line_of(&self.client, Said::Data, ""), line_of(&self.server, Said::Data, ""));
+        let (client, server) =
+            (line_of(&self.client, Said::Data, ""), line_of(&self.server, Said::Data, ""));
         if let (Some(client), Some(server)) = (client, server) {
             row(&mut text, "client saw", client, "");
-            let remark = if client == server { style.dim("the same") } else { style.own("translated") };
+            let remark =
+                if client == server { style.dim("the same") } else { style.own("translated") };
             row(&mut text, "server saw", server, &remark);
         }
         match &self.outcome {
             Ok(length) => {
                 let took = format!("{:.1} ms", self.took.as_secs_f64() * 1000.0);
-                row(&mut text, "file", &format!("{length} bytes arrived, every one compared"), &took);
+                row(
+                    &mut text,
+                    "file",
+                    &format!("{length} bytes arrived, every one compared"),
+                    &took,
+                );
             }
             Err(_) => self.write_dialogues(&mut text),
         }
@@ -153,7 +160,9 @@ impl Account {
             }
             Report::PinholeClosed { outcome, .. } => {
                 let (told, remark) = match outcome {
-                    PinholeOutcome::Used => ("used by the one connection it was opened for", "closed"),
+                    PinholeOutcome::Used => {
+                        ("used by the one connection it was opened for", "closed")
+                    }
                     PinholeOutcome::Expired => ("nothing came in time", "expired"),
                     PinholeOutcome::Withdrawn => ("not needed any more", "withdrawn"),
                     PinholeOutcome::Failed => ("could not be opened", "failed"),

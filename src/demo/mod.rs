@@ -20,6 +20,8 @@ mod dialogue;
 mod network;
 mod server;
 mod story;
+
+use std::fmt;
 #[cfg(test)]
 mod tests;
 
@@ -40,4 +42,14 @@ pub struct Options {
 /// Where neither namespaces nor loopback would do.
 pub fn run(options: Options) -> anyhow::Result<bool> {
     story::run(&options)
+}
+
+/// Moves the calling thread, and every thread that it starts from now on, into a network
+/// namespace of its own, for trying things that must leave no trace.
+///
+/// # Errors
+///
+/// In words: what kind of namespace is not to be had, and what the kernel says.
+pub(crate) fn enter_namespace() -> Result<(), impl fmt::Display> {
+    network::enter_namespace().map(drop)
 }

@@ -15,6 +15,7 @@ use crate::firewall;
 use crate::report::Report;
 use crate::terms::{Direction, SessionId};
 use anyhow::Context;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -53,12 +54,12 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(3);
 /// Reports of the gateway, each with its session.
 type Reports = UnboundedReceiver<(SessionId, Report)>;
 
-/// The four transfers.
+/// The four transfers: each way of arranging data once.
 const TRANSFERS: [(Arrangement, Direction); 4] = [
     (Arrangement::Pasv, Direction::Download),
-    (Arrangement::Pasv, Direction::Upload),
+    (Arrangement::Epsv, Direction::Upload),
     (Arrangement::Port, Direction::Download),
-    (Arrangement::Port, Direction::Upload),
+    (Arrangement::Eprt, Direction::Upload),
 ];
 
 /// Runs the demo. True if every transfer succeeded.
@@ -184,10 +185,7 @@ impl Stage {
     }
 }
 
-async fn serve(
-    host: Handle,
-    address: SocketAddr,
-) -> anyhow::Result<(SocketAddr, Files, Record)> {
+async fn serve(host: Handle, address: SocketAddr) -> anyhow::Result<(SocketAddr, Files, Record)> {
     let (files, record) = (Files::default(), Record::default());
     files.put(DOWNLOAD, content());
     let server = Server::bind(address, files.clone(), record.clone());
@@ -213,13 +211,13 @@ async fn client_part(
     arrangement: Arrangement,
     direction: Direction,
 ) -> Result<(usize, Client), String> {
-    let say = |error: ClientError| error.to_string();
-    let mut client = Client::login(server, record).await.map_err(say)?;
+    let told = |error: ClientError| error.to_string();
+    let mut client = Client::login(server, record).await.map_err(told)?;
     let arrived = match direction {
-        Direction::Download => client.download(arrangement, DOWNLOAD).await.map_err(say)?,
+        Direction::Download => client.download(arrangement, DOWNLOAD).await.map_err(told)?,
         Direction::Upload => {
             let name = format!("from-{}", arrangement.verb());
-            client.upload(arrangement, &name, &content()).await.map_err(say)?;
+            client.upload(arrangement, &name, &content()).await.map_err(told)?;
             files.get(&name).map_or_else(Vec::new, |stored| stored.to_vec())
         }
     };
@@ -237,12 +235,12 @@ fn content() -> Vec<u8> {
 
 async fn tell(scene: Scene, options: &Options) -> anyhow::Result<bool> {
     let style = Style::of_stdout();
-    println!("{}", style.bold("FTP through a NAT gateway, in one process\n"));
+    say(&style.bold("FTP through a NAT gateway, in one process\n"));
     let mut network = None;
     let mut stage = match scene {
         Scene::Namespaces(built, isolation) => match Stage::between_namespaces(&built).await {
             Ok(stage) => {
-                println!("{}", picture(isolation));
+                say(&picture(isolation));
                 network = Some((built, isolation));
                 stage
             }
@@ -255,17 +253,17 @@ async fn tell(scene: Scene, options: &Options) -> anyhow::Result<bool> {
     for (index, (arrangement, direction)) in TRANSFERS.into_iter().enumerate() {
         let account = stage.transfer(arrangement, direction).await;
         failures += usize::from(account.outcome.is_err());
-        println!("{}", account.text(index + 1, style));
+        say(&account.text(index + 1, style));
     }
     match failures {
-        0 => println!("{}", style.bold("All four transfers arrived.")),
-        _ => println!("{}", style.bad(&format!("{failures} of 4 transfers failed."))),
+        0 => say(&style.bold("All four transfers arrived.")),
+        _ => say(&style.bad(&format!("{failures} of 4 transfers failed."))),
     }
     if options.hold {
-        println!("{}", invitation(network.as_ref(), stage.dial));
+        say(&invitation(network.as_ref(), stage.dial));
         hold(&mut stage.reports).await?;
     } else {
-        println!("{NEXT}");
+        say(NEXT);
     }
     timeout(PATIENCE, stage.gateway.shutdown()).await.context("the gateway does not stop")?;
     drop(network);
@@ -273,15 +271,22 @@ async fn tell(scene: Scene, options: &Options) -> anyhow::Result<bool> {
 }
 
 async fn fall_back(reason: &str, style: Style) -> anyhow::Result<Stage> {
-    println!("{} {reason}", style.bad("No namespaces for client, gateway and server:"));
-    println!("{}", style.dim("On loopback instead, by the relay path. `ftpgate doctor` says more.\n"));
+    say(&format!("{} {reason}", style.bad("Not between namespaces:")));
+    say(&style.dim("On loopback instead, by the relay path. `ftpgate doctor` says more.\n"));
     Stage::on_loopback().await
+}
+
+/// Prints; a reader that has gone away is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn picture(isolation: Isolation) -> String {
     let how = match isolation {
         Isolation::Privileged => "three network namespaces",
-        Isolation::UserNamespace => "three network namespaces inside a user namespace, no privilege",
+        Isolation::UserNamespace => {
+            "three network namespaces inside a user namespace, no privilege"
+        }
     };
     format!(
         "\
@@ -367,7 +372,7 @@ async fn hold(reports: &mut Reports) -> anyhow::Result<()> {
             report = reports.recv() => match report {
                 Some((session, report)) => {
                     if let Some(line) = live_line(&report) {
-                        println!("   session {session:<4} {line}");
+                        say(&format!("   session {session:<4} {line}"));
                     }
                 }
                 None => return Ok(()),
