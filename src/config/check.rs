@@ -2,7 +2,6 @@
 //! to change.
 
 use super::file::{File, ListenerFile};
-use super::problem::Place;
 use super::section::Notes;
 use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source};
 use super::value;
@@ -14,10 +13,9 @@ pub(super) fn check(file: &File, notes: &Notes) {
         Some(listeners) => listeners.as_slice(),
         None => &[],
     };
-    if listeners.is_empty() && !notes.complained_about("listeners") {
-        let at = Place { line: file.at.line.max(1), column: file.at.column.max(1) };
+    if listeners.is_empty() && !notes.complained_about("listeners") && !notes.complained_about("") {
         notes.problem(
-            at,
+            file.listeners_at,
             "listeners",
             "no listener: write at least one, for example\n      listeners:\n        - name: main\n          \
              listen: \"0.0.0.0:2121\"\n          server: \"192.0.2.10:21\"",

@@ -34,8 +34,8 @@ pub(super) struct File {
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     log: LogConfig,
-    /// Where the file begins.
-    pub(super) at: Place,
+    /// Where `listeners` stands, or should.
+    pub(super) listeners_at: Place,
 }
 
 /// An item of `listeners`.
@@ -71,7 +71,7 @@ pub(super) struct FirewallFile {
 impl File {
     /// Walks the whole tree; what is wrong is noted, and its default taken.
     pub(super) fn read(mut root: Section<'_>) -> Self {
-        let at = root.at();
+        let listeners_at = root.place_of("listeners");
         let listeners = root.list("listeners");
         let listeners = listeners.map(|items| items.into_iter().map(listener).collect());
         let data = data(root.section("data"));
@@ -84,13 +84,21 @@ impl File {
         admin.reserve("socket", "/run/ftpgate/admin.sock");
         admin.finish();
         root.finish();
-        Self { listeners, data, firewall, policies, limits, telemetry_listen, log, at }
+        Self { listeners, data, firewall, policies, limits, telemetry_listen, log, listeners_at }
     }
 
     /// The configuration. Call it only on a file without problems.
     pub(super) fn into_config(self) -> Config {
-        let Self { listeners, data, firewall, policies, limits, telemetry_listen, log, at: _ } =
-            self;
+        let Self {
+            listeners,
+            data,
+            firewall,
+            policies,
+            limits,
+            telemetry_listen,
+            log,
+            listeners_at: _,
+        } = self;
         Config {
             listeners: listeners.into_iter().flatten().map(ListenerFile::into_listener).collect(),
             data: Data {

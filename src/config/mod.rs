@@ -56,21 +56,23 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// Every problem of the text together, in the order of the text.
 pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
-    let parsed = tree::parse(text);
-    let mut problems = parsed.problems;
-    if let Some(root) = parsed.root {
+    let tree::Parsed { root, complaint } = tree::parse(text);
+    let mut problems = Vec::new();
+    if let Some(root) = root {
         let notes = section::Notes::default();
         let file = file::File::read(section::Section::root(&root, &notes));
         check::check(&file, &notes);
-        problems.extend(notes.into_problems());
-        if problems.is_empty() {
+        problems = notes.into_problems();
+        if problems.is_empty() && complaint.is_none() {
             return Ok(file.into_config());
         }
     }
+    // The walk tells of duplicate keys too, and with their names.
+    problems.extend(complaint.filter(|c| !problems.iter().any(|problem| problem.at == c.at)));
     Err(Problems::new(name, text, problems))
 }
 
-/// Every key that the file may hold, dotted, with `[]` for the items of a list and `*` for a name of
+/// Every key of the file that takes a value, dotted, with `[]` for the items of a list and `*` for a name of
 /// the owner's choice: `listeners[].capture`, `policies.*.strict`. The reference is held against it.
 pub fn keys() -> BTreeSet<String> {
     let notes = section::Notes::default();

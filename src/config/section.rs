@@ -33,7 +33,7 @@ impl Notes {
         self.problems.borrow_mut().push(problem);
     }
 
-    /// True if a problem with this very key was noted.
+    /// True if a problem with this very key was noted; the empty key is the file as a whole.
     pub(super) fn complained_about(&self, key: &str) -> bool {
         self.problems.borrow().iter().any(|problem| problem.key == key)
     }
@@ -98,18 +98,40 @@ impl<'a> Section<'a> {
                 &[]
             }
         };
-        Self { notes, entries, key, pattern, at, asked: Vec::new() }
+        let section = Self { notes, entries, key, pattern, at, asked: Vec::new() };
+        section.complain_about_duplicates();
+        section
     }
 
-    /// The place of the section.
-    pub(super) fn at(&self) -> Place {
-        self.at
+    fn complain_about_duplicates(&self) {
+        for (index, entry) in self.entries.iter().enumerate() {
+            let same = |earlier: &&Entry| earlier.key == entry.key;
+            if let Some(earlier) = self.entries.iter().take(index).find(same) {
+                let message = format!(
+                    "`{}` stands on line {} already: keep one of them",
+                    entry.key.escape_debug(),
+                    earlier.at.line
+                );
+                self.notes.problem(entry.at, &join(&self.key, &entry.key), message);
+            }
+        }
+    }
+
+    /// Where the key `name` stands; the beginning of the file if it does not.
+    pub(super) fn place_of(&self, name: &str) -> Place {
+        let entry = self.entries.iter().find(|entry| entry.key == name);
+        entry.map_or(Place { line: 1, column: 1 }, |entry| entry.at)
     }
 
     fn find(&mut self, name: &'static str) -> Option<&'a Node> {
         self.asked.push(name);
+        self.entries.iter().rfind(|entry| entry.key == name).map(|entry| &entry.node)
+    }
+
+    /// The value under `name`, which is no section.
+    fn find_value(&mut self, name: &'static str) -> Option<&'a Node> {
         self.notes.keys.borrow_mut().insert(join(&self.pattern, name));
-        self.entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node)
+        self.find(name)
     }
 
     /// The section under `name`.
@@ -163,7 +185,7 @@ impl<'a> Section<'a> {
         default: T,
     ) -> Found<T> {
         let key = join(&self.key, name);
-        let Some(node) = self.find(name) else {
+        let Some(node) = self.find_value(name) else {
             return Found { value: default, key, at: self.at, bad: false };
         };
         match parse(node) {
@@ -179,7 +201,7 @@ impl<'a> Section<'a> {
     /// that nobody relies on what is not there.
     pub(super) fn reserve(&mut self, name: &'static str, default: &str) {
         let key = join(&self.key, name);
-        let Some(node) = self.find(name) else { return };
+        let Some(node) = self.find_value(name) else { return };
         if value::shown(&node.value) != default {
             let message = format!(
                 "`{}` is not available in ftpgate {VERSION}: write `{default}` or leave the key out",
@@ -197,11 +219,14 @@ impl<'a> Section<'a> {
                 None => format!("the keys here are {}", self.asked.join(", ")),
             };
             let key = join(&self.key, &entry.key);
-            self.notes.problem(entry.at, &key, format!("unknown key `{}`: {hint}", entry.key));
+            let message = format!("unknown key `{}`: {hint}", entry.key.escape_debug());
+            self.notes.problem(entry.at, &key, message);
         }
     }
 }
 
 fn join(section: &str, name: &str) -> String {
-    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+    // The owner's text, but a terminal prints it.
+    let name = name.escape_debug();
+    if section.is_empty() { name.to_string() } else { format!("{section}.{name}") }
 }

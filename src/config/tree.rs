@@ -6,7 +6,7 @@
 use super::problem::{Place, Problem};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::options::DuplicateKeyPolicy;
-use serde_yaml::{Location, Spanned};
+use serde_yaml::{Location, Spanned, UserMessageFormatter};
 use std::fmt;
 
 /// A value and where it stands.
@@ -36,20 +36,23 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// What came of a text: the tree as far as there is one, and what YAML itself complains about.
+/// What came of a text.
 pub(super) struct Parsed {
+    /// The tree, as far as there is one.
     pub(super) root: Option<Node>,
-    pub(super) problems: Vec<Problem>,
+    /// What YAML itself complains about.
+    pub(super) complaint: Option<Problem>,
 }
 
 /// Parses one YAML document.
 pub(super) fn parse(text: &str) -> Parsed {
     match read(text, DuplicateKeyPolicy::Error) {
-        Ok(root) => Parsed { root: Some(root), problems: Vec::new() },
-        // A duplicate key does not hide the other problems: the second reading passes over it.
-        Err(problem) => {
-            Parsed { root: read(text, DuplicateKeyPolicy::LastWins).ok(), problems: vec![problem] }
-        }
+        Ok(root) => Parsed { root: Some(root), complaint: None },
+        // A duplicate key hides no other problem: the second reading lets it pass.
+        Err(complaint) => Parsed {
+            root: read(text, DuplicateKeyPolicy::LastWins).ok(),
+            complaint: Some(complaint),
+        },
     }
 }
 
@@ -71,7 +74,7 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Problem>
 
 /// The library's words without the place, which stands ahead of the message already.
 fn reason(error: &serde_yaml::Error) -> String {
-    let text = error.without_snippet().to_string();
+    let text = error.without_snippet().render_with_formatter(&UserMessageFormatter);
     let text = text.lines().next().unwrap_or_default();
     match text.split_once(" at line ") {
         Some((reason, _)) => reason.to_owned(),

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The addresses of this host's own interfaces.
 //!
 //! Read afresh with each call, since interfaces come and go; a caller that asks often keeps the
@@ -71,3 +72,6 @@ mod tests {
         }
     }
 }
+=======
+//! (in work)
+>>>>>>> main
