@@ -255,3 +255,25 @@ fn the_session_is_named_even_where_only_warnings_are_written() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("session{id=42") && text.contains("low_port"), "{text}");
 }
+
+#[test]
+fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
+    use crate::report::Distrust;
+    use crate::terms::Side;
+    let distrusted = |reason| Report::LineDistrusted { reason, from: Side::Server };
+    let cases = [
+        (started(), " INFO ", "session started"),
+        (distrusted(Distrust::UnsolicitedPassiveReply), " WARN ", "nobody asked for"),
+        (distrusted(Distrust::NoReplyCode), "DEBUG ", "without a reply code"),
+        (Report::Refused { reason: Refusal::LowPort }, " WARN ", "a well-known port is named"),
+        (opened(1), "DEBUG ", "pinhole open"),
+        (closed(1, PinholeOutcome::Expired), "DEBUG ", "expired"),
+        (data_ended(1), " INFO ", "data connection completed"),
+        (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
+        (ended(CloseCause::Quit), " INFO ", "the client quit"),
+    ];
+    for (report, level, words) in cases {
+        let text = log(tracing::Level::DEBUG, &[report]);
+        assert!(text.contains(level) && text.contains(words), "{level} {words}: {text}");
+    }
+}
