@@ -220,6 +220,7 @@ fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("data: { idle_timeout: -5s }", "data.idle_timeout", "is not a time")]
 #[case("data: { idle_timeout: 1.5h }", "data.idle_timeout", "is not a time")]
 #[case("data: { idle_timeout: 99999999999999999999s }", "data.idle_timeout", "over a year")]
+#[case("data: { idle_timeout: 400d }", "data.idle_timeout", "over a year")]
 #[case("limits: { login_timeout: 0s }", "limits.login_timeout", "a time of 0")]
 #[case("limits: { login_timeout: 0 }", "limits.login_timeout", "a time of 0")]
 #[case("limits: { line: 511 }", "limits.line", "from 512 to 65536")]
