@@ -57,11 +57,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
-pub fn listen(
-    address: SocketAddr,
-    transparent: bool,
-    dual: bool,
-) -> Result<TcpListener, NetError> {
+pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
     let failed = |source| NetError::Listen { address, source };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
