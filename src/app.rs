@@ -146,10 +146,10 @@ impl RunningGateway {
         if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
             tracing::warn!("some sessions are cut off");
         }
-        if let Some(routing) = self.routing {
-            if let Err(error) = routing.remove().await {
-                tracing::warn!(%error, "policy routing is left behind");
-            }
+        if let Some(routing) = self.routing
+            && let Err(error) = routing.remove().await
+        {
+            tracing::warn!(%error, "policy routing is left behind");
         }
         if let Some(firewall) = self.firewall {
             let stopped = tokio::task::spawn_blocking(move || firewall.shutdown()).await;
