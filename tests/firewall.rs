@@ -1,6 +1,8 @@
 //! The firewall against the real kernel, in namespaces of its own: client – gateway – server, and
 //! a stranger. Needs root or user namespaces; skips loudly where there are neither.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
+
 #[path = "support/netns.rs"]
 mod netns;
 
