@@ -6,6 +6,10 @@
 //! is never done on a thread that carries sessions; and closing a netfilter socket is slow, so one
 //! is kept for the life of the process.
 //!
+//! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
+//! printed by `render`. `worker` is the thread that changes it, `watcher` the one that hears from
+//! conntrack, `flows` what they know; `netlink` is the transport of both.
+//!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
 
