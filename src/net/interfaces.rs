@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The addresses of this host's own interfaces.
 //!
 //! Read afresh with each call, since interfaces come and go; a caller that asks often keeps the
@@ -72,6 +71,3 @@ mod tests {
         }
     }
 }
-=======
-//! (in work)
->>>>>>> main
