@@ -18,7 +18,6 @@ use anyhow::Context;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{timeout, timeout_at};
@@ -133,12 +132,10 @@ impl Stage {
         let here = Handle::current();
         let (server, files, server_record) =
             serve(here.clone(), (LOOPBACK_SERVER, 0).into()).await?;
-        // A port that is free now, since a fixed one may be taken.
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback")?;
-        let dial = probe.local_addr().context("no loopback")?;
-        drop(probe);
-        let config = Config::for_server(dial, &server.to_string()).map_err(anyhow::Error::msg)?;
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = Config::for_server(listen, &server.to_string()).map_err(anyhow::Error::msg)?;
         let (gateway, reports) = start(&config).await?;
+        let dial = *gateway.listeners().first().context("the gateway has no listener")?;
         Ok(Self { client: here, dial, gateway, reports, files, server_record, _policy: None })
     }
 
