@@ -6,7 +6,7 @@
 use crate::app::{self, RunningGateway};
 use crate::config::{self, Config};
 use crate::demo::Options;
-use crate::demo::account::{Account, Style, live_line};
+use crate::demo::account::{Account, Moved, Style, live_line};
 use crate::demo::client::{Arrangement, Client, ClientError};
 use crate::demo::dialogue::{PATIENCE, Record};
 use crate::demo::network::{self, Isolation, Network};
@@ -142,7 +142,6 @@ impl Stage {
     /// Runs one transfer in a session of its own.
     async fn transfer(&mut self, arrangement: Arrangement, direction: Direction) -> Account {
         let record = Record::default();
-        let started = Instant::now();
         let task = self.client.spawn(client_part(
             self.dial,
             record.clone(),
@@ -151,11 +150,10 @@ impl Stage {
             direction,
         ));
         let (outcome, client) = match task.await {
-            Ok(Ok((length, client))) => (Ok(length), Some(client)),
+            Ok(Ok((moved, client))) => (Ok(moved), Some(client)),
             Ok(Err(error)) => (Err(error), None),
             Err(lost) => (Err(lost.to_string()), None),
         };
-        let took = started.elapsed();
         let mut reports = Vec::new();
         if let Some(client) = client {
             let is_end = |report: &Report| matches!(report, Report::DataConnectionEnded { .. });
@@ -166,7 +164,7 @@ impl Stage {
         let is_end = |report: &Report| matches!(report, Report::SessionEnded { .. });
         self.await_report(&mut reports, is_end).await;
         let (client, server) = (record.take(), self.server_record.take());
-        Account { arrangement, direction, outcome, took, client, server, reports }
+        Account { arrangement, direction, outcome, client, server, reports }
     }
 
     /// Collects reports up to the awaited one, or until patience ends.
@@ -200,16 +198,17 @@ async fn start(config: &Config) -> anyhow::Result<(RunningGateway, Reports)> {
     Ok((gateway, reports))
 }
 
-/// One login and one transfer; the length of what was moved and compared.
+/// One login and one transfer: what was moved and compared, and the session.
 async fn client_part(
     server: SocketAddr,
     record: Record,
     files: Files,
     arrangement: Arrangement,
     direction: Direction,
-) -> Result<(usize, Client), String> {
+) -> Result<(Moved, Client), String> {
     let told = |error: ClientError| error.to_string();
     let mut client = Client::login(server, record).await.map_err(told)?;
+    let started = Instant::now();
     let arrived = match direction {
         Direction::Download => client.download(arrangement, DOWNLOAD).await.map_err(told)?,
         Direction::Upload => {
@@ -218,10 +217,11 @@ async fn client_part(
             files.get(&name).map_or_else(Vec::new, |stored| stored.to_vec())
         }
     };
+    let moved = Moved { bytes: arrived.len(), took: started.elapsed() };
     if arrived == content() {
-        Ok((arrived.len(), client))
+        Ok((moved, client))
     } else {
-        Err(format!("{} bytes arrived, not those that were sent", arrived.len()))
+        Err(format!("{} bytes arrived, not those that were sent", moved.bytes))
     }
 }
 
@@ -282,20 +282,19 @@ fn picture(isolation: Isolation) -> String {
     let how = match isolation {
         Isolation::Privileged => "three network namespaces",
         Isolation::UserNamespace => {
-            "three network namespaces inside a user namespace, no privilege"
+            "three network namespaces in a user namespace, without privilege"
         }
     };
     format!(
-        "\
-     client                    gateway, ftpgate                       server
-  ┌───────────┐         ┌───────────────────────────┐         ┌──────────────┐
-  │ {client} ├─────────┤ {near}    {far} ├─────────┤ {server} │
-  └───────────┘         └───────────────────────────┘         └──────────────┘
-   dials {server}:21  captures port 21 (tproxy)           knows no way back
-                         forward policy: drop                 to the client's network
+        "  \
+  client                  gateway: ftpgate                     server
+  ┌───────────┐           ┌──────────────────────────┐           ┌──────────────┐
+  │ {client} ├───────────┤ {near}   {far} ├───────────┤ {server} │
+  └───────────┘           └──────────────────────────┘           └──────────────┘
+  dials {server}:21   captures port 21 (tproxy),             knows no way back
+  and nothing else        forwards nothing by itself             to the client's network
 
   Hosts: {how}.
-  The client dials the server's own address. The server sees the gateway as its client.
 ",
         client = network::CLIENT,
         near = network::GATEWAY_TO_CLIENT,
