@@ -1,5 +1,7 @@
 //! `docs/metrics.md` and the registry are equal: names, types, labels and their values.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
 use ftpgate::report::Report;
 use ftpgate::telemetry::Telemetry;
 use ftpgate::terms::SessionId;
@@ -7,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Type and labels of a metric.
 type Metric = (String, BTreeSet<String>);
+
+/// The values by metric and label.
+type Values = BTreeMap<(String, String), BTreeSet<String>>;
 
 fn documentation() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
@@ -36,10 +41,10 @@ fn rows<'a>(text: &'a str, header: &str) -> Vec<Vec<&'a str>> {
 }
 
 /// Metrics by name, and the values of each label of each metric.
-fn registered() -> (BTreeMap<String, Metric>, BTreeMap<(String, String), BTreeSet<String>>) {
+fn registered() -> (BTreeMap<String, Metric>, Values) {
     let text = exposition();
     let mut metrics = BTreeMap::new();
-    let mut values: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    let mut values = Values::new();
     let mut name = "";
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
