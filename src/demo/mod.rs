@@ -22,7 +22,6 @@ mod server;
 mod story;
 
 use std::fmt;
-use std::process::ExitCode;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +32,7 @@ pub struct Options {
     pub hold: bool,
 }
 
-/// Runs the demo and prints it. Exit code 0 if every transfer succeeded, else 1.
+/// Runs the demo and prints it. True if every transfer succeeded.
 ///
 /// To be called before the process has any thread or runtime, since it moves the calling thread
 /// into namespaces of its own.
@@ -41,9 +40,8 @@ pub struct Options {
 /// # Errors
 ///
 /// Where neither namespaces nor loopback would do.
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let well = story::run(&options)?;
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+pub fn run(options: Options) -> anyhow::Result<bool> {
+    story::run(&options)
 }
 
 /// Moves the calling thread, and every thread that it starts from now on, into a network
