@@ -47,7 +47,7 @@ const UPLINK: &str = "uplink";
 #[derive(Debug, Error)]
 pub(super) enum NetworkError {
     /// `unshare(2)` refused.
-    #[error("no {what} namespace: {source}")]
+    #[error("no {what} namespace: {}", why_none(source))]
     Namespace {
         /// Which kind of namespace.
         what: &'static str,
@@ -78,6 +78,16 @@ pub(super) enum NetworkError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// What the errors of `unshare(2)` mean, which the system's own words do not say.
+fn why_none(refusal: &io::Error) -> String {
+    match refusal.raw_os_error() {
+        Some(libc::EPERM) => "not permitted here (container, AppArmor, seccomp, chroot)".to_owned(),
+        Some(libc::ENOSPC) => "the limits in /proc/sys/user allow no more".to_owned(),
+        Some(libc::EINVAL) => "this process already has threads, or the kernel has none".to_owned(),
+        _ => refusal.to_string(),
+    }
 }
 
 /// How the gateway's namespace was had.

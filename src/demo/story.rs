@@ -208,17 +208,18 @@ async fn client_part(
 ) -> Result<(Moved, Client), String> {
     let told = |error: ClientError| error.to_string();
     let mut client = Client::login(server, record).await.map_err(told)?;
+    let content = content();
     let started = Instant::now();
     let arrived = match direction {
         Direction::Download => client.download(arrangement, DOWNLOAD).await.map_err(told)?,
         Direction::Upload => {
             let name = format!("from-{}", arrangement.verb());
-            client.upload(arrangement, &name, &content()).await.map_err(told)?;
+            client.upload(arrangement, &name, &content).await.map_err(told)?;
             files.get(&name).map_or_else(Vec::new, |stored| stored.to_vec())
         }
     };
     let moved = Moved { bytes: arrived.len(), took: started.elapsed() };
-    if arrived == content() {
+    if arrived == content {
         Ok((moved, client))
     } else {
         Err(format!("{} bytes arrived, not those that were sent", moved.bytes))
