@@ -166,9 +166,9 @@ fn rules(host: &Host, trial: Trial) -> Finding {
         Finding::ok("nf_tables and what it takes are there (not tried)", PURPOSE)
     } else {
         Finding::note(
-            format!("no sign of {} (not tried: {reason})", absent.join(", ")),
+            format!("nf_tables not tried: {reason}"),
             PURPOSE,
-            "doctor as root tries it; else: modprobe",
+            format!("as root it is tried; no sign of {}", absent.join(", ")),
         )
     }
 }
@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(rules(&bare.0, Trial::Refused("no".into())).state, State::Missing);
         let untried = rules(&bare.0, Trial::NotTried("no namespace".into()));
         assert_eq!(untried.state, State::Note);
-        assert!(untried.what.contains("nft_tproxy"), "{}", untried.what);
+        assert!(untried.remedy.contains("nft_tproxy"), "{}", untried.remedy);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 const GATEWAY_TO_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 const GATEWAY_TO_SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
-const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
+/// The server's address in IPv6.
+pub(super) const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
@@ -153,6 +154,8 @@ pub(super) struct Network {
     pub(super) client: Host,
     /// The server's host.
     pub(super) server: Host,
+    /// True if the links have IPv6 addresses too.
+    pub(super) has_ipv6: bool,
 }
 
 impl Network {
@@ -199,7 +202,7 @@ impl Network {
         server.configure(move |netlink| async move {
             address(&netlink, UPLINK, SERVER, has_ipv6.then_some(SERVER_V6)).await
         })?;
-        Ok(Self { client, server })
+        Ok(Self { client, server, has_ipv6 })
     }
 }
 

@@ -16,16 +16,17 @@ use crate::report::Report;
 use crate::terms::{Direction, SessionId};
 use anyhow::Context;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{timeout, timeout_at};
 
-/// What the gateway between the namespaces runs with, as its owner would write it.
+/// What the gateway between the namespaces runs with, as its owner would write it. `[::]` takes
+/// both families.
 const CONFIG: &str = r#"listeners:
   - name: demo
-    listen: "0.0.0.0:2121"
+    listen: "[::]:2121"
     capture: tproxy
     capture_ports: [21]
     server: original
@@ -114,11 +115,18 @@ struct Stage {
 
 impl Stage {
     async fn between_namespaces(network: &Network) -> anyhow::Result<Self> {
-        let config = config::parse("demo", CONFIG)?;
+        let (config, any) = match network.has_ipv6 {
+            true => (config::parse("demo", CONFIG)?, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+            false => {
+                let text = CONFIG.replace("[::]", "0.0.0.0");
+                (config::parse("demo", &text)?, IpAddr::from(Ipv4Addr::UNSPECIFIED))
+            }
+        };
         let policy = firewall::install_demo_policy(config.firewall.mark)
             .context("cannot install the owner's rules")?;
         let address = SocketAddr::from((network::SERVER, FTP));
-        let (_, files, server_record) = serve(network.server.runtime(), address).await?;
+        let (_, files, server_record) =
+            serve(network.server.runtime(), SocketAddr::new(any, FTP)).await?;
         let (gateway, reports) = start(&config).await?;
         // Connection tracking is in use by now, so the setting is there if the kernel has it.
         // Without it bytes are not counted, and the account says so.
@@ -339,6 +347,10 @@ Sessions are told below, until Ctrl-C.
     let client = enter(network.client.thread_id.into());
     let (server, gateway) = (enter(network.server.thread_id.into()), enter(process.into()));
     let address = dial.ip();
+    let v6 = match network.has_ipv6 {
+        true => format!("   The server is {} as well.\n", network::SERVER_V6),
+        false => String::new(),
+    };
     format!(
         "
 Try a client of your own; any login will do. From another terminal, on the client:
@@ -348,7 +360,7 @@ Try a client of your own; any login will do. From another terminal, on the clien
       curl -P - -o /dev/null ftp://{address}/{DOWNLOAD}
    {client} \\
       lftp -e 'ls; exit' {address}
-A shell on the client, the gateway, the server:
+{v6}A shell on the client, the gateway, the server:
    {client} sh
    {gateway} sh
    {server} sh
@@ -381,6 +393,9 @@ async fn hold(reports: &mut Reports) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::dialogue::Said;
+    use crate::report::DataOutcome;
+    use crate::terms::DataPath;
 
     #[test]
     fn the_demos_configuration_is_good() {
@@ -403,5 +418,61 @@ mod tests {
         assert_eq!(content.len(), LENGTH);
         let blocks: std::collections::HashSet<&[u8]> = content.chunks(1024).collect();
         assert_eq!(blocks.len(), LENGTH / 1024);
+    }
+
+    /// Runs the four transfers: the path that each took, and whom the server saw.
+    fn paths_and_peers(stage: &mut Stage, runtime: &runtime::Runtime) -> Vec<(DataPath, bool)> {
+        let mut seen = Vec::new();
+        for (arrangement, direction) in TRANSFERS {
+            let account = runtime.block_on(stage.transfer(arrangement, direction));
+            let moved = account.outcome.unwrap_or_else(|why| panic!("{arrangement:?}: {why}"));
+            assert_eq!(moved.bytes, LENGTH);
+            let path = account.reports.iter().find_map(|report| match report {
+                Report::DataConnectionEnded { path, outcome: DataOutcome::Completed, .. } => {
+                    Some(*path)
+                }
+                _ => None,
+            });
+            let gateway = network::GATEWAY_TO_SERVER.to_string();
+            let saw_gateway = account
+                .server
+                .iter()
+                .any(|(said, ends)| *said == Said::Data && ends.contains(&gateway));
+            seen.push((path.expect("the end of the data connection is reported"), saw_gateway));
+        }
+        seen
+    }
+
+    fn new_runtime() -> runtime::Runtime {
+        runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn four_transfers_between_namespaces_by_the_kernel_path() {
+        let run = || {
+            let network = match Scene::build() {
+                Scene::Namespaces(network, _) => network,
+                Scene::Loopback(why) => {
+                    eprintln!("SKIPPED: {why}");
+                    return;
+                }
+            };
+            let runtime = new_runtime();
+            let mut stage = runtime.block_on(Stage::between_namespaces(&network)).unwrap();
+            let seen = paths_and_peers(&mut stage, &runtime);
+            assert_eq!(seen, [(DataPath::Kernel, true); 4]);
+            runtime.block_on(stage.gateway.shutdown());
+        };
+        // On a thread of its own, which alone is moved into the namespace.
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    #[test]
+    fn four_transfers_on_loopback_by_the_relay_path() {
+        let runtime = new_runtime();
+        let mut stage = runtime.block_on(Stage::on_loopback()).unwrap();
+        let seen = paths_and_peers(&mut stage, &runtime);
+        assert_eq!(seen, [(DataPath::Relay, false); 4]);
+        runtime.block_on(stage.gateway.shutdown());
     }
 }
