@@ -151,7 +151,7 @@ impl Account {
             Ok(_) => style.good("ok"),
             Err(why) => style.bad(&format!("FAILED: {why}")),
         };
-        let width = LABEL + TOLD + 4;
+        let width = LABEL + TOLD + 5;
         format!("{}{verdict}\n", style.bold(&format!("{title:<width$}")))
     }
 
@@ -341,7 +341,7 @@ mod tests {
     fn a_rewritten_line_is_shown_both_ways() {
         let text = account().text(3, PLAIN);
         let expected = "\
-3  download in active mode: PORT, RETR                                         ok
+3  download in active mode: PORT, RETR                                          ok
    client sent       PORT 192,0,2,2,195,80
    server received   PORT 198,51,100,1,196,26                                   rewritten
    pinhole opened    198.51.100.2 -> 198.51.100.1:50202                         in 11 µs

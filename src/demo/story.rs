@@ -1,7 +1,8 @@
 //! The demo from beginning to end: the scene, the gateway, four transfers, what is printed, and
 //! `--hold`.
 //!
-//! Not here: how one transfer is told (`account`), how the hosts come into being (`network`).
+//! Not here: how one transfer is told (`account`), the texts around them (`page`), how the hosts
+//! come into being (`network`).
 
 use crate::app::{self, RunningGateway};
 use crate::config::{self, Config};
@@ -10,6 +11,7 @@ use crate::demo::account::{Account, Moved, Style, live_line};
 use crate::demo::client::{Arrangement, Client, ClientError};
 use crate::demo::dialogue::{PATIENCE, Record};
 use crate::demo::network::{self, Isolation, Network};
+use crate::demo::page::{NEXT, invitation, picture};
 use crate::demo::server::{Files, Server};
 use crate::firewall;
 use crate::report::Report;
@@ -43,7 +45,7 @@ const FTP: u16 = 21;
 const LOOPBACK_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The file that is there to be fetched.
-const DOWNLOAD: &str = "demo.bin";
+pub(super) const DOWNLOAD: &str = "demo.bin";
 
 /// Length of the files, in bytes.
 const LENGTH: usize = 1 << 20;
@@ -241,7 +243,7 @@ fn content() -> Vec<u8> {
 
 async fn tell(scene: Scene, options: &Options) -> anyhow::Result<bool> {
     let style = Style::of_stdout();
-    say(&style.bold("FTP through a NAT gateway, in one process\n"));
+    say(&style.bold("FTP through a NAT gateway, in one process"));
     let mut network = None;
     let mut stage = match scene {
         Scene::Namespaces(built, isolation) => match Stage::between_namespaces(&built).await {
@@ -287,90 +289,6 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn picture(isolation: Isolation) -> String {
-    let how = match isolation {
-        Isolation::Privileged => "three network namespaces",
-        Isolation::UserNamespace => {
-            "three network namespaces in a user namespace, without privilege"
-        }
-    };
-    format!(
-        "  \
-  client                  gateway: ftpgate                     server
-  ┌───────────┐           ┌──────────────────────────┐           ┌──────────────┐
-  │ {client} ├───────────┤ {near}   {far} ├───────────┤ {server} │
-  └───────────┘           └──────────────────────────┘           └──────────────┘
-  dials {server}:21   captures port 21 (tproxy),             knows no way back
-  and nothing else        forwards nothing by itself             to the client's network
-
-  Hosts: {how}.
-",
-        client = network::CLIENT,
-        near = network::GATEWAY_TO_CLIENT,
-        far = network::GATEWAY_TO_SERVER,
-        server = network::SERVER,
-    )
-}
-
-/// What is printed at the end.
-const NEXT: &str = "
-Where to look next
-   ftpgate demo --hold            keeps all this up for a client of your own
-   ftpgate doctor                 what this host has for a gateway, and what it lacks
-   README.md                      three ways to run it, and the configuration
-   docs/life-of-a-session.md      one download told line by line, with file names
-";
-
-fn invitation(network: Option<&(Network, Isolation)>, dial: SocketAddr) -> String {
-    let Some((network, isolation)) = network else {
-        let (host, port) = (dial.ip(), dial.port());
-        return format!(
-            "
-Try a client of your own; any login will do:
-   curl -o /dev/null ftp://{host}:{port}/{DOWNLOAD}
-   curl -P - -o /dev/null ftp://{host}:{port}/{DOWNLOAD}
-
-Sessions are told below, until Ctrl-C.
-"
-        );
-    };
-    let process = std::process::id();
-    let enter = |thread: i64| {
-        let namespace = format!("--net=/proc/{process}/task/{thread}/ns/net");
-        match isolation {
-            Isolation::Privileged => format!("nsenter {namespace}"),
-            Isolation::UserNamespace => {
-                format!("nsenter -U --preserve-credentials -t {process} {namespace}")
-            }
-        }
-    };
-    let client = enter(network.client.thread_id.into());
-    let (server, gateway) = (enter(network.server.thread_id.into()), enter(process.into()));
-    let address = dial.ip();
-    let v6 = match network.has_ipv6 {
-        true => format!("   The server is {} as well.\n", network::SERVER_V6),
-        false => String::new(),
-    };
-    format!(
-        "
-Try a client of your own; any login will do. From another terminal, on the client:
-   {client} \\
-      curl -o /dev/null ftp://{address}/{DOWNLOAD}
-   {client} \\
-      curl -P - -o /dev/null ftp://{address}/{DOWNLOAD}
-   {client} \\
-      lftp -e 'ls; exit' {address}
-{v6}A shell on the client, the gateway, the server:
-   {client} sh
-   {gateway} sh
-   {server} sh
-On the gateway: nft list ruleset, conntrack -L, curl http://127.0.0.1:9121/metrics
-
-Sessions are told below, until Ctrl-C.
-"
-    )
-}
-
 /// Tells what happens until the user ends it.
 async fn hold(reports: &mut Reports) -> anyhow::Result<()> {
     let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -402,14 +320,6 @@ mod tests {
         let config = config::parse("demo", CONFIG).expect("no problem");
         assert_eq!(config.listeners.len(), 1);
         assert_eq!(config.listeners[0].capture_ports, [FTP]);
-    }
-
-    #[test]
-    fn the_picture_fits_a_terminal() {
-        for isolation in [Isolation::Privileged, Isolation::UserNamespace] {
-            let text = picture(isolation);
-            assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
-        }
     }
 
     #[test]
