@@ -20,13 +20,13 @@ pub(super) fn picture(isolation: Isolation) -> String {
   │ {client} ├───────────┤ {near}   {far} ├───────────┤ {server} │
   └───────────┘           └──────────────────────────┘           └──────────────┘
   dials {server}:21   captures port 21 (tproxy),             knows no way back
-  and nothing else        forwards nothing by itself             to the client's network
+  and nothing else        forward policy: drop                   to the client's network
 
   Hosts: {how}.
   Passive: the client dials the server's own address. The line passes unchanged, once the
   gateway has opened a pinhole for this one connection.
-  Active: the server dials the gateway. PORT leaves with the gateway's address and a port of
-  its pool.
+  Active: the server dials the gateway. PORT leaves with the gateway's address and a port
+  of its pool.
 ",
         client = network::CLIENT,
         near = network::GATEWAY_TO_CLIENT,
