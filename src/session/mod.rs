@@ -258,12 +258,13 @@ impl Session {
         if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
     }
 
-    /// Works off what the two readers hold, as far as it may be read now.
+    /// Works off what the two readers hold, as far as it may be read now. What the client may say
+    /// comes ahead of the server's next line: whether that line came with the one before or a
+    /// moment later must make no difference (cases 14, 15).
     fn pump(&mut self, now: Instant) {
         loop {
-            let served = self.pump_server(now);
-            let asked = self.pump_client(now);
-            if !served && !asked {
+            while self.pump_client(now) {}
+            if !self.pump_server(now) {
                 break;
             }
         }
