@@ -143,13 +143,17 @@ impl Session {
         }
     }
 
-    /// What the far side is told: the entry itself, or the address that stands in front of it.
+    /// What the far side is told: the entry itself, or the address that stands in front of it. An
+    /// address of the other family cannot stand there, and 227 and PORT could not say it.
     fn external(&self, side: Side, entry: SocketAddr) -> SocketAddr {
         let advertise = match side {
             Side::Client => self.settings.advertise_client,
             Side::Server => self.settings.advertise_server,
         };
-        advertise.map_or(entry, |ip| SocketAddr::new(ip, entry.port()))
+        match advertise {
+            Some(ip) if ip.is_ipv4() == entry.is_ipv4() => SocketAddr::new(ip, entry.port()),
+            Some(_) | None => entry,
+        }
     }
 
     /// The client's command was in order, but there will be no data connection.
