@@ -42,19 +42,24 @@ impl Session {
         self.open(negotiation, client, server, now);
     }
 
-    /// The port that the server listens on, from the lines that bear its code: they must agree
-    /// (case 16).
+    /// The port that the server listens on. A client may take the address from any line of the
+    /// reply, so that all that bear one must agree (case 16).
     fn server_listens(&self, negotiation: &Negotiation) -> Result<u16, Refusal> {
         let Some(ends) = self.ends else { return Err(Refusal::MalformedReply) };
         let mut found: Option<Advertised> = None;
-        for line in coded_lines(&negotiation.reply) {
+        for (line, bears_code) in lines_of(&negotiation.reply) {
             let advertised = if negotiation.server_verb == Verb::Pasv {
-                ftp::parse_227(line).map(|reply| Advertised(SocketAddr::V4(reply.address)))
+                match ftp::parse_227(line) {
+                    Ok(reply) => Advertised(SocketAddr::V4(reply.address)),
+                    Err(_) if bears_code && lists_numbers(line) => {
+                        return Err(Refusal::MalformedReply);
+                    }
+                    Err(_) => continue,
+                }
             } else {
-                let here = |port| Advertised(SocketAddr::new(ends.server(), port));
-                ftp::parse_229(line).map(|reply| here(reply.port))
+                let Ok(reply) = ftp::parse_229(line) else { continue };
+                Advertised(SocketAddr::new(ends.server(), reply.port))
             };
-            let Ok(advertised) = advertised else { continue };
             if found.is_some_and(|earlier| earlier != advertised) {
                 return Err(Refusal::MalformedReply);
             }
@@ -122,10 +127,7 @@ impl Session {
                 (RewrittenLine::Epsv, rewrite_229)
             };
         let before = negotiation.whole_reply();
-        let last = negotiation.reply.len().saturating_sub(1);
-        let lines = negotiation.reply.iter().enumerate().map(|(at, line)| {
-            if at == 0 || at == last { rewrite(line, external) } else { line.clone() }
-        });
+        let lines = negotiation.reply.iter().map(|line| rewrite(line, external));
         let after: Bytes = lines.collect::<Vec<_>>().concat().into();
         if after != before {
             self.report(Report::LineRewritten { line: kind });
@@ -174,11 +176,16 @@ impl Session {
     }
 }
 
-/// The lines of a reply that bear its code: the first and the last one.
-fn coded_lines(reply: &[Bytes]) -> impl Iterator<Item = &[u8]> {
-    let first = reply.first();
-    let last = if reply.len() > 1 { reply.last() } else { None };
-    first.into_iter().chain(last).map(|line| line.trim_ascii_end())
+/// The lines of a reply without their terminators, and whether each bears the reply's code: the
+/// first and the last one do.
+fn lines_of(reply: &[Bytes]) -> impl Iterator<Item = (&[u8], bool)> {
+    let last = reply.len().saturating_sub(1);
+    reply.iter().enumerate().map(move |(at, line)| (line.trim_ascii_end(), at == 0 || at == last))
+}
+
+/// True if numbers joined by a comma stand in the line, as an address has them.
+fn lists_numbers(line: &[u8]) -> bool {
+    line.windows(3).any(|w| matches!(w, [a, b',', b] if a.is_ascii_digit() && b.is_ascii_digit()))
 }
 
 fn rewrite_227(line: &Bytes, external: SocketAddr) -> Bytes {
