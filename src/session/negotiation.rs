@@ -33,6 +33,12 @@ impl Negotiation {
         Self { command, client_listens, server_verb, reply: Vec::new(), reply_size: 0 }
     }
 
+    /// Keeps a line of the server's reply.
+    pub(super) fn hold(&mut self, line: Bytes) {
+        self.reply_size += line.len();
+        self.reply.push(line);
+    }
+
     /// True if the server's reply, once its address is replaced, is also the reply to the client.
     pub(super) fn reply_passes(&self) -> bool {
         self.server_verb == self.command.verb()

@@ -72,8 +72,7 @@ impl Session {
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
         match self.pending.front_mut() {
             Some(Pending::Data(negotiation)) => {
-                negotiation.reply_size += line.raw().len();
-                negotiation.reply.push(line.raw().clone());
+                negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
                     self.close(None, CloseCause::TooMuch, now);
                 }
@@ -104,7 +103,7 @@ impl Session {
         let raw = line.raw().clone();
         match pending {
             Pending::Data(mut negotiation) => {
-                negotiation.reply.push(raw);
+                negotiation.hold(raw);
                 self.on_data_reply(code, negotiation, now);
             }
             Pending::Login => {
@@ -156,7 +155,12 @@ impl Session {
     /// A 1xx reply: the command is not finished.
     fn on_preliminary(&mut self, code: Code, line: &Line, now: Instant) {
         match self.pending.front_mut() {
-            Some(Pending::Data(negotiation)) => negotiation.reply.push(line.raw().clone()),
+            Some(Pending::Data(negotiation)) => {
+                negotiation.hold(line.raw().clone());
+                if negotiation.reply_size > MAX_HELD_REPLY {
+                    self.close(None, CloseCause::TooMuch, now);
+                }
+            }
             _ => {
                 self.drop_silent_abort(code);
                 if matches!(self.pending.front(), Some(Pending::Transfer)) {
