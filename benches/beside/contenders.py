@@ -159,13 +159,16 @@ max_clients=0
 
 
 def _start_haproxy(contender):
+    """`splice-auto` leaves most of such a stream to copying (measured: 10 Gbit/s where this reaches 25)."""
     folder = contender.line.folder
     (folder / "haproxy.cfg").write_text(f"""
 global
   maxconn 4000
+  tune.pipesize 1048576
 defaults
   mode tcp
-  option splice-auto
+  option splice-request
+  option splice-response
   timeout connect 5s
   timeout client 5m
   timeout server 5m
