@@ -124,7 +124,8 @@ def _start_server(contender, data):
     """vsftpd, anonymous: a password hash costs more than the session around it.
 
     Its network isolation makes and destroys a network namespace per session. On a server of its own that is its
-    own affair; here it would disturb the netfilter of the gateway, which shares the kernel, so it is off. The anonymous user is one whose home exists on every Debian.
+    own affair; here it would disturb the netfilter of the gateway, which shares the kernel, so it is off. The anonymous
+    user is one whose home exists on every Debian.
     """
     folder = contender.line.folder
     (folder / "empty").mkdir()

@@ -29,6 +29,8 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG = 1
+# Ahead of what else the machine does; the same for client, server and every contender.
+_NICENESS = -10
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,9 +61,11 @@ def enclose(run, seconds):
 
 def _as_process_1(run, scratch, seconds):
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(seconds)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     try:
         # Only from here on: the parent stays outside, so that nothing keeps the mounts when this process ends.
         _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
