@@ -253,7 +253,6 @@ listeners:
 data: {{ path: {path}, ports: 50000-50999 }}
 limits: {{ sessions_per_client: 1000 }}
 telemetry: {{ listen: "127.0.0.1:9121", log: {{ format: text, level: warn }} }}
-admin: {{ socket: {line.folder / "admin.sock"} }}
 """)
     # ftpgate counts the bytes of the kernel path, and that is part of its price.
     line.gateway.run(["nft", "-f", "-"], text=_FTPGATE_OWNER_RULES)

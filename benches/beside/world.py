@@ -1,6 +1,6 @@
 """The bench's own corner of the machine: namespaces, links, processes that cannot outlive the run.
 
-`enclose` moves the run into mount and PID namespaces of its own, as their process 1. Whatever the run mounts, names
+`enclose` moves the run into mount and PID namespaces of its own. Whatever the run mounts, names
 or starts exists only in there, so the kernel takes all of it away when the run ends, however it ends. Each contender gets a
 `Line`: client, gateway and server as three network namespaces, with the same addresses in every line, so
 that no contender pays for another one's rules.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.request
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class BenchError(Exception):
 
 
 def enclose(run, seconds):
-    """Calls `run(scratch)` as process 1 of fresh mount and PID namespaces and returns its exit code.
+    """Calls `run(scratch)` inside fresh mount and PID namespaces and returns its exit code.
 
     `scratch` is a folder on a tmpfs. After `seconds` the run is interrupted, and a little later ended by the kernel.
     """
@@ -48,9 +49,8 @@ def enclose(run, seconds):
     child = os.fork()
     if child == 0:
         os._exit(_as_process_1(run, scratch, seconds))
-    # The terminal sends Ctrl-C to both; process 1 decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.alarm(seconds + 20)
     _, status = os.waitpid(child, 0)
@@ -60,15 +60,28 @@ def enclose(run, seconds):
 
 
 def _as_process_1(run, scratch, seconds):
+    """Starts the run and reaps, as process 1 must: a server's children end after their parents."""
+    child = os.fork()
+    if child == 0:
+        os._exit(_as_run(run, scratch, seconds))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return max(os.waitstatus_to_exitcode(status), 0) or int(status != 0)
+
+
+def _as_run(run, scratch, seconds):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(seconds)
-    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     try:
-        # Only from here on: the parent stays outside, so that nothing keeps the mounts when this process ends.
+        # Only from here on: the parents stay outside, so that nothing keeps the mounts when this process ends.
         _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
+        _go_ahead_of_others()
         for command in (
             ["mount", "--make-rprivate", "/"],
             ["mount", "-t", "proc", "proc", "/proc"],
@@ -80,10 +93,22 @@ def _as_process_1(run, scratch, seconds):
         print(f"beside: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("beside: interrupted", file=sys.stderr)
+    except Exception:  # told here: this process does not return to the interpreter
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
     return 1
+
+
+def _go_ahead_of_others():
+    """Where the scheduler groups by session (sched(7), autogroup), niceness counts only inside the group."""
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    os.setsid()
+    try:
+        Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
+    except OSError:
+        pass  # a kernel without it
 
 
 def _interrupt(number, _frame):
