@@ -4,7 +4,7 @@
 
 use super::expression::encode_rule;
 use super::netlink::{Requests, flag};
-use super::rule::{Chain, Holds, Hook, Policy, SET_SIZE, Set, Table};
+use super::rule::{Chain, Family, Holds, Hook, Policy, SET_SIZE, Set, Table};
 use super::ruleset::Element;
 use std::time::Duration;
 
