@@ -163,6 +163,7 @@ pub(super) fn subscribe(mark: u32) -> io::Result<Socket> {
 /// A socket filter that passes, of the events about connections with this mark, the first one, the
 /// last one, and those that tell of an end. A connection has some six changes of state, and a gateway
 /// has many connections that are none of ours: without the filter each of them wakes the thread.
+#[expect(clippy::cast_possible_truncation, reason = "libc widens the codes, which are 16 bits")]
 fn what_matters(mark: u32) -> [libc::sock_filter; 27] {
     const ATTRIBUTES: u32 = 16 + 4;
     const KIND: u32 = 4;
