@@ -29,6 +29,7 @@ class Server:
     index: int
     home: str
     port: int = 21
+    extra: str = ""        # more lines for vsftpd's configuration
 
     def address(self, family):
         return server_address(self.index, family)
@@ -46,7 +47,7 @@ class Server:
         return os.path.join(self.home, "pub", name)
 
 
-def start_servers(topology, folder, names, port=21, first_index=0):
+def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=""):
     """Starts the daemons named. Returns ({name: Server}, [Process])."""
     servers, processes = {}, []
     for index, name in enumerate(names, first_index):
@@ -54,7 +55,7 @@ def start_servers(topology, folder, names, port=21, first_index=0):
         os.makedirs(os.path.join(home, "pub"))
         # vsftpd writes as an account whose home exists (daemon), the others as nobody.
         os.chmod(os.path.join(home, "pub"), 0o777)
-        server = Server(name, index, home, port)
+        server = Server(name, index, home, port, vsftpd_extra)
         private = os.path.join(folder, f"{name}-{port}-private")
         os.makedirs(private, mode=0o755)
         for argv in RECIPES[name](server, private):
@@ -116,6 +117,7 @@ anon_world_readable_only=NO
 anon_umask=022
 connect_from_port_20=YES
 async_abor_enable=YES
+{server.extra}
 """)
         yield [f"{CACHE}/vsftpd/usr/sbin/vsftpd", config]
 
