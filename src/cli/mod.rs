@@ -1,1 +1,3 @@
-//! (in work)
+//! One file a command.
+
+pub mod check;

@@ -1,1 +1,83 @@
-//! (in work)
+//! The configuration: one YAML file, parsed once into plain validated types, every problem told at
+//! once with file, line, column and key.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `types` | [`Config`] and its parts: what the rest of the program sees |
+//! | `tree` | YAML text to a tree of values, each with its place |
+//! | `section` | reading keys from the tree; unknown keys and their nearest neighbours |
+//! | `file` | the schema: every key with its default, walked over the tree |
+//! | `check` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `value` | single values: durations, ports, addresses, marks |
+//! | `problem` | [`Problem`], [`Problems`] and how they print |
+//!
+//! The tree stands between YAML and the types because deserializing straight into the types ends at
+//! the first mistake, and an operator should see them all.
+//!
+//! Not here: the parts' own settings (the application translates), and anything that needs the
+//! host, such as whether an interface exists or a port can be bound.
+
+mod check;
+mod file;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod types;
+mod value;
+
+pub use problem::{Problem, Problems};
+pub use types::{
+    Advertise, AdvertiseChoice, Backend, Capture, Config, Data, FirewallConfig, Limits, Listener,
+    LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig, TlsMode,
+};
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// Every problem of the file together; a file that cannot be read is one problem without a line.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&name, &text),
+        Err(error) => {
+            let message = format!("the file cannot be read: {error}");
+            Err(Problems::new(&name, "", vec![Problem::of_file(message)]))
+        }
+    }
+}
+
+/// Checks `text`; `name` is how problems call the file.
+///
+/// # Errors
+/// Every problem of the text together, in the order of the text.
+pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
+    let tree::Parsed { root, complaint } = tree::parse(text);
+    let mut problems = Vec::new();
+    if let Some(root) = root {
+        let notes = section::Notes::default();
+        let file = file::File::read(section::Section::root(&root, &notes));
+        check::check(&file, &notes);
+        problems = notes.into_problems();
+        if problems.is_empty() && complaint.is_none() {
+            return Ok(file.into_config());
+        }
+    }
+    // The walk tells of duplicate keys too, and with their names.
+    problems.extend(complaint.filter(|c| !problems.iter().any(|problem| problem.at == c.at)));
+    Err(Problems::new(name, text, problems))
+}
+
+/// Every key of the file that takes a value, dotted, with `[]` for the items of a list and `*` for a name of
+/// the owner's choice: `listeners[].capture`, `policies.*.strict`. The reference is held against it.
+pub fn keys() -> BTreeSet<String> {
+    let notes = section::Notes::default();
+    if let Some(root) = tree::parse("listeners: [{}]\npolicies: { x: {} }\n").root {
+        let _ = file::File::read(section::Section::root(&root, &notes));
+    }
+    notes.into_keys()
+}

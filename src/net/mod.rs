@@ -1,1 +1,11 @@
-//! (in work)
+//! The few socket options that a transparent gateway needs, and the host's own addresses.
+//!
+//! Not here: what the sockets are for.
+
+pub mod interfaces;
+pub mod routing;
+mod sockets;
+
+pub use sockets::{
+    Dialling, NetError, connect, listen, listen_v6_only, original_dst, reset_on_close, tune_control,
+};

@@ -1,1 +1,107 @@
-//! (in work)
+//! Questions about what may pass, answered with values: pure.
+//!
+//! The session asks; a [`Verdict`] answers. A refusal is a value with its reason, never an error.
+//! Not here: how a refusal is worded towards the client (see [`crate::session`]).
+
+use crate::addr::{Advertised, Observed};
+use crate::report::Refusal;
+
+/// The answer to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass.
+    Allow,
+    /// It may not, for this reason.
+    Refuse(Refusal),
+}
+
+/// What one listener's sessions may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Refuse a 227 that names another host, instead of using the server's own address.
+    pub strict: bool,
+    /// Allow data ports below 1024.
+    pub low_ports: bool,
+}
+
+impl Policy {
+    /// May a data connection be negotiated, given whether the login was accepted (case 4)?
+    pub fn may_negotiate(&self, logged_in: bool) -> Verdict {
+        if logged_in { Verdict::Allow } else { Verdict::Refuse(Refusal::NotLoggedIn) }
+    }
+
+    /// May the server be sent to `target`, which the client named in PORT or EPRT (RFC 2577 §2, §3)?
+    pub fn may_listen_at(&self, target: Advertised, client: Observed) -> Verdict {
+        if target.names_third_party(client) {
+            return Verdict::Refuse(Refusal::ThirdPartyAddress);
+        }
+        self.may_use_port(target)
+    }
+
+    /// May the client be sent to `target`, which the server named in 227? Unless the policy is
+    /// strict, a foreign address is allowed, for only the port of it is ever used (CVE-2020-8284).
+    pub fn may_connect_to(&self, target: Advertised, server: Observed) -> Verdict {
+        if self.strict && target.names_third_party(server) {
+            return Verdict::Refuse(Refusal::ForeignServerAddress);
+        }
+        self.may_use_port(target)
+    }
+
+    fn may_use_port(&self, target: Advertised) -> Verdict {
+        if target.0.port() == 0 || (target.names_low_port() && !self.low_ports) {
+            return Verdict::Refuse(Refusal::LowPort);
+        }
+        Verdict::Allow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Advertised {
+        Advertised(text.parse().unwrap())
+    }
+
+    fn seen(text: &str) -> Observed {
+        Observed(text.parse().unwrap())
+    }
+
+    #[test]
+    fn case_6_and_7_the_client_may_name_only_itself_and_a_high_port() {
+        let policy = Policy::default();
+        let client = seen("192.0.2.2");
+        assert_eq!(policy.may_listen_at(at("192.0.2.2:5001"), client), Verdict::Allow);
+        let refusals = [
+            ("192.0.2.3:5001", Refusal::ThirdPartyAddress),
+            ("192.0.2.2:1023", Refusal::LowPort),
+            ("192.0.2.2:0", Refusal::LowPort),
+        ];
+        for (target, reason) in refusals {
+            assert_eq!(policy.may_listen_at(at(target), client), Verdict::Refuse(reason));
+        }
+    }
+
+    #[test]
+    fn port_zero_is_refused_even_where_low_ports_are_allowed() {
+        let policy = Policy { low_ports: true, ..Policy::default() };
+        let client = seen("192.0.2.2");
+        assert_eq!(policy.may_listen_at(at("192.0.2.2:20"), client), Verdict::Allow);
+        assert_eq!(
+            policy.may_listen_at(at("192.0.2.2:0"), client),
+            Verdict::Refuse(Refusal::LowPort)
+        );
+    }
+
+    #[test]
+    fn case_9_a_foreign_server_address_is_refused_only_by_a_strict_policy() {
+        let foreign = at("10.0.0.5:50000");
+        let server = seen("198.51.100.2");
+        assert_eq!(Policy::default().may_connect_to(foreign, server), Verdict::Allow);
+        let strict = Policy { strict: true, ..Policy::default() };
+        assert_eq!(
+            strict.may_connect_to(foreign, server),
+            Verdict::Refuse(Refusal::ForeignServerAddress)
+        );
+    }
+}

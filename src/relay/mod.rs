@@ -1,1 +1,28 @@
-//! (in work)
+//! Carries sessions: accepts clients, dials servers, executes what the session decides, and moves
+//! data where the kernel does not.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
+//! | `driver` | one session: the only executor of actions |
+//! | `control` | one control connection with what is still to be sent on it |
+//! | `openings` | opens and closes what a transfer awaits, on either path |
+//! | `data` | one data connection on the relay path: two legs, joined |
+//! | `intake` | receives the connections that the firewall captures for the relay |
+//! | `splice` | moves the bytes |
+//! | `shared` | what the sessions share: ports, pipes, counts, the loop guard |
+//!
+//! Not here: FTP. What a line means is [`crate::session`]'s.
+
+mod control;
+mod data;
+mod driver;
+mod intake;
+mod listener;
+mod openings;
+mod shared;
+mod splice;
+
+pub use intake::Intake;
+pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use shared::{Limits, Shared, SharedSettings};

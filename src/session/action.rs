@@ -42,7 +42,8 @@ pub enum Action {
     },
     /// Tell the world.
     Report(Report),
-    /// Send what is still to be sent, then close both control connections. Always the last action.
+    /// Send what is still to be sent, then close both control connections. Nothing but reports of
+    /// data connections that are still running comes after it.
     CloseSession,
 }
 

@@ -25,10 +25,12 @@ pub enum Event<'a> {
         /// As received, Telnet sequences included.
         bytes: &'a [u8],
     },
-    /// A peer ended its control connection, in order or not.
+    /// A peer ended its control connection.
     ConnectionClosed {
         /// Whose.
         side: Side,
+        /// True for a FIN: the peer will send nothing more, but may still read.
+        orderly: bool,
     },
     /// The transfer asked for by [`super::Action::OpenTransfer`] is open.
     TransferOpened {

@@ -1,7 +1,335 @@
 //! The state machine of one session: pure.
+//!
+//! A [`Session`] is one control connection through the gateway with its data connections. It knows
+//! no socket, clock, file or randomness: an [`Event`] and the time go in, an [`Action`] comes out,
+//! and what the executor could not do comes back as one more event.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `client_side` | what a line of the client leads to |
+//! | `server_side` | what a line of the server leads to |
+//! | `data` | negotiation of data connections, their pinholes and their ends |
+//! | `ends` | which addresses a data connection enters by, leads to and comes from |
+//! | `pending` | the commands that await their reply |
+//! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
+//! | `transfer` | one transfer from the first pinhole to the last byte |
+//! | `replies` | the gateway's own replies |
+//!
+//! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
+//! or withdrawn pinhole is closed before the refusal leaves. The actions are in that order, and the
+//! executor keeps it.
 
 mod action;
+mod client_side;
+mod data;
+mod ends;
 mod event;
+mod negotiation;
+mod pending;
+#[doc(hidden)]
+pub mod properties;
+mod replies;
+mod server_side;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 pub use action::{Action, Dial, Leg, TransferPlan};
 pub use event::Event;
+pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source};
+
+use crate::ftp::{Line, LineReader, ReplyReader};
+use crate::report::{CloseCause, ControlProtection, Report};
+use crate::terms::{Side, TransferId};
+use bytes::Bytes;
+use ends::Ends;
+use negotiation::Negotiation;
+use pending::{Pending, PendingQueue};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use transfer::Transfer;
+
+/// Bytes of one peer that are kept while its lines may not be read yet. A pipelining client sends
+/// some hundred bytes ahead; the rest waits in its own send buffer.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// One FTP session: a control connection through the gateway and its data connections.
+///
+/// Call [`handle_event`](Self::handle_event) or [`handle_timeout`](Self::handle_timeout), then
+/// drain [`poll_action`](Self::poll_action) to `None`, executing each action before the next is
+/// taken, then re-arm from [`poll_timeout`](Self::poll_timeout), and read from a peer only while
+/// [`wants_bytes`](Self::wants_bytes). After [`Action::CloseSession`] only the ends of data
+/// connections that are still running are of interest; [`is_over`](Self::is_over) says when there
+/// are none.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    parties: Parties,
+    started: Instant,
+    last_activity: Instant,
+    /// Since when the login is due: the start, or the last REIN.
+    login_since: Instant,
+    ends: Option<Ends>,
+    phase: Phase,
+    logged_in: bool,
+    first_line_seen: bool,
+    epsv_only: bool,
+    client_has_quit: bool,
+    client_reader: LineReader,
+    server_reader: LineReader,
+    replies: ReplyReader,
+    reply_bytes: usize,
+    /// The client's first line, read ahead of the greeting to see whether it is FTP at all.
+    early_line: Option<Line>,
+    client_ended: bool,
+    pending: PendingQueue,
+    /// The negotiation whose transfer the executor is opening.
+    opening: Option<Negotiation>,
+    transfers: Vec<Transfer>,
+    last_transfer: u32,
+    actions: VecDeque<Action>,
+}
+
+/// What the control connection is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The server is being dialled.
+    Connecting,
+    /// Both control connections stand; text passes.
+    Text,
+    /// TLS end to end: bytes pass unread.
+    Passthrough,
+    /// [`Action::CloseSession`] has been said.
+    Closed,
+}
+
+impl Session {
+    /// A session whose client has just been accepted and whose server is being dialled.
+    pub fn new(settings: Arc<Settings>, parties: Parties, now: Instant) -> Self {
+        let limit = settings.line_limit;
+        let mut session = Self {
+            settings,
+            parties,
+            started: now,
+            last_activity: now,
+            login_since: now,
+            ends: None,
+            phase: Phase::Connecting,
+            logged_in: false,
+            first_line_seen: false,
+            epsv_only: false,
+            client_has_quit: false,
+            client_reader: LineReader::new(limit),
+            server_reader: LineReader::new(limit),
+            replies: ReplyReader::new(),
+            reply_bytes: 0,
+            early_line: None,
+            client_ended: false,
+            pending: PendingQueue::default(),
+            opening: None,
+            transfers: Vec::new(),
+            last_transfer: 0,
+            actions: VecDeque::new(),
+        };
+        session.pending.push(Pending::Greeting);
+        session.report(Report::SessionStarted {
+            client: parties.client,
+            original_dst: parties.original_dst,
+        });
+        session
+    }
+
+    /// Tells the session what happened.
+    pub fn handle_event(&mut self, event: Event<'_>, now: Instant) {
+        match event {
+            Event::ServerConnected { server, seen_as } => {
+                self.on_server_connected(server, seen_as, now);
+            }
+            Event::ServerConnectFailed => {
+                self.close(Some(replies::UNREACHABLE), CloseCause::ConnectFailed, now);
+            }
+            Event::LoopDetected => self.close(Some(replies::LOOP), CloseCause::Loop, now),
+            Event::BytesReceived { from, bytes } => self.on_bytes(from, bytes, now),
+            Event::ConnectionClosed { side, orderly } => self.on_closed(side, orderly, now),
+            Event::TransferOpened { id, client_entry, server_entry } => {
+                self.on_transfer_opened(id, client_entry, server_entry, now);
+            }
+            Event::TransferFailed { id } => self.on_transfer_failed(id),
+            Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
+            Event::DataConnectionEnded { id, outcome, bytes } => {
+                self.on_data_ended(id, outcome, bytes, now);
+            }
+            Event::ShutdownRequested => {
+                self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// Tells the session that the time of [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_transfers(now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.login_deadline().is_some_and(|deadline| deadline <= now) {
+            self.close(Some(replies::LOGIN_TIMEOUT), CloseCause::LoginTimeout, now);
+        } else if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
+            self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
+        }
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let transfers = self.transfers.iter().filter_map(Transfer::expires_at);
+        let control = match self.phase {
+            Phase::Closed => None,
+            Phase::Connecting | Phase::Text | Phase::Passthrough => {
+                [self.login_deadline(), self.idle_deadline()].into_iter().flatten().min()
+            }
+        };
+        transfers.chain(control).min()
+    }
+
+    /// True if bytes of this peer may be read now. False holds the peer back by TCP's own window.
+    pub fn wants_bytes(&self, from: Side) -> bool {
+        let reader = match from {
+            Side::Client => &self.client_reader,
+            Side::Server => &self.server_reader,
+        };
+        self.phase != Phase::Closed && reader.buffered() < READ_AHEAD
+    }
+
+    /// True once the session is closed and every data connection has ended.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Closed && self.transfers.is_empty()
+    }
+
+    fn on_server_connected(
+        &mut self,
+        server: std::net::SocketAddr,
+        seen_as: std::net::SocketAddr,
+        now: Instant,
+    ) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        self.ends = Some(Ends::new(&self.parties, self.settings.source, server, seen_as));
+        self.phase = Phase::Text;
+        let elapsed = now.saturating_duration_since(self.started);
+        self.report(Report::ServerConnected { server, seen_as, elapsed });
+    }
+
+    fn on_bytes(&mut self, from: Side, bytes: &[u8], now: Instant) {
+        self.last_activity = now;
+        match (self.phase, from) {
+            (Phase::Closed, _) => {}
+            (Phase::Passthrough, _) => self.send(from.other(), Bytes::copy_from_slice(bytes)),
+            (Phase::Connecting | Phase::Text, Side::Client) => self.client_reader.push(bytes),
+            (Phase::Connecting | Phase::Text, Side::Server) => self.server_reader.push(bytes),
+        }
+    }
+
+    /// A client that ends its sending side may still wait for replies: its lines are worked off
+    /// first. Everything that a server said before its end has been passed on already.
+    fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
+        match side {
+            Side::Client if orderly && self.phase == Phase::Text => self.client_ended = true,
+            Side::Client => self.close(None, self.cause_of_client_end(), now),
+            Side::Server => {
+                self.pump(now);
+                let cause = if self.client_has_quit {
+                    CloseCause::Quit
+                } else {
+                    CloseCause::ServerClosed
+                };
+                self.close(None, cause, now);
+            }
+        }
+    }
+
+    fn cause_of_client_end(&self) -> CloseCause {
+        if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
+    }
+
+    /// Works off what the two readers hold, as far as it may be read now.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            let served = self.pump_server(now);
+            let asked = self.pump_client(now);
+            if !served && !asked {
+                break;
+            }
+        }
+        let idle = self.pending.is_empty() && !self.is_opening();
+        if self.client_ended && self.phase == Phase::Text && idle {
+            self.close(None, self.cause_of_client_end(), now);
+        }
+    }
+
+    /// Says good-bye and closes everything: the one exit of every session.
+    fn close(&mut self, farewell: Option<&'static str>, cause: CloseCause, now: Instant) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.withdraw_offered();
+        // A farewell may not be put into the middle of a reply, or into TLS records.
+        if let Some(reply) = farewell
+            && self.phase != Phase::Passthrough
+            && self.replies.at_boundary()
+        {
+            self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
+        }
+        self.phase = Phase::Closed;
+        let duration = now.saturating_duration_since(self.started);
+        self.report(Report::SessionEnded { cause, duration });
+        self.actions.push_back(Action::CloseSession);
+    }
+
+    fn login_deadline(&self) -> Option<Instant> {
+        // A login inside TLS cannot be seen.
+        let waits = !self.logged_in && self.phase != Phase::Passthrough;
+        waits.then(|| self.login_since + self.settings.login_timeout)
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
+        let busy = self.transfers.iter().any(Transfer::is_running);
+        (!busy).then(|| self.last_activity + self.settings.idle_timeout)
+    }
+
+    fn enter_passthrough(&mut self) {
+        self.phase = Phase::Passthrough;
+        self.report(Report::ProtectionChanged { state: ControlProtection::Passthrough });
+        for side in [Side::Client, Side::Server] {
+            let reader = match side {
+                Side::Client => &mut self.client_reader,
+                Side::Server => &mut self.server_reader,
+            };
+            let rest = reader.take_rest();
+            if !rest.is_empty() {
+                self.send(side.other(), rest);
+            }
+        }
+    }
+
+    fn send(&mut self, to: Side, bytes: Bytes) {
+        self.actions.push_back(Action::SendBytes { to, bytes });
+    }
+
+    fn report(&mut self, report: Report) {
+        self.actions.push_back(Action::Report(report));
+    }
+
+    fn next_transfer_id(&mut self) -> TransferId {
+        self.last_transfer += 1;
+        TransferId(self.last_transfer)
+    }
+}

@@ -1,0 +1,114 @@
+//! A listener for a service that few should use: so many connections and no more, and none that
+//! stays silent.
+
+use axum::serve::Listener;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long the listener rests when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Accepts while fewer than `limit` connections are open; the others wait in the kernel's queue.
+pub(super) struct Bounded {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    silence: Duration,
+}
+
+impl Bounded {
+    /// `silence` is how long a connection may move no byte.
+    pub(super) fn new(listener: TcpListener, limit: usize, silence: Duration) -> Self {
+        Self { listener, permits: Arc::new(Semaphore::new(limit)), silence }
+    }
+}
+
+impl Listener for Bounded {
+    type Io = BoundedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
+        let permit = match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_) => unreachable!("the semaphore is never closed"),
+        };
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let deadline = Box::pin(sleep(self.silence));
+                    let silence = self.silence;
+                    return (BoundedStream { stream, deadline, silence, _permit: permit }, peer);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no HTTP connection could be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that fails after a silence.
+pub(super) struct BoundedStream {
+    stream: TcpStream,
+    deadline: Pin<Box<Sleep>>,
+    silence: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl BoundedStream {
+    /// Passes on what the socket said; where it has nothing, the deadline decides.
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            let silence = self.silence;
+            self.deadline.as_mut().reset(Instant::now() + silence);
+            return polled;
+        }
+        self.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for BoundedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.bound(cx, polled)
+    }
+}
+
+impl AsyncWrite for BoundedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bound(cx, polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

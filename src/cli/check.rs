@@ -1,0 +1,100 @@
+//! `ftpgate check`: what a configuration file means, or everything that is wrong with it.
+//!
+//! Not here: anything that needs the host (see `doctor`): a file may be checked where it is written.
+
+use crate::config::{self, Config, Listener, Problems, Server};
+use std::fmt::Write;
+
+/// The report on a file without problems: one line per listener, then what holds for all.
+///
+/// `name` is how the file is called; nothing is read but `text`.
+///
+/// # Errors
+/// Every problem of the text; print it as it is.
+pub fn report(name: &str, text: &str) -> Result<String, Problems> {
+    let config = config::parse(name, text)?;
+    let mut report = format!("{name}: no problems\n");
+    for listener in &config.listeners {
+        line(&mut report, "listener", &describe_listener(listener));
+    }
+    let data = &config.data;
+    line(
+        &mut report,
+        "data",
+        &format!("path {}, {} ports in {}", data.path.label(), data.ports.len(), data.ports),
+    );
+    line(&mut report, "firewall", &describe_firewall(&config));
+    let metrics = match config.telemetry.listen {
+        Some(address) => format!("http://{address}/metrics"),
+        None => "not served".to_owned(),
+    };
+    line(&mut report, "metrics", &metrics);
+    Ok(report)
+}
+
+fn line(report: &mut String, what: &str, meaning: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(report, "  {what:<9} {meaning}");
+}
+
+fn describe_listener(listener: &Listener) -> String {
+    let ports: Vec<String> = listener.capture_ports.iter().map(u16::to_string).collect();
+    let steered = match ports.as_slice() {
+        [] => String::new(),
+        ports => format!(", takes port {}", ports.join(", ")),
+    };
+    let server = match &listener.server {
+        Server::Original => "wherever the client dialled".to_owned(),
+        Server::Address { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+        Server::Address { host, port } => format!("{host}:{port}"),
+    };
+    format!(
+        "{}: {} on {}{steered}; to {server}, which sees the {}'s address; policy {}",
+        listener.name,
+        listener.capture.label(),
+        listener.listen,
+        listener.source.label(),
+        listener.policy,
+    )
+}
+
+fn describe_firewall(config: &Config) -> String {
+    let firewall = &config.firewall;
+    match firewall.backend {
+        config::Backend::Nftables => {
+            format!("nftables, table inet {}, mark {:#x}", firewall.table, firewall.mark)
+        }
+        config::Backend::None => "none: every data connection takes the relay path".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_told_in_plain_words() {
+        let text = "listeners:\n  - name: out\n    capture: tproxy\n  - name: in\n    listen: \
+                    \"[::]:21\"\n    server: \"[2001:db8::1]:2100\"\n";
+        let report = report("x.yaml", text).unwrap();
+        for expected in [
+            "x.yaml: no problems",
+            "out: tproxy on 0.0.0.0:2121, takes port 21; to wherever the client dialled",
+            "in: direct on [::]:21; to [2001:db8::1]:2100, which sees the gateway's address",
+            "path auto, 1000 ports in 50000-50999",
+            "nftables, table inet ftpgate, mark 0x2100",
+            "http://127.0.0.1:9121/metrics",
+        ] {
+            assert!(report.contains(expected), "{expected}\n{report}");
+        }
+    }
+
+    #[test]
+    fn a_bad_file_is_all_its_problems() {
+        let text = "listener: []\ndata: { ports: 600-500 }\n";
+        let problems = report("x.yaml", text).unwrap_err().to_string();
+        assert!(problems.contains("did you mean `listeners`?"), "{problems}");
+        assert!(problems.contains("x.yaml:2:16: data.ports:"), "{problems}");
+        assert!(problems.contains("write 500-600"), "{problems}");
+    }
+}

@@ -1,0 +1,242 @@
+//! What keys mean together: every contradiction of the file, each told at the key that is easiest
+//! to change.
+
+use super::file::{File, ListenerFile};
+use super::section::Notes;
+use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source};
+use super::value;
+use std::net::SocketAddr;
+
+/// Notes every problem between values that are each readable by themselves.
+pub(super) fn check(file: &File, notes: &Notes) {
+    let listeners = match &file.listeners {
+        Some(listeners) => listeners.as_slice(),
+        None => &[],
+    };
+    if listeners.is_empty() && !notes.complained_about("listeners") && !notes.complained_about("") {
+        notes.problem(
+            file.listeners_at,
+            "listeners",
+            "no listener: write at least one, for example\n      listeners:\n        - name: main\n          \
+             listen: \"0.0.0.0:2121\"\n          server: \"192.0.2.10:21\"",
+        );
+    }
+    for (index, listener) in listeners.iter().enumerate() {
+        let earlier = &listeners[..index];
+        check_names(listener, earlier, notes);
+        check_addresses(listener, earlier, file, notes);
+        check_capture(listener, notes);
+        check_server(listener, notes);
+        check_steered_ports(listener, earlier, notes);
+        check_policy(listener, file, notes);
+        check_backend(listener, file, notes);
+    }
+    check_data(file, listeners, notes);
+}
+
+fn check_names(listener: &ListenerFile, earlier: &[ListenerFile], notes: &Notes) {
+    let Some(name) = listener.name.good() else { return };
+    if earlier.iter().any(|other| other.name.good() == Some(name)) {
+        notes.problem_with(
+            &listener.name,
+            format!("another listener is called `{name}` already: write another name"),
+        );
+    }
+}
+
+fn check_addresses(listener: &ListenerFile, earlier: &[ListenerFile], file: &File, notes: &Notes) {
+    let Some(listen) = listener.listen.good() else { return };
+    let same = |other: &&ListenerFile| other.listen.good().is_some_and(|o| collide(*listen, *o));
+    if let Some(other) = earlier.iter().find(same) {
+        notes.problem_with(
+            &listener.listen,
+            format!(
+                "`{listen}` is taken by listener `{}` already: write another port or address",
+                other.name.value
+            ),
+        );
+    }
+    if let Some(Some(metrics)) = file.telemetry_listen.good()
+        && collide(*listen, *metrics)
+    {
+        notes.problem_with(
+            &file.telemetry_listen,
+            format!(
+                "`{metrics}` is taken by listener `{}`: write another port",
+                listener.name.value
+            ),
+        );
+    }
+}
+
+/// True if the two addresses cannot both be listened on.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_host
+}
+
+fn check_capture(listener: &ListenerFile, notes: &Notes) {
+    let Some(capture) = listener.capture.good() else { return };
+    let ports = listener.capture_ports.good().and_then(Option::as_ref);
+    match (capture, ports) {
+        (Capture::Direct, Some(ports)) if !ports.is_empty() => notes.problem_with(
+            &listener.capture_ports,
+            "`direct` steers no ports here, clients dial `listen` itself: leave capture_ports out, \
+             or write capture: redirect or tproxy",
+        ),
+        (Capture::Redirect | Capture::Tproxy, Some(ports)) if ports.is_empty() => notes
+            .problem_with(
+                &listener.capture_ports,
+                format!(
+                    "`{}` without a port would steer nothing here: write for example [21]",
+                    capture.label()
+                ),
+            ),
+        (Capture::Direct | Capture::Redirect | Capture::Tproxy, _) => {}
+    }
+    let Some(listen) = listener.listen.good() else { return };
+    if *capture != Capture::Direct && listen.ip().is_loopback() {
+        let any = if listen.is_ipv4() { "0.0.0.0" } else { "[::]" };
+        notes.problem_with(
+            &listener.listen,
+            format!(
+                "packets that `{}` steers here come from other hosts, which a loopback address \
+                 cannot serve: write \"{any}:{}\"",
+                capture.label(),
+                listen.port()
+            ),
+        );
+    }
+}
+
+fn check_server(listener: &ListenerFile, notes: &Notes) {
+    let (Some(capture), Some(server)) = (listener.capture.good(), listener.server.good()) else {
+        return;
+    };
+    match server {
+        Server::Original if *capture == Capture::Direct => notes.problem_with(
+            &listener.server,
+            "clients of a `direct` listener dial the gateway, so there is no original server: \
+             write server: \"HOST:PORT\", or capture: redirect or tproxy",
+        ),
+        Server::Original => {}
+        Server::Address { host, port } => {
+            let itself = host
+                .parse()
+                .is_ok_and(|host| listener.listen.good() == Some(&SocketAddr::new(host, *port)));
+            if itself {
+                notes.problem_with(
+                    &listener.server,
+                    "this is the listener itself, sessions would run in a circle: write the \
+                     address of the FTP server",
+                );
+            }
+        }
+    }
+}
+
+fn check_steered_ports(listener: &ListenerFile, earlier: &[ListenerFile], notes: &Notes) {
+    let (Some(_), Some(_), Some(listen)) =
+        (listener.capture.good(), listener.capture_ports.good(), listener.listen.good())
+    else {
+        return;
+    };
+    for port in listener.steered_ports() {
+        let same = |other: &&ListenerFile| {
+            other.capture_ports.good().is_some()
+                && other.listen.good().is_some_and(|o| o.is_ipv4() == listen.is_ipv4())
+                && other.steered_ports().contains(&port)
+        };
+        if let Some(other) = earlier.iter().find(same) {
+            notes.problem_with(
+                &listener.capture_ports,
+                format!(
+                    "port {port} is steered to listener `{}` already: write other capture_ports",
+                    other.name.value
+                ),
+            );
+        }
+    }
+}
+
+fn check_policy(listener: &ListenerFile, file: &File, notes: &Notes) {
+    let Some(policy) = listener.policy.good() else { return };
+    if file.policies.contains_key(policy) {
+        return;
+    }
+    let known: Vec<&str> = file.policies.keys().map(String::as_str).collect();
+    notes.problem_with(
+        &listener.policy,
+        format!(
+            "there is no policy `{policy}`: write {}, or add `{policy}` under policies",
+            value::one_of(&known)
+        ),
+    );
+}
+
+fn check_backend(listener: &ListenerFile, file: &File, notes: &Notes) {
+    if file.firewall.backend.good() != Some(&Backend::None) {
+        return;
+    }
+    if let Some(capture @ (Capture::Redirect | Capture::Tproxy)) = listener.capture.good() {
+        notes.problem_with(
+            &listener.capture,
+            format!(
+                "it is ftpgate's own table that steers `{}` connections here, and \
+                 firewall.backend is none: write backend: nftables, or capture: direct",
+                capture.label()
+            ),
+        );
+    }
+    if listener.source.good() == Some(&Source::Client) {
+        notes.problem_with(
+            &listener.source,
+            "it is ftpgate's own table that brings the server's answers to the client's address \
+             back here, and firewall.backend is none: write backend: nftables, or source: gateway",
+        );
+    }
+}
+
+fn check_data(file: &File, listeners: &[ListenerFile], notes: &Notes) {
+    let data = &file.data;
+    if data.path.good() == Some(&PathChoice::Kernel) {
+        if file.firewall.backend.good() == Some(&Backend::None) {
+            notes.problem_with(
+                &data.path,
+                "the kernel path needs ftpgate's own table, and firewall.backend is none: write \
+                 path: relay or auto, or backend: nftables",
+            );
+        }
+        if let Some(ModeChoice::Passive | ModeChoice::Active) = data.mode.good() {
+            notes.problem_with(
+                &data.mode,
+                "the kernel cannot convert between active and passive mode: write mode: keep, or \
+                 path: auto or relay",
+            );
+        }
+    }
+    let Some(range) = data.ports.good() else { return };
+    let inside = |port: u16| (range.first()..=range.last()).contains(&port);
+    let complain = |port: u16, of: String| {
+        notes.problem_with(
+            &data.ports,
+            format!("the range {range} holds port {port}, which is {of}: write another range"),
+        );
+    };
+    for listener in listeners {
+        let name = &listener.name.value;
+        if let Some(listen) = listener.listen.good().filter(|listen| inside(listen.port())) {
+            complain(listen.port(), format!("the port of listener `{name}`"));
+        }
+        if listener.capture.good().is_some() && listener.capture_ports.good().is_some() {
+            for port in listener.steered_ports().into_iter().filter(|port| inside(*port)) {
+                complain(port, format!("a capture port of listener `{name}`"));
+            }
+        }
+    }
+    if let Some(Some(metrics)) = file.telemetry_listen.good()
+        && inside(metrics.port())
+    {
+        complain(metrics.port(), "the port of telemetry.listen".to_owned());
+    }
+}

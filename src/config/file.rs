@@ -1,0 +1,309 @@
+//! The schema: every key of the file with its default, each value with its place.
+//!
+//! `config/reference.yaml` shows the same keys with a comment each; a test holds the two equal.
+
+use super::section::{Found, Section};
+use super::types::{
+    Advertise, AdvertiseChoice, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT,
+    FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
+    Source, TelemetryConfig, TlsMode, default_policies,
+};
+use super::{problem::Place, value};
+use crate::pinhole::PortRange;
+use crate::telemetry::{LogFormat, LogLevel};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// No gateway carries more at one time than it has ports towards one server.
+const MOST_SESSIONS: usize = 1_000_000;
+
+/// RFC 959 sets no limit; a command with a name of 255 bytes and a path have to fit.
+const SHORTEST_LINE: usize = 512;
+
+/// More than any peer sends in one line; the bound is memory per session.
+const LONGEST_LINE: usize = 65_536;
+
+/// The file as read, before it is checked as a whole.
+pub(super) struct File {
+    /// `None`: the key is missing or has no value.
+    pub(super) listeners: Option<Vec<ListenerFile>>,
+    pub(super) data: DataFile,
+    pub(super) firewall: FirewallFile,
+    pub(super) policies: BTreeMap<String, PolicyConfig>,
+    limits: Limits,
+    pub(super) telemetry_listen: Found<Option<SocketAddr>>,
+    log: LogConfig,
+    /// Where `listeners` stands, or should.
+    pub(super) listeners_at: Place,
+}
+
+/// An item of `listeners`.
+pub(super) struct ListenerFile {
+    pub(super) name: Found<String>,
+    pub(super) listen: Found<SocketAddr>,
+    pub(super) capture: Found<Capture>,
+    /// `None`: not written.
+    pub(super) capture_ports: Found<Option<Vec<u16>>>,
+    pub(super) server: Found<Server>,
+    pub(super) source: Found<Source>,
+    pub(super) policy: Found<String>,
+    tls: TlsMode,
+    advertise: Advertise,
+}
+
+/// `data`.
+pub(super) struct DataFile {
+    pub(super) path: Found<PathChoice>,
+    pub(super) mode: Found<ModeChoice>,
+    pub(super) ports: Found<PortRange>,
+    open_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+/// `firewall`.
+pub(super) struct FirewallFile {
+    pub(super) backend: Found<Backend>,
+    table: String,
+    mark: u32,
+}
+
+impl File {
+    /// Walks the whole tree; what is wrong is noted, and its default taken.
+    pub(super) fn read(mut root: Section<'_>) -> Self {
+        let listeners_at = root.place_of("listeners");
+        let listeners = root.list("listeners");
+        let listeners = listeners.map(|items| items.into_iter().map(listener).collect());
+        let data = data(root.section("data"));
+        let firewall = firewall(root.section("firewall"));
+        reserve_tls(root.section("tls"));
+        let policies = policies(&mut root);
+        let limits = limits(root.section("limits"));
+        let (telemetry_listen, log) = telemetry(root.section("telemetry"));
+        let mut admin = root.section("admin");
+        admin.reserve("socket", "/run/ftpgate/admin.sock");
+        admin.finish();
+        root.finish();
+        Self { listeners, data, firewall, policies, limits, telemetry_listen, log, listeners_at }
+    }
+
+    /// The configuration. Call it only on a file without problems.
+    pub(super) fn into_config(self) -> Config {
+        let Self {
+            listeners,
+            data,
+            firewall,
+            policies,
+            limits,
+            telemetry_listen,
+            log,
+            listeners_at: _,
+        } = self;
+        Config {
+            listeners: listeners.into_iter().flatten().map(ListenerFile::into_listener).collect(),
+            data: Data {
+                path: data.path.value,
+                mode: data.mode.value,
+                ports: data.ports.value,
+                open_timeout: data.open_timeout,
+                idle_timeout: data.idle_timeout,
+            },
+            firewall: FirewallConfig {
+                backend: firewall.backend.value,
+                table: firewall.table,
+                mark: firewall.mark,
+            },
+            policies,
+            limits,
+            telemetry: TelemetryConfig { listen: telemetry_listen.value, log },
+        }
+    }
+}
+
+impl ListenerFile {
+    /// The control ports that are steered here: those written, or FTP's own where there is anything
+    /// to steer.
+    pub(super) fn steered_ports(&self) -> Vec<u16> {
+        match (&self.capture_ports.value, self.capture.value) {
+            (Some(ports), _) => ports.clone(),
+            (None, Capture::Direct) => Vec::new(),
+            (None, Capture::Redirect | Capture::Tproxy) => vec![FTP_PORT],
+        }
+    }
+
+    fn into_listener(self) -> Listener {
+        Listener {
+            capture_ports: self.steered_ports(),
+            name: self.name.value,
+            listen: self.listen.value,
+            capture: self.capture.value,
+            server: self.server.value,
+            source: self.source.value,
+            policy: self.policy.value,
+            tls: self.tls,
+            advertise: self.advertise,
+        }
+    }
+}
+
+fn listener(mut section: Section<'_>) -> ListenerFile {
+    const CAPTURE: &[(&str, Capture)] = &[
+        ("direct", Capture::Direct),
+        ("redirect", Capture::Redirect),
+        ("tproxy", Capture::Tproxy),
+    ];
+    const SOURCE: &[(&str, Source)] = &[("gateway", Source::Gateway), ("client", Source::Client)];
+    let default = Listener::default();
+    let listener = ListenerFile {
+        name: section.read("name", value::name, default.name),
+        listen: section.read("listen", value::socket_address, default.listen),
+        capture: section.read("capture", value::choice(CAPTURE), default.capture),
+        capture_ports: section.read("capture_ports", |node| value::ports(node).map(Some), None),
+        server: section.read("server", value::server_node, default.server),
+        source: section.read("source", value::choice(SOURCE), default.source),
+        policy: section.read("policy", value::name, default.policy),
+        tls: listener_tls(section.section("tls")),
+        advertise: advertise(section.section("advertise")),
+    };
+    let mut proxy_protocol = section.section("proxy_protocol");
+    proxy_protocol.reserve("accept_from", "[]");
+    proxy_protocol.reserve("send", "none");
+    proxy_protocol.finish();
+    section.finish();
+    listener
+}
+
+fn listener_tls(mut section: Section<'_>) -> TlsMode {
+    let mode = section.read("mode", tls_mode, TlsMode::Passthrough);
+    section.reserve("required", "false");
+    section.reserve("client_start", "explicit");
+    section.reserve("server_start", "explicit");
+    section.finish();
+    mode.value
+}
+
+/// The modes that this version has, and a word on those that it has not.
+fn tls_mode(node: &super::tree::Node) -> Result<TlsMode, String> {
+    const MODES: &[(&str, Option<TlsMode>)] = &[
+        ("passthrough", Some(TlsMode::Passthrough)),
+        ("refuse", Some(TlsMode::Refuse)),
+        ("intercept", None),
+        ("offload", None),
+        ("originate", None),
+    ];
+    value::choice(MODES)(node)?.ok_or_else(|| {
+        let written = value::shown(&node.value);
+        format!("`{written}` is not available in ftpgate 0.1: write passthrough or refuse")
+    })
+}
+
+fn advertise(mut section: Section<'_>) -> Advertise {
+    let client = section.read("client", value::advertise, AdvertiseChoice::Auto);
+    let server = section.read("server", value::advertise, AdvertiseChoice::Auto);
+    section.finish();
+    Advertise { client: client.value, server: server.value }
+}
+
+fn data(mut section: Section<'_>) -> DataFile {
+    const PATH: &[(&str, PathChoice)] =
+        &[("auto", PathChoice::Auto), ("kernel", PathChoice::Kernel), ("relay", PathChoice::Relay)];
+    const MODE: &[(&str, ModeChoice)] = &[
+        ("keep", ModeChoice::Keep),
+        ("passive", ModeChoice::Passive),
+        ("active", ModeChoice::Active),
+    ];
+    let default = Data::default();
+    let data = DataFile {
+        path: section.read("path", value::choice(PATH), default.path),
+        mode: section.read("mode", value::choice(MODE), default.mode),
+        ports: section.read("ports", value::port_range, default.ports),
+        open_timeout: section.read("open_timeout", value::duration, default.open_timeout).value,
+        idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,
+    };
+    section.reserve("blind_ports", "none");
+    section.finish();
+    data
+}
+
+fn firewall(mut section: Section<'_>) -> FirewallFile {
+    const BACKEND: &[(&str, Backend)] = &[("nftables", Backend::Nftables), ("none", Backend::None)];
+    let default = FirewallConfig::default();
+    let firewall = FirewallFile {
+        backend: section.read("backend", value::choice(BACKEND), default.backend),
+        table: section.read("table", value::table, default.table).value,
+        mark: section.read("mark", value::mark, default.mark).value,
+    };
+    section.finish();
+    firewall
+}
+
+/// What the TLS-terminating versions will read.
+fn reserve_tls(mut section: Section<'_>) {
+    let mut ca = section.section("ca");
+    ca.reserve("certificate", "ca.crt");
+    ca.reserve("key", "ca.key");
+    ca.finish();
+    let mut certificate = section.section("certificate");
+    certificate.reserve("chain", "null");
+    certificate.reserve("key", "null");
+    certificate.finish();
+    let mut server = section.section("server");
+    server.reserve("roots", "system");
+    server.reserve("verify", "full");
+    server.finish();
+    section.finish();
+}
+
+fn policies(root: &mut Section<'_>) -> BTreeMap<String, PolicyConfig> {
+    let mut policies = default_policies();
+    for (name, mut section) in root.named("policies") {
+        let default = PolicyConfig::default();
+        let policy = PolicyConfig {
+            strict: section.read("strict", value::boolean, default.strict).value,
+            low_ports: section.read("low_ports", value::boolean, default.low_ports).value,
+        };
+        section.finish();
+        policies.insert(name.to_owned(), policy);
+    }
+    debug_assert!(policies.contains_key(DEFAULT_POLICY));
+    policies
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let sessions = || value::count(1, MOST_SESSIONS, "sessions");
+    let line = value::count(SHORTEST_LINE, LONGEST_LINE, "bytes");
+    let limits = Limits {
+        sessions: section.read("sessions", sessions(), default.sessions).value,
+        sessions_per_client: section
+            .read("sessions_per_client", sessions(), default.sessions_per_client)
+            .value,
+        login_timeout: section.read("login_timeout", value::duration, default.login_timeout).value,
+        idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,
+        line: section.read("line", line, default.line).value,
+    };
+    section.finish();
+    limits
+}
+
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig) {
+    const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+    const LEVEL: &[(&str, LogLevel)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let default = TelemetryConfig::default();
+    let listen = section.read("listen", value::optional_socket_address, default.listen);
+    let mut log = section.section("log");
+    let format = log.read("format", value::choice(FORMAT), default.log.format).value;
+    let level = log.read("level", value::choice(LEVEL), default.log.level).value;
+    log.finish();
+    let mut audit = section.section("audit");
+    audit.reserve("path", "null");
+    audit.finish();
+    section.finish();
+    (listen, LogConfig { format, level })
+}

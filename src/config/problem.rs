@@ -1,0 +1,103 @@
+//! What is wrong with a file, where, and what to write instead.
+
+use std::fmt;
+
+/// A place in the file; line and column count from 1, a line of 0 means the file as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub(super) at: Place,
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+impl Problem {
+    /// A problem of the file as a whole.
+    pub(super) fn of_file(message: String) -> Self {
+        Self { at: Place::default(), key: String::new(), message }
+    }
+
+    /// The line, from 1; 0 for a problem of the file as a whole.
+    pub fn line(&self) -> usize {
+        self.at.line
+    }
+
+    /// The column in characters, from 1; 0 for a problem of the file as a whole.
+    pub fn column(&self) -> usize {
+        self.at.column
+    }
+
+    /// The dotted key, as `listeners[0].capture`; empty where YAML itself is broken.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is wrong and what to write instead.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// All problems of one file, in the order of the file; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    name: String,
+    source: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    pub(super) fn new(name: &str, source: &str, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| problem.at);
+        Self { name: name.to_owned(), source: source.to_owned(), list }
+    }
+
+    /// The problems, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    /// Like a compiler: `file:line:column: key: message`, the line of the file beneath, and a mark
+    /// under the place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:", self.name)?;
+            if problem.at.line > 0 {
+                write!(f, "{}:{}:", problem.at.line, problem.at.column)?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, " {}:", problem.key)?;
+            }
+            write!(f, " {}", problem.message)?;
+            let line = problem.at.line.checked_sub(1).and_then(|n| self.source.lines().nth(n));
+            if let Some(line) = line {
+                let number = problem.at.line.to_string();
+                let indent: String = line
+                    .chars()
+                    .take(problem.at.column.saturating_sub(1))
+                    .map(|c| if c == '\t' { '\t' } else { ' ' })
+                    .collect();
+                write!(f, "\n  {number} | {line}\n  {:1$} | {indent}^", "", number.len())?;
+            }
+        }
+        Ok(())
+    }
+}

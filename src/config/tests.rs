@@ -1,0 +1,459 @@
+//! Every complaint: which key it names, on which line, and what it advises.
+
+use super::*;
+use rstest::rstest;
+use std::time::Duration;
+
+/// The problems of `text` as (line, key, message).
+fn problems(text: &str) -> Vec<(usize, String, String)> {
+    match parse("x.yaml", text) {
+        Ok(config) => panic!("taken as good: {config:?}"),
+        Err(problems) => problems
+            .iter()
+            .map(|p| (p.line(), p.key().to_owned(), p.message().to_owned()))
+            .collect(),
+    }
+}
+
+/// Asserts that `text` has exactly one problem: this line, this key, these words.
+#[track_caller]
+fn only(text: &str, line: usize, key: &str, words: &str) {
+    let found = problems(text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let (found_line, found_key, message) = &found[0];
+    assert_eq!((*found_line, found_key.as_str()), (line, key), "{message}");
+    assert!(message.contains(words), "`{words}` is not in: {message}");
+}
+
+/// A good listener on line 1, with more keys from line 2 on.
+fn with(more: &str) -> String {
+    format!("listeners: [{{ server: \"192.0.2.10:21\" }}]\n{more}")
+}
+
+/// One listener with `server` on line 2, and more keys of it from line 3 on.
+fn listener(more: &str) -> String {
+    format!("listeners:\n  - server: \"192.0.2.10:21\"\n{more}")
+}
+
+#[test]
+fn everything_has_a_default_but_the_listeners() {
+    let config = parse("x", &with("")).unwrap();
+    assert_eq!(config.data, Data::default());
+    assert_eq!(config.data.ports, crate::pinhole::PortRange::new(50_000, 50_999).unwrap());
+    assert_eq!(config.firewall, FirewallConfig::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.telemetry, TelemetryConfig::default());
+    assert_eq!(config.policies.keys().collect::<Vec<_>>(), ["default"]);
+    let [listener] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    let server = Server::Address { host: "192.0.2.10".to_owned(), port: 21 };
+    assert_eq!(*listener, Listener { server, ..Listener::default() });
+}
+
+#[test]
+fn every_value_is_read() {
+    let config = parse(
+        "x",
+        r#"
+listeners:
+  - name: a
+    listen: "[::]:2121"
+    capture: redirect
+    capture_ports: [21, 2100]
+    source: client
+    policy: tight
+    tls: { mode: refuse }
+    advertise: { client: 203.0.113.7, server: eth0.100 }
+  - { name: b, listen: "0.0.0.0:2122", capture: tproxy }
+data: { path: relay, mode: active, ports: 4000-4010, open_timeout: 500ms, idle_timeout: 1h }
+firewall: { table: ftp_2, mark: 16 }
+policies:
+  tight: { strict: true }
+  loose: { low_ports: true }
+limits: { sessions: 5, sessions_per_client: 2, login_timeout: 2m, idle_timeout: 1d, line: 512 }
+telemetry: { listen: null, log: { format: json, level: debug } }
+"#,
+    )
+    .unwrap();
+    let [a, b] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    assert_eq!((a.name.as_str(), a.listen), ("a", "[::]:2121".parse().unwrap()));
+    assert_eq!((a.capture, a.capture_ports.as_slice()), (Capture::Redirect, &[21, 2100][..]));
+    assert_eq!((&a.server, a.source, a.tls), (&Server::Original, Source::Client, TlsMode::Refuse));
+    assert_eq!(a.policy, "tight");
+    assert_eq!(a.advertise.client, AdvertiseChoice::Address("203.0.113.7".parse().unwrap()));
+    assert_eq!(a.advertise.server, AdvertiseChoice::Interface("eth0.100".to_owned()));
+    assert_eq!((b.capture, b.capture_ports.as_slice()), (Capture::Tproxy, &[21][..]));
+    assert_eq!((config.data.path, config.data.mode), (PathChoice::Relay, ModeChoice::Active));
+    assert_eq!(config.data.open_timeout, Duration::from_millis(500));
+    assert_eq!(config.data.idle_timeout, Duration::from_secs(3600));
+    assert_eq!((config.firewall.table.as_str(), config.firewall.mark), ("ftp_2", 16));
+    assert_eq!(config.policies["tight"], PolicyConfig { strict: true, low_ports: false });
+    assert_eq!(config.policies["loose"], PolicyConfig { strict: false, low_ports: true });
+    assert_eq!(config.policies["default"], PolicyConfig::default());
+    assert_eq!((config.limits.sessions, config.limits.sessions_per_client), (5, 2));
+    assert_eq!(config.limits.login_timeout, Duration::from_secs(120));
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(86_400));
+    assert_eq!(config.limits.line, 512);
+    assert_eq!(config.telemetry.listen, None);
+    assert_eq!(config.telemetry.log.format, crate::telemetry::LogFormat::Json);
+    assert_eq!(config.telemetry.log.level, crate::telemetry::LogLevel::Debug);
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let text = "\
+listeners:
+  - name: a
+    captrue: tproxy
+    server: nowhere
+  - name: a
+    listen: 127.0.0.1
+    capture: tproxi
+    policy: strict
+data:
+  ports: 600-500
+  open_timeout: 0
+  path: { kernel: true }
+firewal: {}
+limits: { line: 12, sessions: many }
+";
+    let found: Vec<_> = problems(text).into_iter().map(|(line, key, _)| (line, key)).collect();
+    let expected = [
+        (3, "listeners[0].captrue"),
+        (4, "listeners[0].server"),
+        (5, "listeners[1].name"),
+        (6, "listeners[1].listen"),
+        (7, "listeners[1].capture"),
+        (8, "listeners[1].policy"),
+        (10, "data.ports"),
+        (11, "data.open_timeout"),
+        (12, "data.path"),
+        (13, "firewal"),
+        (14, "limits.line"),
+        (14, "limits.sessions"),
+    ];
+    assert_eq!(found, expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn it_prints_like_a_compiler() {
+    let problems = parse("gw.yaml", &with("data:\n  ports: 600-500\n")).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "gw.yaml:3:10: data.ports: the port range 600-500 is upside down: write 500-600\n  \
+         3 |   ports: 600-500\n    |          ^"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_by_name() {
+    let problems = load(Path::new("no/such/file.yaml")).unwrap_err();
+    assert!(problems.to_string().starts_with("no/such/file.yaml: the file cannot be read"));
+    assert_eq!(problems.count(), 1);
+}
+
+#[rstest]
+#[case("")]
+#[case("{}")]
+#[case("# nothing\n")]
+#[case("listeners:")]
+#[case("listeners: []")]
+fn no_listener(#[case] text: &str) {
+    only(text, 1, "listeners", "write at least one");
+}
+
+#[test]
+fn broken_yaml_is_told_with_its_place() {
+    only("listeners:\n  - name: [\n", 2, "", "not valid YAML: unclosed bracket");
+    only("listeners:\n\t- name: x\n", 2, "", "not valid YAML");
+    only("- a\n- b\n", 1, "", "needs keys and values here, not a list");
+}
+
+#[test]
+fn a_duplicate_key_hides_no_other_problem() {
+    let found = problems(&with("data: { path: relay }\ndata: { ports: 1, ports: 2 }\n"));
+    let found: Vec<_> = found.iter().map(|(l, key, m)| (*l, key.as_str(), m.as_str())).collect();
+    let [(3, "data", data), (3, "data.ports", ports), (3, "data.ports", _)] = found.as_slice()
+    else {
+        panic!("{found:#?}")
+    };
+    assert!(data.contains("`data` stands on line 2 already"), "{data}");
+    assert!(ports.contains("as A-B") || ports.contains("on line 3 already"), "{ports}");
+}
+
+#[rstest]
+#[case("dat: {}", "dat", "did you mean `data`?")]
+#[case("data: { port: 1-2 }", "data.port", "did you mean `ports`?")]
+#[case("data: { timeout: 1s }", "data.timeout", "the keys here are path, mode, ports")]
+#[case("policies: { p: { strickt: true } }", "policies.p.strickt", "did you mean `strict`?")]
+#[case("telemetry: { log: { colour: on } }", "telemetry.log.colour", "the keys here are format")]
+#[case("tls: { ca: { cert: x } }", "tls.ca.cert", "unknown key `cert`")]
+#[case("admin: { soket: x }", "admin.soket", "did you mean `socket`?")]
+fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
+    only(&with(more), 2, key, words);
+}
+
+#[rstest]
+#[case("data: 5", "data", "needs keys and values here, not `5`")]
+#[case("data: []", "data", "needs keys and values here, not a list")]
+#[case("data: { path: }", "data.path", "auto, kernel or relay, not nothing")]
+#[case("data: { path: fast }", "data.path", "write auto, kernel or relay")]
+#[case("data: { mode: pasive }", "data.mode", "write keep, passive or active")]
+#[case("data: { ports: 50000 }", "data.ports", "as A-B")]
+#[case("data: { ports: 0-5 }", "data.ports", "as A-B")]
+#[case("data: { ports: 5-70000 }", "data.ports", "as A-B")]
+#[case("data: { ports: 9-5 }", "data.ports", "upside down: write 5-9")]
+#[case("data: { idle_timeout: 30 }", "data.idle_timeout", "has no unit: write 30s")]
+#[case("data: { idle_timeout: 30 s }", "data.idle_timeout", "is not a time")]
+#[case("data: { idle_timeout: -5s }", "data.idle_timeout", "is not a time")]
+#[case("data: { idle_timeout: 1.5h }", "data.idle_timeout", "is not a time")]
+#[case("data: { idle_timeout: 99999999999999999999s }", "data.idle_timeout", "over a year")]
+#[case("limits: { login_timeout: 0s }", "limits.login_timeout", "a time of 0")]
+#[case("limits: { login_timeout: 0 }", "limits.login_timeout", "a time of 0")]
+#[case("limits: { line: 511 }", "limits.line", "from 512 to 65536")]
+#[case("limits: { line: 65537 }", "limits.line", "from 512 to 65536")]
+#[case("limits: { sessions: 0 }", "limits.sessions", "from 1")]
+#[case("limits: { sessions_per_client: -1 }", "limits.sessions_per_client", "from 1")]
+#[case("firewall: { backend: iptables }", "firewall.backend", "write nftables or none")]
+#[case("firewall: { table: Ftp }", "firewall.table", "is not a table name")]
+#[case("firewall: { table: 2ftp }", "firewall.table", "is not a table name")]
+#[case("firewall: { table: 'a b' }", "firewall.table", "is not a table name")]
+#[case("firewall: { mark: 0 }", "firewall.mark", "no mark at all")]
+#[case("firewall: { mark: 0x100000000 }", "firewall.mark", "from 1 to 0xffffffff")]
+#[case("firewall: { mark: blue }", "firewall.mark", "for example 0x2100")]
+#[case("policies: { p: { strict: yes } }", "policies.p.strict", "needs true or false")]
+#[case("telemetry: { listen: 9121 }", "telemetry.listen", "an IP address with a port")]
+#[case("telemetry: { listen: localhost:9121 }", "telemetry.listen", "an IP address with a port")]
+#[case("telemetry: { listen: '[::]:0' }", "telemetry.listen", "has port 0")]
+#[case("telemetry: { log: { format: xml } }", "telemetry.log.format", "write text or json")]
+#[case("telemetry: { log: { level: loud } }", "telemetry.log.level", "error, warn, info")]
+fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
+    only(&with(more), 2, key, words);
+}
+
+#[rstest]
+#[case("listen: 0.0.0.0", "listen", "write for example \"0.0.0.0:2121\"")]
+#[case("listen: '::'", "listen", "write for example \"[::]:2121\"")]
+#[case("name: ''", "name", "is not a name")]
+#[case("name: 'a\\nb'", "name", "is not a name")]
+#[case("capture: nat", "capture", "write direct, redirect or tproxy")]
+#[case("source: server", "source", "write gateway or client")]
+#[case("capture_ports: 21", "capture_ports", "needs a list of ports")]
+#[case("capture_ports: [21, 0]", "capture_ports", "`0` is not a port")]
+#[case("capture_ports: [21, 21]", "capture_ports", "twice")]
+#[case("capture_ports: [21]", "capture_ports", "steers no ports")]
+#[case("policy: none-such", "policy", "there is no policy `none-such`: write default")]
+#[case("advertise: { client: 0.0.0.0 }", "advertise.client", "nobody can connect")]
+#[case("advertise: { client: ftp.example.com }", "advertise.client", "not available in ftpgate")]
+#[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
+#[case("tls: { mode: none }", "tls.mode", "write passthrough, refuse")]
+#[case("tls: { mode: offload }", "tls.mode", "not available in ftpgate 0.1")]
+#[case("tls: { required: true }", "tls.required", "not available in ftpgate 0.1")]
+#[case("tls: { client_start: implicit }", "tls.client_start", "write `explicit`")]
+#[case("tls: { server_start: implicit }", "tls.server_start", "write `explicit`")]
+#[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
+#[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
+fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
+    only(&listener(&format!("    {more}\n")), 3, &format!("listeners[0].{key}"), words);
+}
+
+#[rstest]
+#[case("ftp.example.com", "has no port: write \"ftp.example.com:21\"")]
+#[case("2001:db8::1", "write \"[2001:db8::1]:21\"")]
+#[case("host:0", "no port from 1 to 65535")]
+#[case("host:ftp", "no port from 1 to 65535")]
+#[case(":21", "names no host")]
+#[case("a b:21", "names no host")]
+#[case("[host]:21", "names no host")]
+#[case("192.0.2.256:21", "names no host")]
+#[case("-a.example:21", "names no host")]
+fn servers(#[case] server: &str, #[case] words: &str) {
+    only(&format!("listeners:\n  - server: '{server}'\n"), 2, "listeners[0].server", words);
+    let error = Config::for_server("127.0.0.1:2121".parse().unwrap(), server).unwrap_err();
+    assert!(error.contains(words), "{error}");
+}
+
+#[rstest]
+#[case("data: { blind_ports: 60000-60100 }", "data.blind_ports", "write `none`")]
+#[case("tls: { ca: { key: other.key } }", "tls.ca.key", "write `ca.key`")]
+#[case("tls: { ca: { certificate: x.crt } }", "tls.ca.certificate", "write `ca.crt`")]
+#[case("tls: { certificate: { chain: c.pem } }", "tls.certificate.chain", "write `null`")]
+#[case("tls: { certificate: { key: k.pem } }", "tls.certificate.key", "write `null`")]
+#[case("tls: { server: { roots: r.pem } }", "tls.server.roots", "write `system`")]
+#[case("tls: { server: { verify: off } }", "tls.server.verify", "write `full`")]
+#[case("telemetry: { audit: { path: a.jsonl } }", "telemetry.audit.path", "write `null`")]
+#[case("admin: { socket: /tmp/s }", "admin.socket", "write `/run/ftpgate/admin.sock`")]
+fn what_is_not_there_yet_is_never_ignored(
+    #[case] more: &str,
+    #[case] key: &str,
+    #[case] words: &str,
+) {
+    only(&with(more), 2, key, words);
+    only(&with(more), 2, key, "is not available in ftpgate 0.1");
+}
+
+#[test]
+fn listeners_are_told_apart() {
+    let two = |second: &str| {
+        format!(
+            "listeners:\n  - {{ server: \"h:21\" }}\n  - {{ name: b, server: \"h:21\", {second} }}\n"
+        )
+    };
+    only(&two("listen: '0.0.0.0:2121'"), 3, "listeners[1].listen", "listener `main` already");
+    only(&two("listen: '192.0.2.1:2121'"), 3, "listeners[1].listen", "listener `main` already");
+    only(&two("listen: '0.0.0.0:9121'"), 1, "telemetry.listen", "listener `b`");
+    assert!(parse("x", &two("listen: '[::]:2121'")).is_ok());
+    let twice = "listeners:\n  - { name: b, server: 'h:21' }\n  - name: b\n    listen: '0.0.0.0:1'\n    \
+                 server: 'h:21'\n";
+    only(twice, 3, "listeners[1].name", "called `b` already");
+}
+
+#[test]
+fn a_port_is_steered_to_one_listener() {
+    let two = |listen: &str, ports: &str| {
+        format!(
+            "listeners:\n  - {{ name: a, capture: tproxy }}\n  - name: b\n    capture: redirect\n    \
+             listen: '{listen}'\n    capture_ports: {ports}\n"
+        )
+    };
+    let key = "listeners[1].capture_ports";
+    only(&two("0.0.0.0:2122", "[2100, 21]"), 6, key, "steered to listener `a` already");
+    assert!(parse("x", &two("0.0.0.0:2122", "[2100]")).is_ok());
+    assert!(parse("x", &two("[::]:2122", "[21]")).is_ok());
+    only(&two("0.0.0.0:2122", "[]"), 6, key, "would steer nothing");
+}
+
+#[test]
+fn capture_and_server_agree() {
+    let only_server = |line: &str| format!("listeners:\n  - name: a\n    {line}\n");
+    only(&only_server("capture: direct"), 2, "listeners[0].server", "no original server");
+    only(&only_server("server: original"), 3, "listeners[0].server", "no original server");
+    let circle = listener("    listen: 192.0.2.10:21\n");
+    only(&circle, 2, "listeners[0].server", "in a circle");
+    for capture in ["redirect", "tproxy"] {
+        let loopback = format!("    capture: {capture}\n    listen: 127.0.0.1:2121\n");
+        only(&listener(&loopback), 4, "listeners[0].listen", "write \"0.0.0.0:2121\"");
+        let loopback = format!("    capture: {capture}\n    listen: '[::1]:2121'\n");
+        only(&listener(&loopback), 4, "listeners[0].listen", "write \"[::]:2121\"");
+    }
+}
+
+#[test]
+fn what_needs_the_table_says_so() {
+    let none = "firewall: { backend: none }\n";
+    for capture in ["redirect", "tproxy"] {
+        let text = listener(&format!("    capture: {capture}\n{none}"));
+        only(&text, 3, "listeners[0].capture", "firewall.backend is none");
+    }
+    let text = listener(&format!("    source: client\n{none}"));
+    only(&text, 3, "listeners[0].source", "firewall.backend is none");
+    only(&with(&format!("data: {{ path: kernel }}\n{none}")), 2, "data.path", "own table");
+    only(&with("data: { path: kernel, mode: active }"), 2, "data.mode", "cannot convert");
+}
+
+#[test]
+fn the_pool_is_the_gateways_own() {
+    let ports = |range: &str| with(&format!("data: {{ ports: {range} }}"));
+    only(&ports("2000-3000"), 2, "data.ports", "port 2121, which is the port of listener `main`");
+    only(&ports("9000-9999"), 2, "data.ports", "the port of telemetry.listen");
+    let text =
+        "listeners: [{ capture: tproxy, capture_ports: [21, 5000] }]\ndata: { ports: 4000-6000 }\n";
+    only(text, 2, "data.ports", "port 5000, which is a capture port of listener `main`");
+}
+
+#[test]
+fn no_complaint_rests_on_a_value_that_could_not_be_read() {
+    // Taken as the default, `direct`, the listener would lack a server.
+    only("listeners: [{ capture: tproxi }]", 1, "listeners[0].capture", "is not known here");
+    let text = with("data: { path: kernel }\nfirewall: { backend: non }");
+    only(&text, 3, "firewall.backend", "is not known here");
+}
+
+#[test]
+fn a_peers_or_owners_text_is_shown_escaped() {
+    only(&with("data: { path: \"a\\eb\" }"), 2, "data.path", "`a\\u{1b}b`");
+}
+
+#[test]
+fn run_without_a_file_needs_no_privilege() {
+    let config =
+        Config::for_server("127.0.0.1:2121".parse().unwrap(), "[2001:db8::1]:2100").unwrap();
+    let [listener] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
+    assert_eq!((listener.name.as_str(), listener.capture), ("main", Capture::Direct));
+    let server = Server::Address { host: "2001:db8::1".to_owned(), port: 2100 };
+    assert_eq!((&listener.server, listener.source), (&server, Source::Gateway));
+    assert_eq!((config.firewall.backend, config.data.path), (Backend::None, PathChoice::Relay));
+    assert_eq!(config.telemetry.listen, None);
+    assert!(Config::for_server("127.0.0.1:2121".parse().unwrap(), "original").is_err());
+}
+
+#[test]
+fn a_named_server_of_a_listener_may_be_a_dns_name() {
+    let config = parse("x", "listeners: [{ server: 'ftp_1.svc.local:21' }]").unwrap();
+    let server = Server::Address { host: "ftp_1.svc.local".to_owned(), port: 21 };
+    assert_eq!(config.listeners[0].server, server);
+}
+
+#[test]
+fn anchors_are_yaml_and_may_be_used() {
+    let text = "listeners:\n  - &a { name: a, capture: tproxy }\n  - { <<: *a, name: b, listen: \
+                '[::]:2121' }\n";
+    let config = parse("x", text).unwrap();
+    assert_eq!(config.listeners[1].capture, Capture::Tproxy);
+}
+
+/// Every key with a value in `node`, as [`keys`] writes it, with the value.
+fn leaves(node: &tree::Node, key: &str, into: &mut Vec<(String, String)>) {
+    match &node.value {
+        tree::Value::Map(entries) => {
+            for entry in entries {
+                let name = if key == "policies" { "*" } else { entry.key.as_str() };
+                let dot = if key.is_empty() { "" } else { "." };
+                leaves(&entry.node, &format!("{key}{dot}{name}"), into);
+            }
+        }
+        tree::Value::List(items) if key == "listeners" => {
+            items.iter().for_each(|item| leaves(item, &format!("{key}[]"), into));
+        }
+        value => into.push((key.to_owned(), value::shown(value))),
+    }
+}
+
+#[test]
+fn the_reference_file_holds_every_key() {
+    let root = tree::parse(include_str!("../../config/reference.yaml")).root.unwrap();
+    let mut found = Vec::new();
+    leaves(&root, "", &mut found);
+    let found: BTreeSet<String> = found.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, keys());
+}
+
+#[test]
+fn the_documentation_tells_the_defaults() {
+    let root = tree::parse(include_str!("../../config/reference.yaml")).root.unwrap();
+    let mut found = Vec::new();
+    leaves(&root, "", &mut found);
+    for (key, value) in found {
+        let default = match key.as_str() {
+            // The reference needs a listener that can be, and YAML knows no base.
+            "listeners[].server" => "original".to_owned(),
+            "firewall.mark" => "0x2100".to_owned(),
+            _ => value,
+        };
+        let row = include_str!("../../docs/config.md")
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{key}` |")))
+            .unwrap_or_else(|| panic!("{key} is not documented"));
+        let cell = row.split(" | ").nth(2).unwrap();
+        assert_eq!(cell, format!("`{default}`"), "{key}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_parser_down(text in "(?s)[-a-z0-9:\\[\\]{},&*<>|'\" \n\t#\\PC]{0,80}") {
+        if let Err(problems) = parse("x", &text) {
+            proptest::prop_assert!(problems.count() > 0);
+            proptest::prop_assert!(!problems.to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What the file means: plain types, already validated. Defaults stand here and nowhere else.
+
+use crate::config::value;
+use crate::pinhole::PortRange;
+use crate::telemetry::{LogFormat, LogLevel};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients are accepted; at least one, names and addresses unique.
+    pub listeners: Vec<Listener>,
+    /// How data connections are carried.
+    pub data: Data,
+    /// The kernel's side.
+    pub firewall: FirewallConfig,
+    /// What may pass, by name; `default` is always present.
+    pub policies: BTreeMap<String, PolicyConfig>,
+    /// Bounds on what peers may use up.
+    pub limits: Limits,
+    /// Logs and metrics.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// What `run --listen ADDR --server HOST:PORT` means: one `direct` listener named `main`, the
+    /// relay path, no firewall and no metrics listener, so that no privilege is needed.
+    ///
+    /// # Errors
+    /// What is wrong with `server`, and what to write instead.
+    pub fn for_server(listen: SocketAddr, server: &str) -> Result<Self, String> {
+        let server = match value::server(server)? {
+            Server::Original => return Err("write the server as HOST:PORT".to_owned()),
+            address @ Server::Address { .. } => address,
+        };
+        Ok(Self {
+            listeners: vec![Listener { listen, server, ..Listener::default() }],
+            data: Data { path: PathChoice::Relay, ..Data::default() },
+            firewall: FirewallConfig { backend: Backend::None, ..FirewallConfig::default() },
+            policies: default_policies(),
+            limits: Limits::default(),
+            telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
+        })
+    }
+}
+
+/// The policies of a file that names none.
+pub(super) fn default_policies() -> BTreeMap<String, PolicyConfig> {
+    BTreeMap::from([(DEFAULT_POLICY.to_owned(), PolicyConfig::default())])
+}
+
+/// The policy of a listener that names none.
+pub(super) const DEFAULT_POLICY: &str = "default";
+
+/// The control port that FTP is assigned (RFC 959 §8).
+pub(super) const FTP_PORT: u16 = 21;
+
+/// One place where clients are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique; the label in logs and metrics.
+    pub name: String,
+    /// The socket to listen on.
+    pub listen: SocketAddr,
+    /// How clients come here.
+    pub capture: Capture,
+    /// The control ports that ftpgate's own table steers here; empty for [`Capture::Direct`].
+    pub capture_ports: Vec<u16>,
+    /// Where sessions go.
+    pub server: Server,
+    /// Whose address the server sees.
+    pub source: Source,
+    /// A key of [`Config::policies`].
+    pub policy: String,
+    /// What is done with TLS.
+    pub tls: TlsMode,
+    /// What the gateway calls itself in the lines it rewrites.
+    pub advertise: Advertise,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            name: "main".to_owned(),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 2121),
+            capture: Capture::Direct,
+            capture_ports: Vec::new(),
+            server: Server::Original,
+            source: Source::Gateway,
+            policy: DEFAULT_POLICY.to_owned(),
+            tls: TlsMode::Passthrough,
+            advertise: Advertise::default(),
+        }
+    }
+}
+
+/// How clients come to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture {
+    /// They dial the gateway itself.
+    Direct,
+    /// They dial the server; the kernel rewrites the destination (nftables `redirect`).
+    Redirect,
+    /// They dial the server; the kernel delivers the packet unchanged (nftables `tproxy`).
+    Tproxy,
+}
+
+impl Capture {
+    /// The word of the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Redirect => "redirect",
+            Self::Tproxy => "tproxy",
+        }
+    }
+}
+
+/// Where the sessions of a listener go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// Where the client dialled.
+    Original,
+    /// Always here.
+    Address {
+        /// An IP address without brackets, or a DNS name.
+        host: String,
+        /// Never 0.
+        port: u16,
+    },
+}
+
+/// Whose address the server sees as its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The gateway's own.
+    Gateway,
+    /// The client's own.
+    Client,
+}
+
+impl Source {
+    /// The word of the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// What is done with TLS on the control connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// It runs end to end, unread.
+    Passthrough,
+    /// AUTH is refused, so that sessions stay readable.
+    Refuse,
+}
+
+/// What the gateway calls itself, per side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advertise {
+    /// Towards clients.
+    pub client: AdvertiseChoice,
+    /// Towards servers.
+    pub server: AdvertiseChoice,
+}
+
+/// What the gateway calls itself towards one side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AdvertiseChoice {
+    /// The address that the peer's control connection shows.
+    #[default]
+    Auto,
+    /// This one: another NAT or a load balancer stands in front.
+    Address(IpAddr),
+    /// The address of this interface.
+    Interface(String),
+}
+
+/// How data connections are carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// Who carries the bytes.
+    pub path: PathChoice,
+    /// The mode used towards the server.
+    pub mode: ModeChoice,
+    /// The pool of the gateway's own data ports.
+    pub ports: PortRange,
+    /// How long a pinhole stays open unused.
+    pub open_timeout: Duration,
+    /// How long a data connection may be idle.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            path: PathChoice::Auto,
+            mode: ModeChoice::Keep,
+            ports: default_ports(),
+            open_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// 50000-50999, inside the dynamic ports (RFC 6335 §6).
+fn default_ports() -> PortRange {
+    match PortRange::new(50_000, 50_999) {
+        Ok(range) => range,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Who carries the bytes of data connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathChoice {
+    /// The kernel where it can, the relay where it must, per data connection.
+    Auto,
+    /// Always the kernel.
+    Kernel,
+    /// Always the relay.
+    Relay,
+}
+
+impl PathChoice {
+    /// The word of the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kernel => "kernel",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// The data mode used towards the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// The client's.
+    Keep,
+    /// Always passive.
+    Passive,
+    /// Always active.
+    Active,
+}
+
+/// The kernel's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirewallConfig {
+    /// Who opens pinholes.
+    pub backend: Backend,
+    /// The name of ftpgate's own table in family `inet`.
+    pub table: String,
+    /// The mark of ftpgate's packets and connections; not 0.
+    pub mark: u32,
+}
+
+impl Default for FirewallConfig {
+    fn default() -> Self {
+        Self { backend: Backend::Nftables, table: "ftpgate".to_owned(), mark: 0x2100 }
+    }
+}
+
+/// Who opens pinholes in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// ftpgate's own nftables table; needs CAP_NET_ADMIN.
+    Nftables,
+    /// Nobody: the relay listens on its own sockets, no privilege is needed.
+    None,
+}
+
+impl Backend {
+    /// The word of the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Nftables => "nftables",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What may pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyConfig {
+    /// A 227 that names another host is refused instead of corrected (CVE-2020-8284).
+    pub strict: bool,
+    /// Data ports below 1024 may be named (RFC 2577 §3 advises against it).
+    pub low_ports: bool,
+}
+
+/// Bounds on what peers may use up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at one time.
+    pub sessions: usize,
+    /// Sessions at one time from one client address.
+    pub sessions_per_client: usize,
+    /// From accept to login.
+    pub login_timeout: Duration,
+    /// Without command, reply or data.
+    pub idle_timeout: Duration,
+    /// The longest line in bytes, its end included.
+    pub line: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_client: 100,
+            login_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(15 * 60),
+            line: 4160,
+        }
+    }
+}
+
+/// Logs and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The log on standard error.
+    pub log: LogConfig,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9121)),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+/// The log on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// The least important line that is written.
+    pub level: LogLevel,
+}

@@ -1,0 +1,69 @@
+//! Why the kernel did not do what it was asked, in words that say what to do next.
+
+use thiserror::Error;
+
+/// A failure of [`super::Firewall`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FirewallError {
+    /// The process may not change the firewall.
+    #[error(
+        "not permitted to {doing}: CAP_NET_ADMIN is missing; run as root, or grant that capability \
+         (systemd: AmbientCapabilities=CAP_NET_ADMIN; container: cap_add NET_ADMIN), or do without \
+         the firewall (`firewall.backend: none`, relay path only)"
+    )]
+    Permission {
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// Another live process owns a table of the same name.
+    #[error(
+        "the nftables table `inet {table}` belongs to another running process: stop that process, \
+         or give this one another `firewall.table`"
+    )]
+    TableOwned {
+        /// Its name.
+        table: String,
+    },
+    /// The name is none that nftables takes.
+    #[error(
+        "`firewall.table` is `{table}`: use 1 to {limit} letters, digits, `_`, the first a letter"
+    )]
+    TableName {
+        /// As configured.
+        table: String,
+        /// Most characters.
+        limit: usize,
+    },
+    /// The kernel was built without something that the ruleset needs.
+    #[error(
+        "this kernel lacks {feature}: load that module (modprobe) or use a kernel that has it, or \
+         do without the firewall (`firewall.backend: none`, relay path only)"
+    )]
+    MissingFeature {
+        /// The module, or the part of nftables, by its name.
+        feature: String,
+    },
+    /// The addresses of one opening are of both families; the kernel translates within one only.
+    #[error("a pinhole through the kernel needs addresses of one family: use the relay path")]
+    MixedFamilies,
+    /// A [`super::Opening::Capture`] for a family without a local data listener.
+    #[error("no local data listener takes captured connections of this address family")]
+    NoIntake,
+    /// A set holds as many elements as it may.
+    #[error("all {limit} pinholes of the firewall are taken: retry when transfers have ended")]
+    Full {
+        /// Elements of one set.
+        limit: u32,
+    },
+    /// Anything else that the kernel answers.
+    #[error("the kernel refused to {doing}: {reason}")]
+    Kernel {
+        /// What was tried.
+        doing: &'static str,
+        /// The errno in words, with the kernel's own remark.
+        reason: String,
+    },
+    /// The firewall has been shut down.
+    #[error("the firewall has been shut down")]
+    Stopped,
+}

@@ -1,0 +1,281 @@
+//! One table in the kernel: installed, filled, emptied and removed over one kept socket.
+
+use super::encode::{Batch, TABLE_OWNER};
+use super::error::FirewallError;
+use super::netlink::{Rejection, Socket, answers, attribute, attributes};
+use super::rule::{SET_SIZE, Table};
+use super::ruleset::Element;
+use std::io;
+use std::time::Duration;
+
+/// The translations outlive the pinhole by this much, so that a connection that begins in the last
+/// moment is translated to its end of the handshake: the key is deleted at the first SYN, while the
+/// maps are asked a little later on the packet's way.
+const MAPS_OUTLIVE: Duration = Duration::from_secs(5);
+/// How often a batch is repeated that another program's netfilter work made fail in passing.
+const ATTEMPTS: u32 = 5;
+/// The pause between two such attempts.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A table and the socket that owns it.
+#[derive(Debug)]
+pub(super) struct Nftables {
+    socket: Socket,
+    batch: Batch,
+    table: Table,
+}
+
+/// Why a batch was not carried out.
+#[derive(Debug)]
+enum Failure {
+    /// The kernel says which message is wrong.
+    Rejected(Rejection),
+    /// The socket failed. `ENOBUFS` or `WouldBlock`: the answer was lost, and whether the batch was
+    /// carried out is unknown.
+    Socket(io::Error),
+}
+
+impl Failure {
+    fn errno(&self) -> i32 {
+        match self {
+            Self::Rejected(rejection) => rejection.errno,
+            Self::Socket(error) => error.raw_os_error().unwrap_or(0),
+        }
+    }
+
+    fn answer_lost(&self) -> bool {
+        matches!(self, Self::Socket(error) if error.kind() == io::ErrorKind::WouldBlock
+            || error.raw_os_error() == Some(libc::ENOBUFS))
+    }
+}
+
+impl Nftables {
+    /// Opens the socket in the network namespace of the calling thread and installs the table,
+    /// replacing an older one of the same name, in one step.
+    pub(super) fn install(table: Table) -> Result<Self, FirewallError> {
+        const DOING: &str = "install the nftables table";
+        let socket = Socket::open().map_err(|error| match error.raw_os_error() {
+            Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
+            _ => kernel(DOING, &error.to_string()),
+        })?;
+        let mut this = Self { socket, batch: Batch::default(), table };
+        this.install_table()?;
+        Ok(this)
+    }
+
+    fn install_table(&mut self) -> Result<(), FirewallError> {
+        const DOING: &str = "install the nftables table";
+        let install = |batch: &mut Batch, table: &Table, flags| {
+            batch.begin();
+            batch.replace_table(table, flags);
+        };
+        let mut result = self.commit(|batch, table| install(batch, table, TABLE_OWNER));
+        if let Err(failure) = &result
+            && self.is_about_table_flags(failure)
+        {
+            tracing::warn!(
+                table = self.table.name,
+                "the kernel (before 5.12) has no owned nftables tables: if this process is killed, \
+                 its table stays, with unused pinholes until they expire"
+            );
+            result = self.commit(|batch, table| install(batch, table, 0));
+        }
+        result.map_err(|failure| self.explain(DOING, &failure))
+    }
+
+    /// Adds the elements of one opening, all or none.
+    pub(super) fn add(
+        &mut self,
+        elements: &[Element],
+        timeout: Duration,
+    ) -> Result<(), FirewallError> {
+        let mut repaired = false;
+        loop {
+            let result = self.commit(|batch, table| {
+                batch.begin();
+                for element in elements {
+                    let lasts = match element.data.as_bytes() {
+                        [] => timeout,
+                        _ => timeout.saturating_add(MAPS_OUTLIVE),
+                    };
+                    batch.add(&table.name, element, lasts);
+                }
+            });
+            match result {
+                Ok(()) => return Ok(()),
+                Err(failure) if !repaired && failure.errno() == libc::ENOENT => {
+                    tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
+                    self.install_table()?;
+                }
+                // Left over from an earlier use of the same key. Its timeout is not renewed by
+                // adding it again before Linux 6.12.
+                Err(failure)
+                    if !repaired && (failure.errno() == libc::EEXIST || failure.answer_lost()) =>
+                {
+                    self.delete(elements)?;
+                }
+                Err(failure) => return Err(self.explain("open a pinhole", &failure)),
+            }
+            repaired = true;
+        }
+    }
+
+    /// Deletes elements; those that do not exist are no failure.
+    pub(super) fn delete(&mut self, elements: &[Element]) -> Result<(), FirewallError> {
+        let result = self.commit(|batch, table| {
+            batch.begin();
+            // The pin first: from then on nothing comes in.
+            for element in elements.iter().rev() {
+                batch.delete_if_there(&table.name, element);
+            }
+        });
+        if result.is_ok() {
+            return Ok(());
+        }
+        // A map element with another value, or a set that is full: one by one.
+        for element in elements.iter().rev() {
+            let result = self.commit(|batch, table| {
+                batch.begin();
+                batch.delete(&table.name, element);
+            });
+            if let Err(failure) = result
+                && failure.errno() != libc::ENOENT
+            {
+                return Err(self.explain("close a pinhole", &failure));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the table; that it is gone already is no failure.
+    pub(super) fn remove(&mut self) -> Result<(), FirewallError> {
+        let result = self.commit(|batch, table| {
+            batch.begin();
+            batch.delete_table(&table.name);
+        });
+        match result {
+            Err(failure) if failure.errno() != libc::ENOENT => {
+                Err(self.explain("remove the nftables table", &failure))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the batch that `fill` writes; repeats it where the kernel asks for that.
+    fn commit(&mut self, fill: impl Fn(&mut Batch, &Table)) -> Result<(), Failure> {
+        for attempt in 1.. {
+            fill(&mut self.batch, &self.table);
+            let result = self.send();
+            let again = match &result {
+                Ok(()) => false,
+                Err(failure) => {
+                    [libc::EAGAIN, libc::EBUSY, libc::EINTR, libc::ERESTART]
+                        .contains(&failure.errno())
+                        && !failure.answer_lost()
+                }
+            };
+            if !again || attempt == ATTEMPTS {
+                return result;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        let bytes = self.batch.end();
+        self.socket.send(bytes).map_err(Failure::Socket)?;
+        let mut failure = None;
+        // The kernel has put every answer into the socket before `send` returned.
+        loop {
+            let datagram = match self.socket.receive(false) {
+                Ok(datagram) => datagram,
+                Err(error) => return Err(failure.unwrap_or(Failure::Socket(error))),
+            };
+            for rejection in answers(datagram).filter_map(|answer| answer.rejection()) {
+                let batch = self.batch.first..=self.batch.last;
+                if !batch.contains(&rejection.sequence) {
+                    continue;
+                }
+                let last = rejection.sequence == self.batch.last;
+                if rejection.errno != 0 && failure.is_none() {
+                    failure = Some(Failure::Rejected(rejection));
+                }
+                if last {
+                    return failure.map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+
+    /// The rejected message and where in it the kernel points.
+    fn rejected<'a>(&'a self, failure: &Failure) -> Option<(u16, &'a [u8], Option<usize>)> {
+        let Failure::Rejected(rejection) = failure else { return None };
+        let message = self.batch.message(rejection.sequence)?;
+        let kind = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
+        Some((kind, message, rejection.offset))
+    }
+
+    fn is_about_table_flags(&self, failure: &Failure) -> bool {
+        const NEWTABLE: u16 = 10 << 8;
+        [libc::EOPNOTSUPP, libc::EINVAL].contains(&failure.errno())
+            && self.rejected(failure).is_some_and(|(kind, _, _)| kind == NEWTABLE)
+    }
+
+    fn explain(&self, doing: &'static str, failure: &Failure) -> FirewallError {
+        let Failure::Rejected(rejection) = failure else {
+            let Failure::Socket(error) = failure else { return kernel(doing, "unknown") };
+            return kernel(doing, &error.to_string());
+        };
+        let begin = rejection.sequence == self.batch.first;
+        match rejection.errno {
+            // Without the capability the whole batch is refused; with it, a single message is.
+            libc::EPERM if begin => FirewallError::Permission { doing },
+            libc::EPERM => FirewallError::TableOwned { table: self.table.name.clone() },
+            libc::ENFILE => FirewallError::Full { limit: SET_SIZE },
+            libc::EOPNOTSUPP | libc::EINVAL | libc::EPROTONOSUPPORT if begin => {
+                missing("nf_tables")
+            }
+            libc::ENOENT | libc::EOPNOTSUPP => match self.missing_feature(failure) {
+                Some(feature) => missing(&feature),
+                None => kernel(doing, &describe(rejection)),
+            },
+            _ => kernel(doing, &describe(rejection)),
+        }
+    }
+
+    /// What the kernel does not know: the expression of a rule, or the type of a chain.
+    fn missing_feature(&self, failure: &Failure) -> Option<String> {
+        const NEWCHAIN: u16 = (10 << 8) | 3;
+        const NEWRULE: u16 = (10 << 8) | 6;
+        const EXPRESSION: u16 = 1;
+        const EXPRESSION_NAME: u16 = 1;
+        match self.rejected(failure)? {
+            (NEWCHAIN, ..) => Some("nft_chain_nat (NAT in tables of the family inet)".to_owned()),
+            (NEWRULE, message, offset) => {
+                let (kind, data) = attributes(message.get(offset?..)?).next()?;
+                let name =
+                    if kind == EXPRESSION { attribute(data, EXPRESSION_NAME)? } else { data };
+                let name = std::str::from_utf8(name).ok()?.trim_end_matches('\0');
+                Some(format!("nft_{name} (the nftables expression `{name}`)"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn missing(feature: &str) -> FirewallError {
+    FirewallError::MissingFeature { feature: feature.to_owned() }
+}
+
+fn kernel(doing: &'static str, reason: &str) -> FirewallError {
+    FirewallError::Kernel { doing, reason: reason.to_owned() }
+}
+
+fn describe(rejection: &Rejection) -> String {
+    let errno = io::Error::from_raw_os_error(rejection.errno);
+    match &rejection.message {
+        Some(message) => format!("{errno}: {message}"),
+        None => errno.to_string(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Listening, dialling and asking where a client wanted to go, with the options that the standard
+//! library lacks.
+
+use crate::addr::canonical;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that the kernel completes ahead of `accept`, per listener.
+const BACKLOG: i32 = 1024;
+
+/// A control connection is silent while a transfer runs (RFC 6384 §8 asks to keep it alive): probes
+/// start after this time and stay below the idle timeout of every common NAT.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered probes before the peer is taken for dead: two minutes in all.
+const KEEPALIVE_RETRIES: u32 = 4;
+
+/// What went wrong with a socket, and what to do about it.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// A listener could not be bound.
+    #[error("cannot listen on {address}: {source}{}", advice(.source))]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A socket may not be made transparent.
+    #[error(
+        "cannot make the socket for {address} transparent: {source}; \
+         IP_TRANSPARENT needs the capability CAP_NET_ADMIN"
+    )]
+    Transparent {
+        /// Of which socket.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrInUse => "; another process listens there already",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
+        _ => "",
+    }
+}
+
+/// Listens on `address`; `[::]` takes IPv4 as well. A transparent listener also accepts
+/// connections to addresses that are not this host's.
+pub fn listen(address: SocketAddr, transparent: bool) -> Result<TcpListener, NetError> {
+    let dual = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    bind(address, transparent, dual)
+}
+
+/// Like [`listen`], but `[::]` takes IPv6 only.
+pub fn listen_v6_only(address: SocketAddr, transparent: bool) -> Result<TcpListener, NetError> {
+    bind(address, transparent, false)
+}
+
+fn bind(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
+    let failed = |source| NetError::Listen { address, source };
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+        .map_err(failed)?;
+    socket.set_reuse_address(true).map_err(failed)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual).map_err(failed)?;
+    }
+    if transparent {
+        set_transparent(&SockRef::from(&socket), address)?;
+    }
+    socket.bind(&address.into()).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    TcpListener::from_std(socket.into()).map_err(failed)
+}
+
+fn set_transparent(socket: &SockRef<'_>, address: SocketAddr) -> Result<(), NetError> {
+    let set = if address.is_ipv4() {
+        socket.set_ip_transparent_v4(true)
+    } else {
+        socket.set_ip_transparent_v6(true)
+    };
+    set.map_err(|source| NetError::Transparent { address, source })
+}
+
+/// A connection to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialling {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The local address that the peer has to see; `None` leaves the choice to the routing table.
+    pub from: Option<IpAddr>,
+    /// True if `from` is not an address of this host (IP_TRANSPARENT, CAP_NET_ADMIN).
+    pub foreign: bool,
+}
+
+/// Dials a peer. Gives up when the kernel does; the caller bounds the time.
+pub async fn connect(dialling: Dialling) -> io::Result<TcpStream> {
+    let Dialling { to, from, foreign } = dialling;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(from) = from {
+        let local = SocketAddr::new(from, 0);
+        if foreign {
+            set_transparent(&SockRef::from(&socket), local).map_err(io::Error::other)?;
+        }
+        bind_without_port(&socket)?;
+        socket.bind(local)?;
+    }
+    socket.connect(to).await
+}
+
+/// Leaves the choice of the local port to `connect`, which may then reuse a port towards another
+/// peer: without it one address has ports for some 28 000 connections in all.
+fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the life of `socket`, and the option reads one int.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Where the client of a redirected connection dialled (SO_ORIGINAL_DST). An error means that
+/// conntrack knows nothing of it: the connection was not redirected.
+pub fn original_dst(stream: &TcpStream) -> io::Result<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let found = if canonical(stream.peer_addr()?).is_ipv4() {
+        socket.original_dst_v4()?
+    } else {
+        socket.original_dst_v6()?
+    };
+    let address = found.as_socket().ok_or_else(|| io::Error::other("not an IP address"))?;
+    Ok(canonical(address))
+}
+
+/// Makes a control connection quick, alive, and readable in order: urgent data (the Telnet Synch
+/// ahead of ABOR) stays in line with the rest.
+pub fn tune_control(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_out_of_band_inline(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES))
+}
+
+/// Makes the coming close a reset, so that an abnormal end is seen as one by the peer (case 46).
+pub fn reset_on_close(stream: &TcpStream) {
+    // Failing only means that the peer sees an orderly end of a broken connection.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,208 @@
+//! One data connection on the relay path: two legs, each awaited or dialled by itself, then joined.
+
+use super::intake::Ticket;
+use super::shared::{PortLease, Shared};
+use super::splice;
+use crate::net::{self, Dialling, reset_on_close};
+use crate::report::DataOutcome;
+use crate::session::Dial;
+use crate::terms::{ByteCounts, Side, TransferId};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A peer that has just offered its address answers at once, or its network is broken.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// After an `accept` that failed for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a data connection tells its session.
+#[derive(Debug)]
+pub(super) enum DataEvent {
+    /// The awaited connection of this side has come.
+    Used {
+        /// Which transfer.
+        id: TransferId,
+        /// Whose connection.
+        side: Side,
+    },
+    /// It is over.
+    Ended {
+        /// Which transfer.
+        id: TransferId,
+        /// How.
+        outcome: DataOutcome,
+        /// What was moved.
+        bytes: ByteCounts,
+    },
+}
+
+/// How one leg gets its connection.
+#[derive(Debug)]
+pub(super) enum LegSource {
+    /// The peer dials an address of the gateway.
+    Listening {
+        /// Bound to that address.
+        listener: TcpListener,
+        /// The only address that may connect.
+        peer: IpAddr,
+        /// The port stays taken while it is listened on.
+        lease: Option<PortLease>,
+    },
+    /// The peer dials a foreign address; the firewall captures it.
+    Captured {
+        /// The place in the intake.
+        ticket: Ticket,
+        /// The port stays taken while it is awaited.
+        lease: Option<PortLease>,
+    },
+    /// The gateway dials.
+    Dialled(Dial),
+}
+
+/// A running task that carries one transfer.
+#[derive(Debug)]
+pub(super) struct DataTask {
+    task: JoinHandle<()>,
+    orders: mpsc::UnboundedSender<Side>,
+}
+
+impl DataTask {
+    /// Starts to await, and to dial when told or when the other leg's connection has come.
+    pub(super) fn start(
+        id: TransferId,
+        client: LegSource,
+        server: LegSource,
+        shared: Arc<Shared>,
+        events: mpsc::UnboundedSender<DataEvent>,
+    ) -> Self {
+        let (orders, orders_in) = mpsc::unbounded_channel();
+        let carrier = Carrier { id, shared, events, orders: orders_in };
+        Self { task: tokio::spawn(carrier.run(client, server)), orders }
+    }
+
+    /// Dials one leg of a transfer in which both legs dial.
+    pub(super) fn dial(&self, side: Side) {
+        // The task may have ended already; then it has said so.
+        let _ = self.orders.send(side);
+    }
+
+    /// Closes whatever is open, and returns when it is closed.
+    pub(super) async fn cancel(self) {
+        self.task.abort();
+        // An error is what the abort leads to.
+        let _ = self.task.await;
+    }
+}
+
+struct Carrier {
+    id: TransferId,
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedSender<DataEvent>,
+    orders: mpsc::UnboundedReceiver<Side>,
+}
+
+impl Carrier {
+    async fn run(mut self, client: LegSource, server: LegSource) {
+        let (outcome, bytes) = match self.connect_legs(client, server).await {
+            Ok((client, server)) => {
+                let timeout = self.shared.settings.data_idle_timeout;
+                splice::join(client, server, &self.shared.pipes, timeout).await
+            }
+            Err(_) => (DataOutcome::ConnectFailed, ByteCounts::default()),
+        };
+        // A session that is over does not listen any more.
+        let _ = self.events.send(DataEvent::Ended { id: self.id, outcome, bytes });
+    }
+
+    /// Both connections, or none: one that has come alone is reset.
+    async fn connect_legs(
+        &mut self,
+        client: LegSource,
+        server: LegSource,
+    ) -> io::Result<(TcpStream, TcpStream)> {
+        match (client, server) {
+            (LegSource::Dialled(client), LegSource::Dialled(server)) => {
+                self.dial_as_told(client, server).await
+            }
+            (LegSource::Dialled(client), server) => {
+                let server = self.wait_for(Side::Server, server).await?;
+                let client = dial(client).await.inspect_err(|_| reset_on_close(&server))?;
+                Ok((client, server))
+            }
+            (client, LegSource::Dialled(server)) => {
+                let client = self.wait_for(Side::Client, client).await?;
+                let server = dial(server).await.inspect_err(|_| reset_on_close(&client))?;
+                Ok((client, server))
+            }
+            (client, server) => tokio::try_join!(
+                self.wait_for(Side::Client, client),
+                self.wait_for(Side::Server, server),
+            ),
+        }
+    }
+
+    async fn dial_as_told(
+        &mut self,
+        client_leg: Dial,
+        server_leg: Dial,
+    ) -> io::Result<(TcpStream, TcpStream)> {
+        let (mut client, mut server) = (None, None);
+        loop {
+            let side = self.orders.recv().await.ok_or(io::ErrorKind::ConnectionAborted)?;
+            let (leg, slot) = match side {
+                Side::Client => (client_leg, &mut client),
+                Side::Server => (server_leg, &mut server),
+            };
+            if slot.is_none() {
+                *slot = Some(dial(leg).await?);
+            }
+            if let (Some(_), Some(_)) = (&client, &server)
+                && let (Some(client), Some(server)) = (client.take(), server.take())
+            {
+                return Ok((client, server));
+            }
+        }
+    }
+
+    /// The one connection that is awaited. What held the place for it is closed when it has come.
+    async fn wait_for(&self, side: Side, source: LegSource) -> io::Result<TcpStream> {
+        let stream = match source {
+            LegSource::Listening { listener, peer, lease } => {
+                let stream = accept_only(&listener, peer).await;
+                drop((listener, lease));
+                stream
+            }
+            LegSource::Captured { ticket, lease } => {
+                let stream = ticket.connection().await.ok_or(io::ErrorKind::ConnectionAborted)?;
+                drop(lease);
+                stream
+            }
+            LegSource::Dialled(leg) => return dial(leg).await,
+        };
+        let _ = self.events.send(DataEvent::Used { id: self.id, side });
+        Ok(stream)
+    }
+}
+
+/// Accepts the rightful peer; strangers are reset (case 10). Ends when the session cancels it.
+async fn accept_only(listener: &TcpListener, peer: IpAddr) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) if from.ip().to_canonical() == peer => return stream,
+            Ok((stranger, _)) => reset_on_close(&stranger),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn dial(leg: Dial) -> io::Result<TcpStream> {
+    let Dial { to, from, foreign } = leg;
+    let dialling = Dialling { to, from: Some(from), foreign };
+    tokio::time::timeout(DIAL_TIMEOUT, net::connect(dialling)).await?
+}

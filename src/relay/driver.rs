@@ -1,0 +1,264 @@
+//! Drives one session: the only place where actions are executed.
+//!
+//! One task per session. It waits for whatever comes first — bytes, room to send, news of a data
+//! connection, the clock — tells the session, and executes what the session wants done, in order.
+//! The task outlives the control connections until the last data connection has ended, so that its
+//! bytes are told.
+
+use super::control::Control;
+use super::data::DataEvent;
+use super::openings::Openings;
+use super::shared::{Permit, Shared};
+use crate::firewall::FlowEvent;
+use crate::session::{Action, Event, Session, TransferPlan};
+use crate::telemetry::SessionTelemetry;
+use crate::terms::Side;
+use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+
+/// One read: a control line with its neighbours. Longer input comes in several.
+const READ_SIZE: usize = 4096;
+
+/// How long a closed session goes on sending its last words and draining what the client still
+/// sends: closing at once would reset the connection and destroy a farewell on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Drives one session from its accepted client to its last data connection.
+pub(super) struct Driver {
+    session: Session,
+    client: Control,
+    server: Option<Control>,
+    openings: Openings,
+    flows: mpsc::UnboundedReceiver<FlowEvent>,
+    data: mpsc::UnboundedReceiver<DataEvent>,
+    shutdown: watch::Receiver<bool>,
+    telemetry: SessionTelemetry,
+    timer: Pin<Box<Sleep>>,
+    armed_for: Option<Instant>,
+    /// Set by [`Action::CloseSession`]: when the control connections are given up at the latest.
+    closing_until: Option<Instant>,
+    permit: Option<Permit>,
+    told_shutdown: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        session: Session,
+        client: TcpStream,
+        shared: Arc<Shared>,
+        telemetry: SessionTelemetry,
+        permit: Option<Permit>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let (flows_out, flows) = mpsc::unbounded_channel();
+        let (data_out, data) = mpsc::unbounded_channel();
+        Self {
+            session,
+            client: Control::new(client),
+            server: None,
+            openings: Openings::new(shared, flows_out, data_out),
+            flows,
+            data,
+            shutdown,
+            telemetry,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed_for: None,
+            closing_until: None,
+            permit,
+            told_shutdown: false,
+        }
+    }
+
+    /// Tells the session of something that happened before [`run`](Self::run).
+    pub(super) fn tell(&mut self, event: Event<'_>) {
+        self.session.handle_event(event, Instant::now());
+    }
+
+    /// The server's control connection stands.
+    pub(super) fn attach_server(&mut self, server: TcpStream, event: Event<'_>) {
+        self.server = Some(Control::new(server));
+        self.tell(event);
+    }
+
+    /// Runs until the session is over.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.perform().await;
+            if self.closing_until.is_some() && self.session.is_over() && self.is_closed() {
+                return;
+            }
+            poll_fn(|cx| self.poll_news(cx)).await;
+        }
+    }
+
+    /// Executes what the session wants done, in order.
+    async fn perform(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::SendBytes { to, bytes } => {
+                    if let Some(control) = self.control(to) {
+                        control.send(&bytes);
+                    }
+                }
+                Action::SendUrgent { to, bytes } => {
+                    if let Some(control) = self.control(to) {
+                        control.send_urgent(&bytes);
+                    }
+                }
+                Action::OpenTransfer(plan) => self.open(plan).await,
+                Action::DialData { id, side } => self.openings.dial(id, side),
+                Action::WithdrawTransfer { id } => self.openings.withdraw(id).await,
+                Action::Report(report) => self.telemetry.record(&report),
+                Action::CloseSession => {
+                    self.closing_until = Some(Instant::now() + LINGER);
+                    self.permit = None;
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self, plan: TransferPlan) {
+        let event = match self.openings.open(&plan).await {
+            Ok((client_entry, server_entry)) => {
+                Event::TransferOpened { id: plan.id, client_entry, server_entry }
+            }
+            Err(error) => {
+                self.telemetry.open_failed(&error);
+                Event::TransferFailed { id: plan.id }
+            }
+        };
+        self.tell(event);
+    }
+
+    fn control(&mut self, side: Side) -> Option<&mut Control> {
+        match side {
+            Side::Client => Some(&mut self.client),
+            Side::Server => self.server.as_mut(),
+        }
+    }
+
+    /// Both control connections are through: the last words are sent, and the client has seen them.
+    fn is_closed(&self) -> bool {
+        let late = self.closing_until.is_some_and(|until| until <= Instant::now());
+        late || (self.client.has_ended() && self.client.is_flushed())
+    }
+
+    /// Ready when the session has been told something.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let mut news = self.poll_data(cx, now);
+        for side in [Side::Client, Side::Server] {
+            news |= self.poll_flush(side, cx, now);
+        }
+        for side in [Side::Server, Side::Client] {
+            news |= self.poll_read(side, cx, now);
+        }
+        news |= self.poll_shutdown(cx, now);
+        news |= self.poll_timer(cx, now);
+        if news { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut news = false;
+        while let Poll::Ready(Some(flow)) = self.flows.poll_recv(cx) {
+            if let Some(event) = self.openings.on_flow(&flow) {
+                self.session.handle_event(event, now);
+                news = true;
+            }
+        }
+        while let Poll::Ready(Some(data)) = self.data.poll_recv(cx) {
+            let event = self.openings.on_data(&data);
+            self.session.handle_event(event, now);
+            news = true;
+        }
+        news
+    }
+
+    fn poll_flush(&mut self, side: Side, cx: &mut Context<'_>, now: Instant) -> bool {
+        let closing = self.closing_until.is_some();
+        let Some(control) = self.control(side) else { return false };
+        match control.poll_flush(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => {
+                if closing && !control.has_finished() {
+                    control.finish();
+                }
+                false
+            }
+            Poll::Ready(Err(_)) => {
+                let event = Event::ConnectionClosed { side, orderly: false };
+                self.session.handle_event(event, now);
+                true
+            }
+        }
+    }
+
+    fn poll_read(&mut self, side: Side, cx: &mut Context<'_>, now: Instant) -> bool {
+        let closing = self.closing_until.is_some();
+        let full = match side {
+            Side::Client => self.server.as_ref().is_some_and(Control::is_backlogged),
+            Side::Server => self.client.is_backlogged(),
+        };
+        let wanted = closing || (!full && self.session.wants_bytes(side));
+        let Some(control) = self.control(side) else { return false };
+        // Answers to Telnet negotiation go back to the peer that asks: one that does not read them
+        // is not read either.
+        if !wanted || control.has_ended() || (control.is_backlogged() && !closing) {
+            return false;
+        }
+        let mut bytes = [MaybeUninit::uninit(); READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        let event = match control.poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => Event::ConnectionClosed { side, orderly: true },
+            Poll::Ready(Ok(_)) => Event::BytesReceived { from: side, bytes: buffer.filled() },
+            Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },
+        };
+        self.session.handle_event(event, now);
+        true
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.told_shutdown {
+            return false;
+        }
+        let changed = std::pin::pin!(self.shutdown.wait_for(|stop| *stop)).poll(cx).is_ready();
+        if changed {
+            self.told_shutdown = true;
+            self.session.handle_event(Event::ShutdownRequested, now);
+        }
+        changed
+    }
+
+    /// The timer is armed for the earliest deadline only; a deadline that has moved away is found
+    /// out when it fires. Most deadlines do: every line moves the idle one.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        loop {
+            let wanted = match self.closing_until {
+                Some(until) => Some(self.session.poll_timeout().map_or(until, |t| t.min(until))),
+                None => self.session.poll_timeout(),
+            };
+            let Some(deadline) = wanted else { return false };
+            if deadline <= now {
+                self.session.handle_timeout(now);
+                return true;
+            }
+            if self.armed_for.is_none_or(|armed| deadline < armed) {
+                self.timer.as_mut().reset(deadline.into());
+                self.armed_for = Some(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.armed_for = None;
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Opens and closes what the transfers of one session await, on either path.
+
+use super::data::{DataEvent, DataTask, LegSource};
+use super::shared::{PortLease, Shared};
+use crate::firewall::{Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
+use crate::net;
+use crate::pinhole::{Expectation, Pinhole};
+use crate::report::DataOutcome;
+use crate::session::{Event, Leg, TransferPlan};
+use crate::terms::{ByteCounts, DataPath, Side, TransferId};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+/// Ports that are tried where one is taken by another process.
+const PORT_TRIES: usize = 8;
+
+/// Why a transfer could not be opened.
+#[derive(Debug, Error)]
+pub(super) enum OpenError {
+    #[error("no port of data.ports is free: widen the range or lower limits.sessions")]
+    NoPort,
+    #[error("this gateway has no hold on the packet path: set firewall.backend to nftables")]
+    NoFirewall,
+    #[error("the kernel joins only one leg that awaits with one that dials")]
+    NotJoinable,
+    #[error("cannot listen on a data port: {0}")]
+    Listen(#[from] net::NetError),
+    #[error("{0}")]
+    Firewall(#[from] FirewallError),
+}
+
+/// Where the two sides have to dial, for the legs that await.
+pub(super) type Entries = (Option<SocketAddr>, Option<SocketAddr>);
+
+/// What is open for one session.
+#[derive(Debug)]
+pub(super) struct Openings {
+    shared: Arc<Shared>,
+    open: Vec<Opened>,
+    flows: mpsc::UnboundedSender<FlowEvent>,
+    events: mpsc::UnboundedSender<DataEvent>,
+}
+
+#[derive(Debug)]
+enum Opened {
+    Kernel { id: TransferId, dialler: Side, opening: Opening, lease: Option<PortLease> },
+    Relay { id: TransferId, task: DataTask, captures: Vec<Opening> },
+}
+
+impl Opened {
+    fn id(&self) -> TransferId {
+        match self {
+            Self::Kernel { id, .. } | Self::Relay { id, .. } => *id,
+        }
+    }
+}
+
+impl Openings {
+    /// `flows` and `events` are where the kernel's and the relay's news go.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        flows: mpsc::UnboundedSender<FlowEvent>,
+        events: mpsc::UnboundedSender<DataEvent>,
+    ) -> Self {
+        Self { shared, open: Vec::new(), flows, events }
+    }
+
+    /// Opens what `plan` awaits; on failure nothing of it is open.
+    pub(super) async fn open(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        match plan.path {
+            DataPath::Kernel => self.open_in_kernel(plan).await,
+            DataPath::Relay => self.open_relay(plan).await,
+        }
+    }
+
+    async fn open_in_kernel(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        let (dialler, expected, dial) = match (plan.client, plan.server) {
+            (Leg::Await(expected), Leg::Dial(dial)) => (Side::Client, expected, dial),
+            (Leg::Dial(dial), Leg::Await(expected)) => (Side::Server, expected, dial),
+            (Leg::Await(_), Leg::Await(_)) | (Leg::Dial(_), Leg::Dial(_)) => {
+                return Err(OpenError::NotJoinable);
+            }
+        };
+        let firewall = self.firewall()?;
+        let (entry, lease) = self.choose_entry(&expected)?;
+        let pinhole = Pinhole { peer: expected.peer, entry };
+        let opening = Opening::Forward { pinhole, target: dial.to, source: dial.from };
+        let timeout = self.shared.settings.open_timeout;
+        firewall.open(opening, timeout, self.flows.clone()).await?;
+        self.open.push(Opened::Kernel { id: plan.id, dialler, opening, lease });
+        Ok(match dialler {
+            Side::Client => (Some(entry), None),
+            Side::Server => (None, Some(entry)),
+        })
+    }
+
+    async fn open_relay(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        let mut captures = Vec::new();
+        let mut prepare = async |leg: &Leg| self.prepare(leg, &mut captures).await;
+        let legs = match prepare(&plan.client).await {
+            Ok(client) => prepare(&plan.server).await.map(|server| (client, server)),
+            Err(error) => Err(error),
+        };
+        let ((client, client_entry), (server, server_entry)) = match legs {
+            Ok(legs) => legs,
+            Err(error) => {
+                self.close_captures(captures).await;
+                return Err(error);
+            }
+        };
+        let task = DataTask::start(
+            plan.id,
+            client,
+            server,
+            Arc::clone(&self.shared),
+            self.events.clone(),
+        );
+        self.open.push(Opened::Relay { id: plan.id, task, captures });
+        Ok((client_entry, server_entry))
+    }
+
+    async fn prepare(
+        &self,
+        leg: &Leg,
+        captures: &mut Vec<Opening>,
+    ) -> Result<(LegSource, Option<SocketAddr>), OpenError> {
+        let expected = match leg {
+            Leg::Await(expected) => expected,
+            Leg::Dial(dial) => return Ok((LegSource::Dialled(*dial), None)),
+        };
+        if !expected.foreign {
+            return self.listen(expected);
+        }
+        let intake = self.shared.intake.as_ref().ok_or(OpenError::NoFirewall)?;
+        let (entry, lease) = self.choose_entry(expected)?;
+        let pinhole = Pinhole { peer: expected.peer, entry };
+        let opening = Opening::Capture { pinhole };
+        let ticket = intake.register(pinhole);
+        let timeout = self.shared.settings.open_timeout;
+        self.firewall()?.open(opening, timeout, self.flows.clone()).await?;
+        captures.push(opening);
+        Ok((LegSource::Captured { ticket, lease }, Some(entry)))
+    }
+
+    fn listen(
+        &self,
+        expected: &Expectation,
+    ) -> Result<(LegSource, Option<SocketAddr>), OpenError> {
+        let mut tries = 0;
+        loop {
+            let (entry, lease) = self.choose_entry(expected)?;
+            match net::listen(entry, false) {
+                Ok(listener) => {
+                    let peer = expected.peer;
+                    return Ok((LegSource::Listening { listener, peer, lease }, Some(entry)));
+                }
+                Err(error) if tries >= PORT_TRIES || !is_taken(&error) => return Err(error.into()),
+                Err(_) => tries += 1,
+            }
+        }
+    }
+
+    fn choose_entry(
+        &self,
+        expected: &Expectation,
+    ) -> Result<(SocketAddr, Option<PortLease>), OpenError> {
+        let (port, lease) = match expected.port {
+            Some(port) => (port, None),
+            None => {
+                let lease = self.shared.lease_port().ok_or(OpenError::NoPort)?;
+                (lease.port(), Some(lease))
+            }
+        };
+        Ok((SocketAddr::new(expected.address, port), lease))
+    }
+
+    fn firewall(&self) -> Result<&Firewall, OpenError> {
+        self.shared.firewall.as_ref().ok_or(OpenError::NoFirewall)
+    }
+
+    /// Dials one leg of a transfer in which both legs dial.
+    pub(super) fn dial(&self, wanted: TransferId, side: Side) {
+        for opened in &self.open {
+            if let Opened::Relay { id, task, .. } = opened
+                && *id == wanted
+            {
+                task.dial(side);
+            }
+        }
+    }
+
+    /// Closes what is still open of a transfer, and returns when it is closed.
+    pub(super) async fn withdraw(&mut self, id: TransferId) {
+        let Some(opened) = self.remove(id) else { return };
+        match opened {
+            Opened::Kernel { opening, lease, .. } => {
+                self.close_captures(vec![opening]).await;
+                drop(lease);
+            }
+            Opened::Relay { task, captures, .. } => {
+                task.cancel().await;
+                self.close_captures(captures).await;
+            }
+        }
+    }
+
+    async fn close_captures(&self, openings: Vec<Opening>) {
+        let Some(firewall) = &self.shared.firewall else { return };
+        for opening in openings {
+            if let Err(error) = firewall.close(opening).await {
+                // The element's own timeout closes it.
+                let pinhole = opening.pinhole();
+                tracing::warn!(%pinhole, %error, "the pinhole stays open until its timeout");
+            }
+        }
+    }
+
+    fn remove(&mut self, id: TransferId) -> Option<Opened> {
+        let at = self.open.iter().position(|opened| opened.id() == id)?;
+        Some(self.open.swap_remove(at))
+    }
+
+    /// What the kernel's news mean for the session.
+    pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
+        let pinhole = match flow {
+            FlowEvent::Started(pinhole) | FlowEvent::Ended { pinhole, .. } => *pinhole,
+        };
+        let at = self.open.iter().position(|opened| match opened {
+            Opened::Kernel { opening, .. } => opening.pinhole() == pinhole,
+            Opened::Relay { .. } => false,
+        })?;
+        let Opened::Kernel { id, dialler, opening, lease } = self.open.get_mut(at)? else {
+            return None;
+        };
+        let (id, dialler, opening) = (*id, *dialler, *opening);
+        match flow {
+            FlowEvent::Started(_) => {
+                // The connection keeps its translation; the port may serve another one.
+                *lease = None;
+                if let Some(firewall) = &self.shared.firewall {
+                    firewall.forget(opening);
+                }
+                Some(Event::PinholeUsed { id, side: dialler })
+            }
+            FlowEvent::Ended { orderly, bytes, .. } => {
+                self.open.swap_remove(at);
+                let outcome =
+                    if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
+                let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
+                Some(Event::DataConnectionEnded { id, outcome, bytes })
+            }
+        }
+    }
+
+    /// What the relay's news mean for the session.
+    pub(super) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
+        match event {
+            DataEvent::Used { id, side } => Event::PinholeUsed { id: *id, side: *side },
+            DataEvent::Ended { id, outcome, bytes } => {
+                self.remove(*id);
+                Event::DataConnectionEnded { id: *id, outcome: *outcome, bytes: Some(*bytes) }
+            }
+        }
+    }
+}
+
+fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
+    match dialler {
+        Side::Client => ByteCounts { upload: bytes.original, download: bytes.reply },
+        Side::Server => ByteCounts { upload: bytes.reply, download: bytes.original },
+    }
+}
+
+fn is_taken(error: &net::NetError) -> bool {
+    match error {
+        net::NetError::Listen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+        net::NetError::Transparent { .. } => false,
+    }
+}

@@ -1,0 +1,173 @@
+//! What the sessions of one gateway share: the port pool, the pipes, the counts, and the guard
+//! against control connections that lead back here.
+
+use super::intake::Intake;
+use super::splice::PipePool;
+use crate::firewall::Firewall;
+use crate::pinhole::{PortPool, PortRange};
+use crate::telemetry::Telemetry;
+use crate::terms::SessionId;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How much may be going on at once (`limits`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions in all.
+    pub sessions: usize,
+    /// Sessions of one client address.
+    pub sessions_per_client: usize,
+}
+
+/// What is fixed when a gateway starts.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedSettings {
+    /// The gateway's own data ports.
+    pub ports: PortRange,
+    /// See [`Limits`].
+    pub limits: Limits,
+    /// How long a pinhole may stay open unused.
+    pub open_timeout: Duration,
+    /// How long a data connection on the relay path may move nothing.
+    pub data_idle_timeout: Duration,
+}
+
+/// What the sessions of one gateway share.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) settings: SharedSettings,
+    pub(super) firewall: Option<Firewall>,
+    pub(super) intake: Option<Intake>,
+    pub(super) telemetry: Telemetry,
+    pub(super) pipes: PipePool,
+    ports: Mutex<PortPool>,
+    sessions: Mutex<HashMap<IpAddr, usize>>,
+    own_ends: Mutex<HashSet<SocketAddr>>,
+    last_session: AtomicU64,
+}
+
+impl Shared {
+    /// `firewall` and `intake` are `None` where the gateway has no hold on the kernel's packet path.
+    pub fn new(
+        settings: SharedSettings,
+        firewall: Option<Firewall>,
+        intake: Option<Intake>,
+        telemetry: Telemetry,
+    ) -> Arc<Self> {
+        let ports = PortPool::new(settings.ports);
+        telemetry.set_ports_free(ports.free());
+        Arc::new(Self {
+            settings,
+            firewall,
+            intake,
+            telemetry,
+            pipes: PipePool::default(),
+            ports: Mutex::new(ports),
+            sessions: Mutex::default(),
+            own_ends: Mutex::default(),
+            last_session: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn next_session_id(&self) -> SessionId {
+        SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A port of the pool, until the lease is dropped; `None` if none is free (case 43).
+    pub(super) fn lease_port(self: &Arc<Self>) -> Option<PortLease> {
+        // A port that can be guessed can be raced to (case 10).
+        let random = getrandom::u32().ok()?;
+        let mut ports = lock(&self.ports);
+        let port = ports.take(random)?;
+        self.telemetry.set_ports_free(ports.free());
+        drop(ports);
+        Some(PortLease { shared: Arc::clone(self), port })
+    }
+
+    /// Counts a session in, until the permit is dropped; `None` if a limit is reached.
+    pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
+        let Limits { sessions, sessions_per_client } = self.settings.limits;
+        let mut counts = lock(&self.sessions);
+        let own = counts.get(&client).copied().unwrap_or(0);
+        if own >= sessions_per_client || counts.values().sum::<usize>() >= sessions {
+            return None;
+        }
+        counts.insert(client, own + 1);
+        drop(counts);
+        Some(Permit { shared: Arc::clone(self), client })
+    }
+
+    /// Remembers the gateway's own end of a control connection to a server.
+    pub(super) fn remember_own_end(self: &Arc<Self>, end: SocketAddr) -> OwnEnd {
+        lock(&self.own_ends).insert(end);
+        OwnEnd { shared: Arc::clone(self), end }
+    }
+
+    /// True if a client is the gateway itself: its address is that of a control connection which
+    /// the gateway has dialled (case 48).
+    pub(super) fn is_own_end(&self, client: SocketAddr) -> bool {
+        lock(&self.own_ends).contains(&client)
+    }
+}
+
+/// A panic elsewhere must not take every later session with it: the maps stay consistent, since
+/// nothing panics between two changes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A port of the pool; given back when dropped.
+#[derive(Debug)]
+pub(super) struct PortLease {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+impl PortLease {
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        let mut ports = lock(&self.shared.ports);
+        ports.give(self.port);
+        self.shared.telemetry.set_ports_free(ports.free());
+    }
+}
+
+/// One counted session; counted out when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    shared: Arc<Shared>,
+    client: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.shared.sessions);
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// The gateway's own end of a control connection; forgotten when dropped.
+#[derive(Debug)]
+pub(super) struct OwnEnd {
+    shared: Arc<Shared>,
+    end: SocketAddr,
+}
+
+impl Drop for OwnEnd {
+    fn drop(&mut self) {
+        lock(&self.shared.own_ends).remove(&self.end);
+    }
+}

@@ -1,0 +1,184 @@
+//! What a line of the client leads to: forwarded, held, answered here, or the end of the session.
+
+use super::pending::Pending;
+use super::{Phase, Session, replies};
+use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, parse_epsv};
+use crate::policy::Verdict;
+use crate::report::{CloseCause, Refusal, Report};
+use crate::session::{Action, AuthChoice};
+use crate::terms::Side;
+use bytes::Bytes;
+use std::time::Instant;
+
+/// IAC IP, IAC DM: the Telnet Synch that goes ahead of ABOR, its Data Mark being urgent
+/// (RFC 959 §4.1.3, RFC 854).
+const TELNET_SYNCH: &[u8] = &[0xff, 0xf4, 0xff, 0xf2];
+
+impl Session {
+    /// Reads the client's next line if it may be read. True if there was something.
+    pub(super) fn pump_client(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Connecting => return self.read_early_line(now),
+            Phase::Text => {}
+            Phase::Passthrough | Phase::Closed => return false,
+        }
+        if matches!(self.pending.front(), Some(Pending::Greeting)) {
+            return self.read_early_line(now);
+        }
+        if self.is_opening() || !self.pending.admits_more() {
+            return false;
+        }
+        if let Some(line) = self.early_line.take() {
+            self.on_client_line(line, now);
+            return true;
+        }
+        match self.next_client_item(now) {
+            Some(line) => self.on_client_line(line, now),
+            None => return false,
+        }
+        true
+    }
+
+    /// Before the greeting only the first line is looked at, and only to see whether it is FTP: the
+    /// server speaks first (case 3).
+    fn read_early_line(&mut self, now: Instant) -> bool {
+        if self.early_line.is_some() {
+            return false;
+        }
+        let Some(line) = self.next_client_item(now) else { return false };
+        if self.judge_first_line(&line, now) {
+            self.early_line = Some(line);
+        }
+        true
+    }
+
+    fn next_client_item(&mut self, now: Instant) -> Option<Line> {
+        loop {
+            match self.client_reader.next_item()? {
+                LineItem::Line(line) => return Some(line),
+                LineItem::Answer(answer) => self.send(Side::Client, answer),
+                LineItem::Violation(LineViolation::TooLong) => {
+                    self.close(Some(replies::LINE_TOO_LONG), CloseCause::LineTooLong, now);
+                }
+                LineItem::Violation(LineViolation::ForbiddenByte) => {
+                    self.close(Some(replies::FORBIDDEN_BYTE), CloseCause::ForbiddenByte, now);
+                }
+            }
+        }
+    }
+
+    /// False if the session ends here: HTTP or another protocol was sent to the control port, the
+    /// way in for NAT slipstreaming (case 3), or a reply where a command is due (case 5).
+    fn judge_first_line(&mut self, line: &Line, now: Instant) -> bool {
+        self.first_line_seen = true;
+        let command = Command::parse(line.clone());
+        if command.looks_like_reply() {
+            self.close(Some(replies::NOT_A_COMMAND), CloseCause::RolesReversed, now);
+            return false;
+        }
+        if command.is_http() || command.verb() == Verb::Other {
+            self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
+            return false;
+        }
+        true
+    }
+
+    fn on_client_line(&mut self, line: Line, now: Instant) {
+        if !self.first_line_seen && !self.judge_first_line(&line, now) {
+            return;
+        }
+        let command = Command::parse(line);
+        if command.looks_like_reply() {
+            self.close(Some(replies::NOT_A_COMMAND), CloseCause::RolesReversed, now);
+            return;
+        }
+        if !self.logged_in && command.is_http() {
+            self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
+            return;
+        }
+        self.report(Report::CommandReceived { verb: command.verb().label() });
+        self.on_command(command, now);
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
+        match command.verb() {
+            Verb::Port | Verb::Eprt | Verb::Pasv => self.on_data_command(command, now),
+            Verb::Epsv => match parse_epsv(command.argument()) {
+                EpsvArgument::All => self.forward(&command, Pending::EpsvAll),
+                EpsvArgument::None
+                | EpsvArgument::Ipv4
+                | EpsvArgument::Ipv6
+                | EpsvArgument::Unknown => self.on_data_command(command, now),
+            },
+            Verb::Lprt | Verb::Lpsv => self.refuse(Refusal::LongAddress),
+            Verb::User | Verb::Pass | Verb::Acct => self.forward(&command, Pending::Login),
+            Verb::Feat => self.forward(&command, Pending::Feat),
+            Verb::Rein => self.forward(&command, Pending::Rein),
+            Verb::Auth => self.on_auth(&command),
+            Verb::Abor => {
+                if command.line().synch() {
+                    let bytes = Bytes::from_static(TELNET_SYNCH);
+                    self.actions.push_back(Action::SendUrgent { to: Side::Server, bytes });
+                }
+                self.forward(&command, Pending::Abor);
+            }
+            Verb::Quit => {
+                self.client_has_quit = true;
+                self.forward(&command, Pending::Plain(Verb::Quit));
+            }
+            verb if verb.transfers_data() => {
+                self.forward(&command, Pending::Transfer);
+                self.dial_waiting_server();
+            }
+            verb => self.forward(&command, Pending::Plain(verb)),
+        }
+    }
+
+    /// AUTH with TLS (RFC 4217 §4; SSL is the older name of the same). Other mechanisms of RFC 2228
+    /// wrap single lines, which pass as they are.
+    fn on_auth(&mut self, command: &Command) {
+        if self.settings.auth == AuthChoice::Refuse {
+            self.refuse(Refusal::AuthRefused);
+            return;
+        }
+        let mechanism = command.argument().to_ascii_uppercase();
+        let tls = mechanism.starts_with(b"TLS") || mechanism.starts_with(b"SSL");
+        let pending = if tls { Pending::AuthTls } else { Pending::Plain(Verb::Auth) };
+        self.forward(command, pending);
+    }
+
+    fn on_data_command(&mut self, command: Command, now: Instant) {
+        if let Verdict::Refuse(reason) = self.settings.policy.may_negotiate(self.logged_in) {
+            self.refuse(reason);
+        } else if self.epsv_only && command.verb() != Verb::Epsv {
+            self.refuse(Refusal::AfterEpsvAll);
+        } else {
+            self.negotiate(command, now);
+        }
+    }
+
+    /// Sends the client's line on as it came and remembers what its reply means.
+    pub(super) fn forward(&mut self, command: &Command, pending: Pending) {
+        self.send(Side::Server, command.line().raw().clone());
+        self.pending.push(pending);
+    }
+
+    /// Answers in the server's place, in turn.
+    pub(super) fn refuse(&mut self, reason: Refusal) {
+        self.refuse_with(reason, replies::refusal(reason));
+    }
+
+    /// Answers in the server's place, in turn, in words that are not the reason's usual ones.
+    pub(super) fn refuse_with(&mut self, reason: Refusal, reply: &'static str) {
+        self.report(Report::Refused { reason });
+        self.pending.push(Pending::Own(Bytes::from_static(reply.as_bytes())));
+        self.flush_own_replies();
+    }
+
+    /// Sends the own replies that have come to the head of the queue.
+    pub(super) fn flush_own_replies(&mut self) {
+        while let Some(reply) = self.pending.pop_own() {
+            self.send(Side::Client, reply);
+        }
+    }
+}

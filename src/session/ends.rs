@@ -1,0 +1,122 @@
+//! Which addresses a data connection enters by, leads to, and comes from: DESIGN §1 as code.
+//!
+//! Two facts decide everything: what the client dialled (the gateway or the server), and what the
+//! server sees as its client (the gateway or the client). No case here knows the other side's mode.
+
+use super::action::{Dial, Leg};
+use super::settings::{Parties, PathChoice, Settings, Source};
+use crate::pinhole::Expectation;
+use crate::terms::DataPath;
+use std::net::{IpAddr, SocketAddr};
+
+/// The two ends of a session whose control connections both stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    client: IpAddr,
+    dialled: IpAddr,
+    dials_gateway: bool,
+    server: IpAddr,
+    seen_as: IpAddr,
+    source: Source,
+}
+
+impl Ends {
+    pub(super) fn new(
+        parties: &Parties,
+        source: Source,
+        server: SocketAddr,
+        seen_as: SocketAddr,
+    ) -> Self {
+        Self {
+            client: parties.client.ip().to_canonical(),
+            dialled: parties.original_dst.0.ip().to_canonical(),
+            dials_gateway: parties.dials_gateway,
+            server: server.ip().to_canonical(),
+            seen_as: seen_as.ip().to_canonical(),
+            source,
+        }
+    }
+
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    pub(super) fn server(&self) -> IpAddr {
+        self.server
+    }
+
+    /// True if both control connections are of one address family.
+    pub(super) fn same_family(&self) -> bool {
+        self.dialled.is_ipv4() == self.seen_as.is_ipv4()
+    }
+
+    /// Awaits the client: at the gateway's address if it dialled that, else at the server's, where
+    /// `server_port` is what the server listens on (unknown when the server is in active mode).
+    pub(super) fn await_client(&self, server_port: Option<u16>) -> Leg {
+        Leg::Await(Expectation {
+            peer: self.client,
+            address: self.dialled,
+            port: if self.dials_gateway { None } else { server_port },
+            foreign: !self.dials_gateway,
+        })
+    }
+
+    /// Awaits the server: at the gateway's address if it sees that, else at the client's, where
+    /// `client_port` is what the client listens on (unknown when the client is in passive mode).
+    pub(super) fn await_server(&self, client_port: Option<u16>) -> Leg {
+        let foreign = self.source == Source::Client;
+        Leg::Await(Expectation {
+            peer: self.server,
+            address: self.seen_as,
+            port: if foreign { client_port } else { None },
+            foreign,
+        })
+    }
+
+    /// Dials the client, from the address that the client dialled.
+    pub(super) fn dial_client(&self, port: u16) -> Leg {
+        Leg::Dial(Dial {
+            to: SocketAddr::new(self.client, port),
+            from: self.dialled,
+            foreign: !self.dials_gateway,
+        })
+    }
+
+    /// Dials the server, from the address that the server sees.
+    pub(super) fn dial_server(&self, port: u16) -> Leg {
+        Leg::Dial(Dial {
+            to: SocketAddr::new(self.server, port),
+            from: self.seen_as,
+            foreign: self.source == Source::Client,
+        })
+    }
+
+    /// Who can carry a data connection with these legs; `None` if the settings leave nobody.
+    pub(super) fn path(&self, settings: &Settings, client: &Leg, server: &Leg) -> Option<DataPath> {
+        let kernel = settings.kernel && !self.on_the_gateway() && joinable(client, server);
+        match (settings.path, kernel) {
+            (PathChoice::Auto | PathChoice::Kernel, true) => Some(DataPath::Kernel),
+            (PathChoice::Kernel, false) => None,
+            (PathChoice::Auto, false) | (PathChoice::Relay, _) => Some(DataPath::Relay),
+        }
+    }
+
+    /// A peer on the gateway itself: its packets are not forwarded, so that the kernel would
+    /// translate only one of the two addresses.
+    fn on_the_gateway(&self) -> bool {
+        let client = self.client.is_loopback() || self.client == self.dialled;
+        let server = self.server.is_loopback() || self.server == self.seen_as;
+        client || server
+    }
+}
+
+/// The kernel joins one leg that awaits with one that dials, in one family.
+fn joinable(client: &Leg, server: &Leg) -> bool {
+    match (client, server) {
+        (Leg::Await(expected), Leg::Dial(dial)) | (Leg::Dial(dial), Leg::Await(expected)) => {
+            let family = expected.peer.is_ipv4();
+            [expected.address, dial.to.ip(), dial.from].iter().all(|a| a.is_ipv4() == family)
+        }
+        (Leg::Await(_), Leg::Await(_)) | (Leg::Dial(_), Leg::Dial(_)) => false,
+    }
+}

@@ -1,0 +1,106 @@
+//! The commands that await their reply, in order: what makes pipelining work (case 13).
+
+use super::negotiation::Negotiation;
+use crate::ftp::Verb;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Commands forwarded and not yet answered before the client is read no further. Pipelining clients
+/// send a few dozen at most; the rest waits in the client's own send buffer.
+const MAX_PENDING: usize = 256;
+
+/// What the next reply of the server will answer.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// The greeting (RFC 959 §5.4: 120, 220, 421).
+    Greeting,
+    /// A command whose reply only passes through.
+    Plain(Verb),
+    /// USER, PASS or ACCT: the reply may accept the login.
+    Login,
+    /// A command that moves data: a 1xx reply says that it has begun.
+    Transfer,
+    /// A data connection is being negotiated with the server.
+    Data(Negotiation),
+    /// FEAT: features that the gateway does not support are taken out of the reply.
+    Feat,
+    /// AUTH with a TLS mechanism: after 234 the connection is carried unread.
+    AuthTls,
+    /// EPSV ALL (RFC 2428 §4).
+    EpsvAll,
+    /// REIN: the user is logged out.
+    Rein,
+    /// ABOR: answered once, or twice where the transfer it ends is answered too.
+    Abor,
+    /// Not forwarded: the gateway's own reply, held until the ones before it are through.
+    Own(Bytes),
+}
+
+impl Pending {
+    /// While this is outstanding, later client lines are held: their meaning depends on the reply.
+    fn is_barrier(&self) -> bool {
+        match self {
+            Self::Data(_) | Self::AuthTls | Self::EpsvAll | Self::Rein => true,
+            Self::Greeting
+            | Self::Plain(_)
+            | Self::Login
+            | Self::Transfer
+            | Self::Feat
+            | Self::Abor
+            | Self::Own(_) => false,
+        }
+    }
+}
+
+/// The queue of outstanding commands.
+#[derive(Debug, Default)]
+pub(super) struct PendingQueue {
+    queue: VecDeque<Pending>,
+}
+
+impl PendingQueue {
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.queue.push_back(pending);
+    }
+
+    pub(super) fn front(&self) -> Option<&Pending> {
+        self.queue.front()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Pending> {
+        self.queue.front_mut()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn back(&self) -> Option<&Pending> {
+        self.queue.back()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// True if the next client line may be read: a barrier can only stand last in the queue.
+    pub(super) fn admits_more(&self) -> bool {
+        self.queue.len() < MAX_PENDING && !self.queue.back().is_some_and(Pending::is_barrier)
+    }
+
+    /// An own reply that is due now, since nothing before it is outstanding.
+    pub(super) fn pop_own(&mut self) -> Option<Bytes> {
+        match self.queue.pop_front() {
+            Some(Pending::Own(reply)) => Some(reply),
+            Some(other) => {
+                self.queue.push_front(other);
+                None
+            }
+            None => None,
+        }
+    }
+}

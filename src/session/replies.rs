@@ -1,0 +1,57 @@
+//! The gateway's own replies, in one place: what it says, and nothing that a peer wrote.
+
+use crate::report::Refusal;
+use crate::terms::DataMode;
+
+/// The reply to a refused command.
+pub(super) fn refusal(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::NotLoggedIn => "530 Please log in before a data connection is negotiated.\r\n",
+        Refusal::ThirdPartyAddress => {
+            "501 The address is not your own; a data connection to it is refused.\r\n"
+        }
+        Refusal::LowPort => "504 A data port below 1024 is refused.\r\n",
+        Refusal::MalformedArgument => "501 The argument is malformed.\r\n",
+        Refusal::AfterEpsvAll => "501 Only EPSV is accepted after EPSV ALL (RFC 2428).\r\n",
+        Refusal::LongAddress => "502 Not supported: use EPRT and EPSV (RFC 2428).\r\n",
+        Refusal::AuthRefused => "502 Secured sessions are not carried here.\r\n",
+        Refusal::ForeignServerAddress
+        | Refusal::MalformedReply
+        | Refusal::NetworkProtocol
+        | Refusal::PinholeFailed => CANNOT_OPEN,
+    }
+}
+
+/// The reply where a data connection cannot be had although the command was in order.
+pub(super) const CANNOT_OPEN: &str = "425 Can't open a data connection through the gateway.\r\n";
+
+/// 522 with the protocol that can be used on this control connection (RFC 2428 §2).
+pub(super) fn network_protocol(is_ipv4: bool) -> &'static str {
+    if is_ipv4 {
+        "522 Network protocol not supported, use (1)\r\n"
+    } else {
+        "522 Network protocol not supported, use (2)\r\n"
+    }
+}
+
+/// 522 where the protocol number itself is unknown (RFC 2428 §2).
+pub(super) const UNKNOWN_PROTOCOL: &str = "522 Network protocol not supported, use (1,2)\r\n";
+
+/// The reply to EPSV or PASV where the server was told to connect instead and refused.
+pub(super) fn refused_by_server(mode: DataMode) -> &'static str {
+    match mode {
+        DataMode::Passive => "425 The server refused passive mode.\r\n",
+        DataMode::Active => "425 The server refused active mode.\r\n",
+    }
+}
+
+pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
+pub(super) const LOOP: &str = "421 This address leads back to the gateway itself.\r\n";
+pub(super) const LOGIN_TIMEOUT: &str = "421 No login in time; closing the connection.\r\n";
+pub(super) const IDLE_TIMEOUT: &str = "421 Idle for too long; closing the connection.\r\n";
+pub(super) const SHUTDOWN: &str = "421 The gateway is shutting down.\r\n";
+pub(super) const NOT_FTP: &str = "500 This is an FTP port.\r\n";
+pub(super) const NOT_A_COMMAND: &str = "500 A reply is not a command.\r\n";
+pub(super) const FORBIDDEN_BYTE: &str = "500 A bare CR or a NUL inside a line.\r\n";
+pub(super) const LINE_TOO_LONG: &str = "500 The line is too long.\r\n";
+pub(super) const SERVER_FAULT: &str = "421 The server does not speak FTP as it should.\r\n";

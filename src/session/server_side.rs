@@ -1,0 +1,231 @@
+//! What a line of the server leads to: replies are matched to commands in order, and only the reply
+//! to a pending PASV or EPSV can lead to a pinhole (cases 1, 2).
+
+use super::pending::Pending;
+use super::{Phase, Session, replies};
+use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
+use crate::report::{CloseCause, Distrust, Report, RewrittenLine};
+use crate::terms::Side;
+use bytes::Bytes;
+use std::time::Instant;
+
+/// The longest reply, in bytes: STAT of a folder with some ten thousand files is below it (case 22).
+const MAX_REPLY: usize = 4 * 1024 * 1024;
+
+/// The longest reply to PASV or EPSV, which is held until its last line: a few lines of text.
+const MAX_HELD_REPLY: usize = 16 * 1024;
+
+impl Session {
+    /// Reads the server's next line if it may be read. True if there was something.
+    pub(super) fn pump_server(&mut self, now: Instant) -> bool {
+        if self.phase != Phase::Text || self.is_opening() {
+            return false;
+        }
+        match self.server_reader.next_item() {
+            None => return false,
+            Some(LineItem::Line(line)) => self.on_server_line(&line, now),
+            Some(LineItem::Answer(answer)) => self.send(Side::Server, answer),
+            Some(LineItem::Violation(violation)) => {
+                let cause = match violation {
+                    LineViolation::TooLong => CloseCause::LineTooLong,
+                    LineViolation::ForbiddenByte => CloseCause::ForbiddenByte,
+                };
+                self.close(Some(replies::SERVER_FAULT), cause, now);
+            }
+        }
+        true
+    }
+
+    fn on_server_line(&mut self, line: &Line, now: Instant) {
+        let text = line.text();
+        let starts_reply = self.replies.at_boundary();
+        if starts_reply && ftp::looks_like_command(text) {
+            self.close(Some(replies::SERVER_FAULT), CloseCause::RolesReversed, now);
+            return;
+        }
+        let reply_line = self.replies.classify(text);
+        self.reply_bytes = if starts_reply { 0 } else { self.reply_bytes };
+        self.reply_bytes += line.raw().len();
+        if self.reply_bytes > MAX_REPLY {
+            self.close(None, CloseCause::TooMuch, now);
+            return;
+        }
+        match reply_line {
+            ReplyLine::Stray => self.on_stray_line(line, now),
+            ReplyLine::First(_) | ReplyLine::Text => self.pass_reply_line(line, now),
+            ReplyLine::Whole(code) | ReplyLine::Last(code) => self.on_last_line(code, line, now),
+        }
+    }
+
+    /// A line where a reply is due, but without a code (case 24).
+    fn on_stray_line(&mut self, line: &Line, now: Instant) {
+        if matches!(self.pending.front(), Some(Pending::Greeting)) {
+            self.close(Some(replies::SERVER_FAULT), CloseCause::ServerNotFtp, now);
+            return;
+        }
+        let report = Report::LineDistrusted { reason: Distrust::NoReplyCode, from: Side::Server };
+        self.report(report);
+        self.send(Side::Client, line.raw().clone());
+    }
+
+    /// A line inside a multi-line reply: passed on at once, unless its reply is held.
+    fn pass_reply_line(&mut self, line: &Line, now: Instant) {
+        match self.pending.front_mut() {
+            Some(Pending::Data(negotiation)) => {
+                negotiation.reply_size += line.raw().len();
+                negotiation.reply.push(line.raw().clone());
+                if negotiation.reply_size > MAX_HELD_REPLY {
+                    self.close(None, CloseCause::TooMuch, now);
+                }
+            }
+            Some(Pending::Feat) if !ftp::is_offered(line.text()) => {
+                self.report(Report::LineRewritten { line: RewrittenLine::Feat });
+            }
+            _ => self.send(Side::Client, line.raw().clone()),
+        }
+    }
+
+    /// The line that ends a reply.
+    fn on_last_line(&mut self, code: Code, line: &Line, now: Instant) {
+        if code.is_preliminary() {
+            self.on_preliminary(code, line, now);
+            return;
+        }
+        self.drop_silent_abort(code);
+        self.find_passive(code);
+        if self.is_late_abort_reply(code) {
+            self.pass_unsolicited(code, line.raw().clone());
+            return;
+        }
+        let Some(pending) = self.pending.pop() else {
+            self.pass_unsolicited(code, line.raw().clone());
+            return;
+        };
+        let raw = line.raw().clone();
+        match pending {
+            Pending::Data(mut negotiation) => {
+                negotiation.reply.push(raw);
+                self.on_data_reply(code, negotiation, now);
+            }
+            Pending::Login => {
+                self.on_login_reply(code);
+                self.send(Side::Client, raw);
+            }
+            Pending::EpsvAll => {
+                self.epsv_only |= code.is_positive();
+                self.send(Side::Client, raw);
+            }
+            Pending::Rein => {
+                if code.is_positive() {
+                    self.logged_in = false;
+                    self.epsv_only = false;
+                    self.login_since = now;
+                    self.withdraw_offered();
+                }
+                self.send(Side::Client, raw);
+            }
+            Pending::AuthTls => {
+                self.send(Side::Client, raw);
+                if code.value() == 234 {
+                    self.enter_passthrough();
+                }
+            }
+            Pending::Transfer if code.is_negative() => {
+                self.on_transfer_refused();
+                self.send(Side::Client, raw);
+            }
+            Pending::Greeting
+            | Pending::Plain(_)
+            | Pending::Transfer
+            | Pending::Feat
+            | Pending::Abor => {
+                if matches!(code.value(), 227 | 229) {
+                    self.distrust(Distrust::UnsolicitedPassiveReply);
+                }
+                self.send(Side::Client, raw);
+            }
+            // Own replies leave as soon as they come to the head; none is ever met here.
+            Pending::Own(reply) => {
+                self.send(Side::Client, reply);
+                self.send(Side::Client, raw);
+            }
+        }
+        self.flush_own_replies();
+    }
+
+    /// A 1xx reply: the command is not finished.
+    fn on_preliminary(&mut self, code: Code, line: &Line, now: Instant) {
+        match self.pending.front_mut() {
+            Some(Pending::Data(negotiation)) => negotiation.reply.push(line.raw().clone()),
+            _ => {
+                self.drop_silent_abort(code);
+                if matches!(self.pending.front(), Some(Pending::Transfer)) {
+                    self.on_transfer_begun(now);
+                }
+                self.send(Side::Client, line.raw().clone());
+            }
+        }
+    }
+
+    fn on_login_reply(&mut self, code: Code) {
+        match code.value() {
+            // 232: logged in by the security exchange (RFC 2228 §5).
+            230 | 232 => {
+                if !self.logged_in {
+                    self.report(Report::LoginAccepted);
+                }
+                self.logged_in = true;
+            }
+            331 | 332 => self.logged_in = false,
+            _ => {}
+        }
+    }
+
+    /// An ABOR that the server leaves unanswered because its 426 or 226 ended both: the replies of
+    /// RFC 959 §5.4 to ABOR are few, so that any other one answers the command behind it.
+    fn drop_silent_abort(&mut self, code: Code) {
+        while matches!(self.pending.front(), Some(Pending::Abor))
+            && !matches!(code.value(), 225 | 226 | 421 | 426 | 500..=502)
+        {
+            self.pending.pop();
+            self.flush_own_replies();
+        }
+    }
+
+    /// A further 225 or 226 after an ABOR whose transfer had ended by itself: it can be no answer
+    /// to PASV, EPSV, PORT or EPRT.
+    fn is_late_abort_reply(&self, code: Code) -> bool {
+        matches!(self.pending.front(), Some(Pending::Data(_))) && matches!(code.value(), 225 | 226)
+    }
+
+    /// A 227 to a pending PASV, or a 229 to a pending EPSV, answers just that: whatever stands ahead
+    /// of it in the queue was left unanswered (a server that ends ABOR and transfer in one reply).
+    fn find_passive(&mut self, code: Code) {
+        let answers = match self.pending.back() {
+            Some(Pending::Data(negotiation)) => match negotiation.server_verb {
+                Verb::Pasv => code.value() == 227,
+                Verb::Epsv => code.value() == 229,
+                _ => false,
+            },
+            _ => false,
+        };
+        while answers && self.pending.len() > 1 {
+            self.pending.pop();
+            self.flush_own_replies();
+        }
+    }
+
+    fn pass_unsolicited(&mut self, code: Code, raw: Bytes) {
+        let reason = if matches!(code.value(), 227 | 229) {
+            Distrust::UnsolicitedPassiveReply
+        } else {
+            Distrust::UnsolicitedReply
+        };
+        self.distrust(reason);
+        self.send(Side::Client, raw);
+    }
+
+    fn distrust(&mut self, reason: Distrust) {
+        self.report(Report::LineDistrusted { reason, from: Side::Server });
+    }
+}

@@ -1,0 +1,111 @@
+//! The transfers of a session, from the first pinhole to the last byte.
+//!
+//! Every pinhole that was opened is told as closed exactly once: used, expired or withdrawn. A
+//! session offers at most one transfer at a time; older ones may still be running.
+
+use super::action::{Leg, TransferPlan};
+use crate::report::PinholeOutcome;
+use crate::terms::{DataMode, DataPath, Side, TransferId};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// One transfer that is open or running.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) plan: TransferPlan,
+    pub(super) stage: Stage,
+    /// Where the client dials, if its leg awaits: told to it once the server has agreed.
+    pub(super) client_entry: Option<SocketAddr>,
+    /// Legs whose pinhole is open and unused.
+    awaiting: Vec<Side>,
+}
+
+/// How far a transfer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The executor has been asked to open it.
+    Opening {
+        /// When it was asked.
+        since: Instant,
+    },
+    /// Its pinholes are open until then.
+    Offered {
+        /// When they close.
+        until: Instant,
+    },
+    /// Every leg has its connection, or is about to.
+    Running {
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// A pinhole that is told as closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClosedPinhole {
+    pub(super) mode: DataMode,
+    pub(super) outcome: PinholeOutcome,
+}
+
+impl Transfer {
+    pub(super) fn new(plan: TransferPlan, now: Instant) -> Self {
+        Self { plan, stage: Stage::Opening { since: now }, client_entry: None, awaiting: Vec::new() }
+    }
+
+    pub(super) fn id(&self) -> TransferId {
+        self.plan.id
+    }
+
+    pub(super) fn path(&self) -> DataPath {
+        self.plan.path
+    }
+
+    /// The mode towards the client: the one that its own commands speak of.
+    pub(super) fn client_mode(&self) -> DataMode {
+        self.plan.mode(Side::Client)
+    }
+
+    /// The pinholes stand open from now on.
+    pub(super) fn offer(&mut self, until: Instant) {
+        self.stage = Stage::Offered { until };
+        self.awaiting = [Side::Client, Side::Server]
+            .into_iter()
+            .filter(|side| matches!(self.plan.leg(*side), Leg::Await(_)))
+            .collect();
+    }
+
+    /// True if both legs dial, so that nothing comes in that would set the transfer going.
+    pub(super) fn dials_both(&self) -> bool {
+        matches!((&self.plan.client, &self.plan.server), (Leg::Dial(_), Leg::Dial(_)))
+    }
+
+    /// A connection came through the pinhole of `side`; `None` if that is known already.
+    pub(super) fn use_pinhole(&mut self, side: Side) -> Option<ClosedPinhole> {
+        let at = self.awaiting.iter().position(|waiting| *waiting == side)?;
+        self.awaiting.swap_remove(at);
+        Some(ClosedPinhole { mode: self.plan.mode(side), outcome: PinholeOutcome::Used })
+    }
+
+    /// True if no pinhole is waiting any more.
+    pub(super) fn is_complete(&self) -> bool {
+        self.awaiting.is_empty()
+    }
+
+    /// Closes what is still open.
+    pub(super) fn close_pinholes(&mut self, outcome: PinholeOutcome) -> Vec<ClosedPinhole> {
+        let open = std::mem::take(&mut self.awaiting);
+        open.into_iter().map(|side| ClosedPinhole { mode: self.plan.mode(side), outcome }).collect()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running { .. })
+    }
+
+    /// When the pinholes close unused, if they are open.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Offered { until } => Some(until),
+            Stage::Opening { .. } | Stage::Running { .. } => None,
+        }
+    }
+}

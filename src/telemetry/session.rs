@@ -1,0 +1,172 @@
+//! One session's reports: each becomes one log line and the metrics that it moves.
+
+use super::gauges::Gauges;
+use super::metrics::{ListenerMetrics, Metrics};
+use super::{ListenerTelemetry, Observer};
+use crate::report::{CloseCause, DataOutcome, Distrust, Report};
+use crate::terms::{ByteCounts, DataPath, Direction, SessionId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tracing::{Span, debug, error_span, field, info, warn};
+
+/// The telemetry of one session. Cheap to clone: a data connection that outlives its session keeps
+/// one. What the session still adds to gauges is taken away with the last clone.
+#[derive(Clone)]
+pub struct SessionTelemetry {
+    id: SessionId,
+    span: Span,
+    metrics: Arc<Metrics>,
+    listener: ListenerMetrics,
+    gauges: Arc<Mutex<Gauges>>,
+    observer: Option<Observer>,
+}
+
+impl SessionTelemetry {
+    pub(super) fn new(id: SessionId, listener: &ListenerTelemetry) -> Self {
+        // A span of the highest level, so that no log level takes the session's id off its lines.
+        let span = error_span!(
+            parent: None,
+            "session",
+            id = id.0,
+            listener = &*listener.name,
+            client = field::Empty
+        );
+        let gauges = Gauges::new(Arc::clone(&listener.metrics), listener.listener.clone());
+        Self {
+            id,
+            span,
+            metrics: Arc::clone(&listener.metrics),
+            listener: listener.listener.clone(),
+            gauges: Arc::new(Mutex::new(gauges)),
+            observer: listener.observer.clone(),
+        }
+    }
+
+    /// The span that gives every line of this session its id; for what else logs on its behalf.
+    pub fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Tells one fact: log line, metrics, observer.
+    pub fn record(&self, report: &Report) {
+        self.span.in_scope(|| self.tell(report));
+        if let Some(observer) = &self.observer {
+            // Nobody receives any more: the observer has seen enough.
+            let _ = observer.send((self.id, report.clone()));
+        }
+    }
+
+    fn gauges(&self) -> MutexGuard<'_, Gauges> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, report: &Report) {
+        match report {
+            Report::SessionStarted { client, original_dst } => {
+                self.span.record("client", field::display(client));
+                self.gauges().start_session();
+                info!(dialled = %original_dst, "session started");
+            }
+            Report::ServerConnected { server, seen_as, elapsed } => {
+                self.metrics.server_connect_seconds.observe(elapsed.as_secs_f64());
+                debug!(%server, %seen_as, seconds = elapsed.as_secs_f64(), "connected to the server");
+            }
+            Report::LoginAccepted => debug!("the server accepted the login"),
+            Report::CommandReceived { verb } => {
+                self.listener.count_command(verb);
+                debug!(verb, "command received");
+            }
+            Report::Refused { reason } => {
+                self.listener.refusals_total.of(*reason).inc();
+                warn!(reason = reason.label(), "refused");
+            }
+            Report::LineRewritten { line } => {
+                self.listener.rewrites_total.of(*line).inc();
+                debug!(line = line.label(), "line rewritten");
+            }
+            Report::LineDistrusted { reason: reason @ Distrust::UnsolicitedPassiveReply, from } => {
+                warn!(reason = reason.label(), from = from.label(), "line forwarded as mere text");
+            }
+            Report::LineDistrusted {
+                reason: reason @ (Distrust::NoReplyCode | Distrust::UnsolicitedReply),
+                from,
+            } => {
+                debug!(reason = reason.label(), from = from.label(), "line forwarded as mere text");
+            }
+            Report::PinholeOpened { transfer, path, mode, pinhole, elapsed } => {
+                self.gauges().open_pinhole(*transfer, *path, *mode);
+                self.metrics.pinhole_open_seconds.of(*path).observe(elapsed.as_secs_f64());
+                let (path, mode) = (path.label(), mode.label());
+                debug!(%transfer, %pinhole, path, mode, seconds = elapsed.as_secs_f64(), "pinhole open");
+            }
+            Report::PinholeClosed { transfer, path, mode, outcome } => {
+                self.gauges().close_pinhole(*transfer, *path, *mode);
+                self.metrics.pinholes_total.of((*path, *mode, *outcome)).inc();
+                let (path, mode, outcome) = (path.label(), mode.label(), outcome.label());
+                debug!(%transfer, path, mode, outcome, "pinhole closed");
+            }
+            Report::DataConnectionStarted { transfer, path, mode } => {
+                self.gauges().start_data_connection(*transfer, *path);
+                debug!(%transfer, path = path.label(), mode = mode.label(), "data connection started");
+            }
+            Report::DataConnectionEnded {
+                transfer,
+                path,
+                mode,
+                protection,
+                outcome,
+                bytes,
+                duration,
+            } => {
+                self.gauges().end_data_connection(*transfer, *path);
+                self.metrics.data_connections_total.of((*path, *mode, *protection, *outcome)).inc();
+                self.count_bytes(*path, *bytes);
+                info!(
+                    %transfer,
+                    path = path.label(),
+                    mode = mode.label(),
+                    protection = protection.label(),
+                    outcome = outcome.label(),
+                    upload = bytes.map(|bytes| bytes.upload),
+                    download = bytes.map(|bytes| bytes.download),
+                    seconds = duration.as_secs_f64(),
+                    "{}",
+                    data_connection_words(*outcome),
+                );
+            }
+            Report::ProtectionChanged { state } => {
+                self.gauges().set_protection(*state);
+                debug!(state = state.label(), "the protection of the control connection changed");
+            }
+            Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
+        }
+    }
+
+    fn tell_end(&self, cause: CloseCause, duration: Duration) {
+        self.gauges().end_session();
+        self.listener.sessions_total.of(cause).inc();
+        self.metrics.session_seconds.observe(duration.as_secs_f64());
+        let (reason, seconds) = (cause.label(), duration.as_secs_f64());
+        if cause.is_violation() {
+            warn!(reason, seconds, "session ended: a peer broke the protocol");
+        } else {
+            info!(reason, seconds, "session ended");
+        }
+    }
+
+    fn count_bytes(&self, path: DataPath, bytes: Option<ByteCounts>) {
+        let Some(ByteCounts { upload, download }) = bytes else { return };
+        self.metrics.data_bytes_total.of((path, Direction::Upload)).inc_by(upload);
+        self.metrics.data_bytes_total.of((path, Direction::Download)).inc_by(download);
+    }
+}
+
+/// What an operator reads about the end of a data connection.
+fn data_connection_words(outcome: DataOutcome) -> &'static str {
+    match outcome {
+        DataOutcome::Completed => "data connection completed",
+        DataOutcome::Aborted => "data connection cut",
+        DataOutcome::IdleTimeout => "data connection closed: idle for too long",
+        DataOutcome::ConnectFailed => "data connection failed: the far side could not be reached",
+    }
+}

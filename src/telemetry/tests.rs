@@ -1,0 +1,257 @@
+//! Facts in, figures out.
+
+use super::*;
+use crate::addr::OriginalDst;
+use crate::pinhole::Pinhole;
+use crate::report::{
+    CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
+};
+use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, TransferId};
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Duration;
+use tracing_subscriber::fmt::MakeWriter;
+
+const PATH: DataPath = DataPath::Kernel;
+const MODE: DataMode = DataMode::Passive;
+
+fn started() -> Report {
+    let client = "192.0.2.2:40000".parse().unwrap();
+    Report::SessionStarted { client, original_dst: OriginalDst("198.51.100.1:21".parse().unwrap()) }
+}
+
+fn opened(transfer: u32) -> Report {
+    let pinhole =
+        Pinhole { peer: "192.0.2.2".parse().unwrap(), entry: "203.0.113.7:50000".parse().unwrap() };
+    let elapsed = Duration::from_micros(12);
+    Report::PinholeOpened {
+        transfer: TransferId(transfer),
+        path: PATH,
+        mode: MODE,
+        pinhole,
+        elapsed,
+    }
+}
+
+fn closed(transfer: u32, outcome: PinholeOutcome) -> Report {
+    Report::PinholeClosed { transfer: TransferId(transfer), path: PATH, mode: MODE, outcome }
+}
+
+fn data_started(transfer: u32) -> Report {
+    Report::DataConnectionStarted { transfer: TransferId(transfer), path: PATH, mode: MODE }
+}
+
+fn data_ended(transfer: u32) -> Report {
+    Report::DataConnectionEnded {
+        transfer: TransferId(transfer),
+        path: PATH,
+        mode: MODE,
+        protection: ProtectionLevel::Clear,
+        outcome: DataOutcome::Completed,
+        bytes: Some(ByteCounts { upload: 3, download: 1000 }),
+        duration: Duration::from_secs(2),
+    }
+}
+
+fn ended(cause: CloseCause) -> Report {
+    Report::SessionEnded { cause, duration: Duration::from_secs(7) }
+}
+
+/// Asserts that the exposition has this sample.
+#[track_caller]
+fn has(telemetry: &Telemetry, sample: &str) {
+    let text = telemetry.encode();
+    let near: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(sample.split(['{', ' ']).next().unwrap()))
+        .collect();
+    assert!(text.lines().any(|line| line == sample), "{sample} is not among {near:#?}");
+}
+
+/// Asserts that every gauge that sessions move is at zero.
+#[track_caller]
+fn at_rest(telemetry: &Telemetry) {
+    has(telemetry, r#"ftpgate_sessions_active{listener="out"} 0"#);
+    for path in ["kernel", "relay"] {
+        has(telemetry, &format!(r#"ftpgate_pinholes_open{{path="{path}"}} 0"#));
+        has(telemetry, &format!(r#"ftpgate_data_connections_active{{path="{path}"}} 0"#));
+    }
+    for state in ControlProtection::ALL {
+        has(telemetry, &format!(r#"ftpgate_control_protection{{state="{}"}} 0"#, state.label()));
+    }
+}
+
+#[test]
+fn one_download_moves_every_figure_once() {
+    let telemetry = Telemetry::new();
+    let session = telemetry.listener("out").session(SessionId(1));
+    session.record(&started());
+    has(&telemetry, r#"ftpgate_sessions_active{listener="out"} 1"#);
+    has(&telemetry, r#"ftpgate_control_protection{state="clear"} 1"#);
+    session.record(&Report::ServerConnected {
+        server: "198.51.100.1:21".parse().unwrap(),
+        seen_as: "203.0.113.7:40001".parse().unwrap(),
+        elapsed: Duration::from_millis(2),
+    });
+    session.record(&Report::CommandReceived { verb: "PASV" });
+    session.record(&Report::CommandReceived { verb: "PASV" });
+    session.record(&Report::LineRewritten { line: RewrittenLine::Pasv });
+    session.record(&Report::Refused { reason: Refusal::LowPort });
+    session.record(&opened(1));
+    has(&telemetry, r#"ftpgate_pinholes_open{path="kernel"} 1"#);
+    session.record(&data_started(1));
+    session.record(&closed(1, PinholeOutcome::Used));
+    has(&telemetry, r#"ftpgate_pinholes_open{path="kernel"} 0"#);
+    has(&telemetry, r#"ftpgate_data_connections_active{path="kernel"} 1"#);
+    session.record(&data_ended(1));
+    session.record(&Report::ProtectionChanged { state: ControlProtection::Passthrough });
+    has(&telemetry, r#"ftpgate_control_protection{state="clear"} 0"#);
+    has(&telemetry, r#"ftpgate_control_protection{state="passthrough"} 1"#);
+    session.record(&ended(CloseCause::Quit));
+    at_rest(&telemetry);
+    for sample in [
+        r#"ftpgate_sessions_total{listener="out",outcome="quit"} 1"#,
+        r#"ftpgate_commands_total{listener="out",verb="PASV"} 2"#,
+        r#"ftpgate_rewrites_total{line="pasv",listener="out"} 1"#,
+        r#"ftpgate_refusals_total{listener="out",reason="low_port"} 1"#,
+        r#"ftpgate_pinholes_total{mode="passive",outcome="used",path="kernel"} 1"#,
+        r#"ftpgate_pinhole_open_seconds_count{path="kernel"} 1"#,
+        r#"ftpgate_pinhole_open_seconds_bucket{path="kernel",le="0.00001"} 0"#,
+        r#"ftpgate_pinhole_open_seconds_bucket{path="kernel",le="0.00002"} 1"#,
+        r#"ftpgate_data_connections_total{mode="passive",outcome="completed",path="kernel",protection="clear"} 1"#,
+        r#"ftpgate_data_bytes_total{direction="upload",path="kernel"} 3"#,
+        r#"ftpgate_data_bytes_total{direction="download",path="kernel"} 1000"#,
+        "ftpgate_session_seconds_sum 7",
+        "ftpgate_server_connect_seconds_count 1",
+    ] {
+        has(&telemetry, sample);
+    }
+}
+
+#[test]
+fn gauges_come_back_whatever_order_the_ends_come_in() {
+    let telemetry = Telemetry::new();
+    let session = telemetry.listener("out").session(SessionId(1));
+    for report in [
+        started(),
+        opened(1),
+        opened(2),
+        data_started(1),
+        ended(CloseCause::ClientClosed),
+        closed(2, PinholeOutcome::Withdrawn),
+        closed(1, PinholeOutcome::Used),
+        // Never open, never started, told twice.
+        closed(3, PinholeOutcome::Failed),
+        closed(2, PinholeOutcome::Withdrawn),
+        data_ended(9),
+        Report::ProtectionChanged { state: ControlProtection::Passthrough },
+        ended(CloseCause::ClientClosed),
+    ] {
+        session.record(&report);
+    }
+    // A data connection on the kernel path outlives its session.
+    has(&telemetry, r#"ftpgate_data_connections_active{path="kernel"} 1"#);
+    session.record(&data_ended(1));
+    at_rest(&telemetry);
+}
+
+#[test]
+fn a_session_that_is_cut_short_leaves_nothing_in_the_gauges() {
+    let telemetry = Telemetry::new();
+    let listener = telemetry.listener("out");
+    let session = listener.session(SessionId(1));
+    let data_connection = session.clone();
+    for report in [started(), opened(1), data_started(1)] {
+        session.record(&report);
+    }
+    drop(session);
+    has(&telemetry, r#"ftpgate_data_connections_active{path="kernel"} 1"#);
+    drop(data_connection);
+    at_rest(&telemetry);
+}
+
+#[test]
+fn two_gateways_in_one_process_stay_apart() {
+    let (one, other) = (Telemetry::new(), Telemetry::new());
+    one.listener("out").session(SessionId(1)).record(&ended(CloseCause::Quit));
+    other.listener("out");
+    has(&one, r#"ftpgate_sessions_total{listener="out",outcome="quit"} 1"#);
+    has(&other, r#"ftpgate_sessions_total{listener="out",outcome="quit"} 0"#);
+}
+
+#[test]
+fn an_observer_sees_each_report_with_its_session() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let telemetry = Telemetry::with_observer(sender);
+    let session = telemetry.listener("out").session(SessionId(5));
+    session.record(&started());
+    assert_eq!(receiver.try_recv().unwrap(), (SessionId(5), started()));
+    drop(receiver);
+    session.record(&opened(1));
+    has(&telemetry, r#"ftpgate_pinholes_open{path="kernel"} 1"#);
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The log of `reports` at `level`.
+fn log(level: tracing::Level, reports: &[Report]) -> String {
+    let captured = Captured::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(captured.clone())
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let session = Telemetry::new().listener("out").session(SessionId(42));
+        reports.iter().for_each(|report| session.record(report));
+    });
+    let bytes = captured.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_line_of_a_session_carries_its_id() {
+    let reports = [
+        started(),
+        Report::Refused { reason: Refusal::ThirdPartyAddress },
+        opened(1),
+        data_ended(1),
+        ended(CloseCause::NotFtp),
+    ];
+    let text = log(tracing::Level::DEBUG, &reports);
+    assert_eq!(text.lines().count(), reports.len(), "{text}");
+    for line in text.lines() {
+        assert!(line.contains(r#"session{id=42 listener="out" client=192.0.2.2:40000}"#), "{line}");
+    }
+    assert!(text.contains(r#"WARN"#) && text.contains(r#"reason="third_party_address""#), "{text}");
+    assert!(text.contains("pinhole=192.0.2.2 -> 203.0.113.7:50000"), "{text}");
+    assert!(text.contains("upload=3 download=1000"), "{text}");
+}
+
+#[test]
+fn the_session_is_named_even_where_only_warnings_are_written() {
+    let reports =
+        [started(), Report::Refused { reason: Refusal::LowPort }, ended(CloseCause::Quit)];
+    let text = log(tracing::Level::WARN, &reports);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("session{id=42") && text.contains("low_port"), "{text}");
+}

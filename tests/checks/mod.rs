@@ -1,0 +1,30 @@
+//! What must hold for every input: one function a subject, called by the properties and the corpora
+//! of the ordinary test run and by the fuzz targets. Each panics where something does not hold.
+
+#![allow(clippy::unwrap_used, reason = "a check tells by panicking")]
+#![allow(unreachable_pub, reason = "public for the fuzz targets")]
+
+mod command;
+mod host_port;
+mod line;
+mod reply;
+
+pub use command::command;
+pub use host_port::host_port;
+pub use line::line;
+pub use reply::reply;
+
+use ftpgate::ftp::{Line, LineItem, LineReader};
+
+/// The lines of `bytes`, as far as they are lines.
+fn lines(bytes: &[u8]) -> Vec<Line> {
+    let mut reader = LineReader::new(4160);
+    reader.push(bytes);
+    let items = std::iter::from_fn(|| reader.next_item());
+    items
+        .filter_map(|item| match item {
+            LineItem::Line(line) => Some(line),
+            LineItem::Answer(_) | LineItem::Violation(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! Holds the checks against input made at random, out of the pieces that matter to each.
+
+mod checks;
+
+use proptest::prelude::*;
+
+/// Bytes made of some of the `pieces` and some bytes of any kind.
+fn made_of(pieces: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => prop::sample::select(pieces).prop_map(<[u8]>::to_vec),
+        1 => prop::collection::vec(any::<u8>(), 1..4),
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+const TELNET: &[&[u8]] = &[
+    b"NOOP\r\n",
+    b"RETR a",
+    b"x",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b"\xff",
+    b"\xff\xff",
+    b"\xff\xf4",
+    b"\xff\xf2",
+    b"\xff\xf1",
+    b"\xff\xfd\x06",
+    b"\xff\xfb\x01",
+    b"\xff\xfc",
+    b"\xff\xfa",
+    b"\xff\xf0",
+];
+
+const COMMANDS: &[&[u8]] = &[
+    b"PORT",
+    b"pasv",
+    b"EPRT",
+    b"EPSV",
+    b"RETR",
+    b"GET",
+    b" ",
+    b"\t",
+    b"\r\n",
+    b"\n",
+    b"1",
+    b"1,2",
+    b"|1|",
+    b"/a b",
+    b"HTTP/1.1",
+    b"227",
+    b"-",
+    b"(",
+    b"ALL",
+    b"\xe9",
+];
+
+const REPLIES: &[&[u8]] = &[
+    b"227",
+    b"226",
+    b"100",
+    b"599",
+    b"600",
+    b"631",
+    b"000",
+    b"220",
+    b" ",
+    b"-",
+    b"\r\n",
+    b"\n",
+    b"x",
+    b"211-",
+    b"211 End\r\n",
+];
+
+const ADDRESSES: &[&[u8]] = &[
+    b"227 ",
+    b"229 ",
+    b"(",
+    b")",
+    b"|",
+    b",",
+    b"0",
+    b"1",
+    b"2",
+    b"7",
+    b"255",
+    b"256",
+    b"10,0,0,5,",
+    b"195,80",
+    b"=",
+    b" ",
+    b"-",
+    b"+",
+    b"01",
+    b"|||",
+    b"6446",
+    b"::1",
+    b"192.0.2.1",
+    b"%eth0",
+    b"65536",
+    b"!",
+    b":",
+    b"Entering Passive Mode",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn line(limit in prop_oneof![0..24u8, any::<u8>()], stream in made_of(TELNET)) {
+        checks::line(&[&[limit], &stream[..]].concat());
+    }
+
+    #[test]
+    fn command(stream in made_of(COMMANDS)) {
+        checks::command(&[&stream[..], b"\n"].concat());
+    }
+
+    #[test]
+    fn reply(stream in made_of(REPLIES)) {
+        checks::reply(&[&stream[..], b"\n"].concat());
+    }
+
+    #[test]
+    fn host_port(text in made_of(ADDRESSES)) {
+        checks::host_port(&text);
+    }
+
+    #[test]
+    fn host_port_written(octets in prop::collection::vec(any::<u8>(), 19)) {
+        checks::host_port(&octets);
+    }
+
+    #[test]
+    fn host_port_read(
+        words in "[A-Za-z ]{0,12}[(=]?", octets in any::<[u8; 6]>(), port in 1..=u16::MAX,
+        delimiter in 33..=126u8,
+    ) {
+        let [a, b, c, d, e, f] = octets;
+        let passive = format!("227 {words}{a},{b},{c},{d},{e},{f})");
+        let joined = words.ends_with(|c: char| c.is_ascii_alphanumeric()) ;
+        prop_assert_eq!(ftpgate::ftp::parse_227(passive.as_bytes()).is_ok(), !joined);
+        checks::host_port(passive.as_bytes());
+
+        let x = char::from(delimiter);
+        let extended = format!("229 {words} ({x}{x}{x}{port}{x})");
+        let readable = !x.is_ascii_digit() && x != ')';
+        prop_assert_eq!(ftpgate::ftp::parse_229(extended.as_bytes()).is_ok(), readable);
+        checks::host_port(extended.as_bytes());
+    }
+}
