@@ -22,8 +22,8 @@ _SAMPLE = re.compile(r"^(ftpgate_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
-def config(setting, servers, folder, data=None, limits=None, policy=None, log="text",
-           extra_listeners=(), open_timeout="30s"):
+def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
+           open_timeout="30s"):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
     `data`, `limits` and `policy` are laid over the defaults of the lab.
@@ -47,11 +47,12 @@ def config(setting, servers, folder, data=None, limits=None, policy=None, log="t
         "data": {"path": setting.path, "ports": f"{POOL[0]}-{POOL[1]}",
                  "open_timeout": open_timeout} | (data or {}),
         "firewall": {"backend": "nftables", "table": "ftpgate", "mark": MARK},
-        "policies": {"default": policy or {}},
-        "limits": limits or {},
+        **({"policies": {"default": policy}} if policy else {}),
+        **({"limits": limits} if limits else {}),
         "telemetry": {"listen": f"127.0.0.1:{TELEMETRY_PORT}",
-                      "log": {"format": log, "level": "debug"}},
-        "admin": {"socket": os.path.join(folder, "admin.sock")},
+                      # One form of log in half of the runs, the other in the other half.
+                      "log": {"format": "json" if setting.source == "client" else "text",
+                              "level": "debug"}},
     }
 
 

@@ -70,11 +70,10 @@ class Gate:
             "data": {"path": "relay", "ports": f"{first}-{first + 99}",
                      "open_timeout": "5s"} | (data or {}),
             "firewall": {"backend": "none"},
-            "policies": {"default": policy or {}},
-            "limits": limits or {},
+            **({"policies": {"default": policy}} if policy else {}),
+            **({"limits": limits} if limits else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
                           "log": {"format": "text", "level": "debug"}},
-            "admin": {"socket": os.path.join(folder, "admin.sock")},
         }
         config = os.path.join(folder, "ftpgate.yaml")
         with open(config, "w", encoding="utf-8") as out:

@@ -46,7 +46,7 @@ class Lab:
             if binary:
                 everyone = self.servers | {f"{name}-2100": s for name, s in self.second.items()}
                 self.gateway = Gateway(self.topology, binary, folder,
-                                       config(setting, everyone, folder, **options)).start()
+                                       config(setting, everyone, **options)).start()
         except BaseException:
             self.close()
             raise

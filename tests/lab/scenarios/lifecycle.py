@@ -183,7 +183,8 @@ def bad_config(binary, folder):
     for name, settings, before, code, words in (
             ("unknown key", good | {"listenrs": []}, [], 2, ["listenrs"]),
             ("range upside down", good | {"data": {"ports": "50999-50000"}}, [], 2, ["ports"]),
-            ("two at once", good | {"nonsense": 1, "data": {"ports": "2-1"}}, [], 2, ["nonsense"]),
+            ("two at once", good | {"nonsense": 1, "data": {"ports": "2-1"}}, [], 2,
+             ["nonsense", "ports"]),
             ("listener that cannot bind", busy, [], 1, [str(taken.getsockname()[1])]),
             ("no capability", firewall, weak, 1, ["CAP_NET_ADMIN"])):
         path = os.path.join(folder, "bad.yaml")
