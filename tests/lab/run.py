@@ -11,6 +11,7 @@ import collections
 import fnmatch
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -50,6 +51,8 @@ def main():
         print(f"run.py: needs root and tests/lab/setup.sh; missing: {', '.join(missing) or 'root'}",
               file=sys.stderr)
         return 2
+    # An end by SIGTERM shall clean up like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report()
     folder = tempfile.mkdtemp(prefix="ftpgate-lab-")
     os.chmod(folder, 0o755)

@@ -222,10 +222,10 @@ def host_port(line):
 
 def extended_port(line):
     """The port in a 229 or EPRT: the last field of the delimited list."""
-    found = re.search(rb"(\d+)[!-~]\)?\.?\r\n", line)
+    found = re.findall(rb"([!-/:-~])(\d+)\1", line)
     if not found:
         raise Failed(f"no port in {shorten(line)}")
-    return int(found.group(1))
+    return int(found[-1][1])
 
 
 def comma(host, port):
