@@ -1,1 +1,256 @@
-//! (in work)
+//! Wires the parts together, in the one order that is safe: the firewall stands before the first
+//! client is accepted, and clients are no longer accepted when it goes.
+//!
+//! Not here: anything that decides about a session.
+
+use crate::admin::{self, Readiness};
+use crate::config::{self, Config};
+use crate::firewall::{self, Firewall};
+use crate::net::interfaces;
+use crate::net::routing::PolicyRouting;
+use crate::policy::Policy;
+use crate::relay::{
+    CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shared, SharedSettings,
+};
+use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source};
+use crate::telemetry::{Observer, Telemetry};
+use anyhow::{Context, bail};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long sessions have to say good-bye when the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// A gateway that accepts clients.
+pub struct RunningGateway {
+    listeners: Vec<SocketAddr>,
+    telemetry_address: Option<SocketAddr>,
+    readiness: Readiness,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    routing: Option<PolicyRouting>,
+    firewall: Option<Firewall>,
+}
+
+/// Starts a gateway; returns when it accepts clients. `observer` is told every report.
+///
+/// # Errors
+/// What could not be had, with the key or the right that it takes. Nothing is left behind.
+pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
+    let telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
+    let (stop, stopped) = watch::channel(false);
+    let readiness = Readiness::new();
+    let mut tasks = JoinSet::new();
+
+    let telemetry_address = match config.telemetry.listen {
+        None => None,
+        Some(address) => {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
+            let bound = listener.local_addr()?;
+            let mut stopped = stopped.clone();
+            let shutdown = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            let served =
+                admin::serve(listener, telemetry.clone(), readiness.clone(), shutdown);
+            tasks.spawn(async move {
+                if let Err(error) = served.await {
+                    tracing::error!(%error, "metrics and health are no longer served");
+                }
+            });
+            Some(bound)
+        }
+    };
+
+    let intake = match config.firewall.backend {
+        config::Backend::Nftables => Some(Intake::start()?),
+        config::Backend::None => None,
+    };
+    let firewall = match &intake {
+        Some(intake) => Some(
+            Firewall::start(&firewall_settings(config, intake_ports(intake)))
+                .context("firewall.backend: nftables")?,
+        ),
+        None => None,
+    };
+    let routing = match &firewall {
+        Some(_) => {
+            let mark = config.firewall.mark;
+            Some(PolicyRouting::install(mark, routing_table(mark)).await?)
+        }
+        None => None,
+    };
+
+    let kernel = firewall.as_ref().is_some_and(Firewall::counts_flows);
+    if firewall.is_some() && !kernel {
+        if config.data.path == config::PathChoice::Kernel {
+            bail!("data.path: kernel needs conntrack events (nf_conntrack_netlink); see `ftpgate doctor`");
+        }
+        tracing::warn!("conntrack events cannot be had: all data takes the relay path");
+    }
+    let settings = SharedSettings {
+        ports: config.data.ports,
+        limits: Limits {
+            sessions: config.limits.sessions,
+            sessions_per_client: config.limits.sessions_per_client,
+        },
+        open_timeout: config.data.open_timeout,
+        data_idle_timeout: config.data.idle_timeout,
+    };
+    let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let settings = listener_settings(config, listener, kernel)?;
+        let bound = Listener::bind(settings, Arc::clone(&shared), telemetry.listener(&listener.name))
+            .with_context(|| format!("listener {}", listener.name))?;
+        let address = bound.address();
+        tracing::info!(
+            listener = %listener.name, %address, capture = listener.capture.label(),
+            source = listener.source.label(), path = config.data.path.label(), "listening",
+        );
+        listeners.push(address);
+        tasks.spawn(bound.run(stopped.clone()));
+    }
+    readiness.set_ready();
+    Ok(RunningGateway { listeners, telemetry_address, readiness, stop, tasks, routing, firewall })
+}
+
+impl RunningGateway {
+    /// Where clients are accepted, in the order of the configuration.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Where metrics are served.
+    pub fn telemetry_address(&self) -> Option<SocketAddr> {
+        self.telemetry_address
+    }
+
+    /// Stops accepting, says good-bye to every session, and takes back what was set up in the
+    /// kernel. Transfers that the kernel carries go on.
+    pub async fn shutdown(mut self) {
+        self.readiness.set_not_ready("shutting down");
+        let _ = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, all).await.is_err() {
+            tracing::warn!("some parts did not stop in time");
+        }
+        // Sessions hold a receiver each: when the last one is gone, all are closed.
+        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
+            tracing::warn!("some sessions are cut off");
+        }
+        if let Some(routing) = self.routing {
+            routing.remove().await;
+        }
+        if let Some(firewall) = self.firewall {
+            let stopped = tokio::task::spawn_blocking(move || firewall.shutdown()).await;
+            if stopped.is_err() {
+                tracing::warn!("the firewall did not stop in order; the kernel removes its table");
+            }
+        }
+    }
+}
+
+/// The routing table that delivers marked packets locally: numbered like the mark, so that whoever
+/// finds it knows whose it is.
+fn routing_table(mark: u32) -> u32 {
+    mark
+}
+
+/// Transparent sockets are in use wherever a foreign address is bound or captured.
+fn needs_transparency(config: &Config) -> bool {
+    config.listeners.iter().any(|listener| {
+        listener.capture != config::Capture::Direct || listener.source == config::Source::Client
+    })
+}
+
+fn intake_ports(intake: &Intake) -> firewall::Intake {
+    firewall::Intake { v4: intake.port_v4(), v6: intake.port_v6() }
+}
+
+/// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
+pub fn firewall_settings(config: &Config, intake: firewall::Intake) -> firewall::Settings {
+    let transparent = needs_transparency(config);
+    let captures = config.listeners.iter().filter_map(|listener| {
+        let kind = match listener.capture {
+            config::Capture::Direct => return None,
+            config::Capture::Redirect => firewall::CaptureKind::Redirect,
+            config::Capture::Tproxy => firewall::CaptureKind::Tproxy,
+        };
+        let ports = listener.capture_ports.clone();
+        Some(firewall::Capture { kind, ports, to: listener.listen })
+    });
+    firewall::Settings {
+        table: config.firewall.table.clone(),
+        mark: config.firewall.mark,
+        captures: captures.collect(),
+        intake: transparent.then_some(intake),
+        transparent,
+    }
+}
+
+fn listener_settings(
+    config: &Config,
+    listener: &config::Listener,
+    kernel: bool,
+) -> anyhow::Result<ListenerSettings> {
+    let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
+    let v6 = listener.listen.is_ipv6();
+    let advertise = |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
+        match choice {
+            config::AdvertiseChoice::Auto => Ok(None),
+            config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
+            config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
+                .map(Some)
+                .with_context(|| format!("advertise.{key}: interface {name} has no address")),
+        }
+    };
+    let session = Settings {
+        policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
+        path: match config.data.path {
+            config::PathChoice::Auto => PathChoice::Auto,
+            config::PathChoice::Kernel => PathChoice::Kernel,
+            config::PathChoice::Relay => PathChoice::Relay,
+        },
+        mode: match config.data.mode {
+            config::ModeChoice::Keep => ModeChoice::Keep,
+            config::ModeChoice::Passive => ModeChoice::Passive,
+            config::ModeChoice::Active => ModeChoice::Active,
+        },
+        auth: match listener.tls {
+            config::TlsMode::Passthrough => AuthChoice::Passthrough,
+            config::TlsMode::Refuse => AuthChoice::Refuse,
+        },
+        source: match listener.source {
+            config::Source::Gateway => Source::Gateway,
+            config::Source::Client => Source::Client,
+        },
+        kernel,
+        advertise_client: advertise("client", &listener.advertise.client)?,
+        advertise_server: advertise("server", &listener.advertise.server)?,
+        login_timeout: config.limits.login_timeout,
+        idle_timeout: config.limits.idle_timeout,
+        open_timeout: config.data.open_timeout,
+        line_limit: config.limits.line,
+    };
+    Ok(ListenerSettings {
+        listen: listener.listen,
+        capture: match listener.capture {
+            config::Capture::Direct => CaptureKind::Direct,
+            config::Capture::Redirect => CaptureKind::Redirect,
+            config::Capture::Tproxy => CaptureKind::Tproxy,
+        },
+        server: match &listener.server {
+            config::Server::Original => ServerAddress::Original,
+            config::Server::Address { host, port } => {
+                ServerAddress::Fixed { host: host.clone(), port: *port }
+            }
+        },
+        session: Arc::new(session),
+    })
+}

@@ -1,3 +1,88 @@
-//! One file a command.
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 well, 1 failed at run time, 2 usage or configuration.
 
 pub mod check;
+pub mod doctor;
+pub mod rules;
+pub mod run;
+
+use crate::config::Problems;
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// FTP and FTPS through NAT and firewalls.
+#[derive(Debug, Parser)]
+#[command(name = "ftpgate", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway, from a configuration file or in front of one server.
+    Run(RunArguments),
+    /// Read a configuration file and tell what it means, or everything that is wrong with it.
+    Check(ConfigArguments),
+    /// Print the nftables rules that a configuration leads to, and those that its owner adds.
+    Rules(ConfigArguments),
+    /// Show a gateway at work: client, gateway and server in network namespaces of their own.
+    Demo {
+        /// Keep it up, and print how to try a client of one's own in it.
+        #[arg(long)]
+        hold: bool,
+    },
+    /// Tell what this host has and lacks.
+    Doctor,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct RunArguments {
+    /// The configuration file (YAML).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "server"])]
+    pub config: Option<PathBuf>,
+    /// Listen here, for the one server of --server; needs neither a file nor a privilege.
+    #[arg(long, value_name = "ADDR", requires = "server")]
+    pub listen: Option<SocketAddr>,
+    /// The FTP server, by name or address; IPv6 addresses in brackets.
+    #[arg(long, value_name = "HOST:PORT", requires = "listen")]
+    pub server: Option<String>,
+}
+
+/// A command about a configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// The configuration file (YAML).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Exit code for a configuration that cannot be used.
+pub(crate) const EXIT_CONFIG: u8 = 2;
+
+/// Prints what is wrong with a configuration.
+pub(crate) fn complain(problems: &Problems) -> ExitCode {
+    eprint!("{problems}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What failed at run time.
+pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(arguments) => run::execute(&arguments),
+        Command::Check(arguments) => Ok(check::execute(&arguments)),
+        Command::Rules(arguments) => Ok(rules::execute(&arguments)),
+        Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }),
+        Command::Doctor => Ok(doctor::execute()),
+    }
+}

@@ -43,7 +43,6 @@ pub(super) enum DataEvent {
 }
 
 /// How one leg gets its connection.
-#[derive(Debug)]
 pub(super) enum LegSource {
     /// The peer dials an address of the gateway.
     Listening {
@@ -66,7 +65,6 @@ pub(super) enum LegSource {
 }
 
 /// A running task that carries one transfer.
-#[derive(Debug)]
 pub(super) struct DataTask {
     task: JoinHandle<()>,
     orders: mpsc::UnboundedSender<Side>,

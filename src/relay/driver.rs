@@ -39,12 +39,15 @@ pub(super) struct Driver {
     openings: Openings,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
     data: mpsc::UnboundedReceiver<DataEvent>,
-    shutdown: watch::Receiver<bool>,
+    /// Completes when the gateway shuts down.
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     telemetry: SessionTelemetry,
     timer: Pin<Box<Sleep>>,
     armed_for: Option<Instant>,
     /// Set by [`Action::CloseSession`]: when the control connections are given up at the latest.
     closing_until: Option<Instant>,
+    /// The control connections are given up.
+    given_up: bool,
     permit: Option<Permit>,
     told_shutdown: bool,
 }
@@ -55,9 +58,13 @@ impl Driver {
         client: TcpStream,
         shared: Arc<Shared>,
         telemetry: SessionTelemetry,
-        permit: Option<Permit>,
-        shutdown: watch::Receiver<bool>,
+        permit: Permit,
+        mut shutdown: watch::Receiver<bool>,
     ) -> Self {
+        let shutdown = Box::pin(async move {
+            // An error means that the gateway is gone, which is a shutdown too.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        });
         let (flows_out, flows) = mpsc::unbounded_channel();
         let (data_out, data) = mpsc::unbounded_channel();
         Self {
@@ -72,7 +79,8 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed_for: None,
             closing_until: None,
-            permit,
+            given_up: false,
+            permit: Some(permit),
             told_shutdown: false,
         }
     }
@@ -131,7 +139,7 @@ impl Driver {
                 Event::TransferOpened { id: plan.id, client_entry, server_entry }
             }
             Err(error) => {
-                self.telemetry.open_failed(&error);
+                tracing::warn!(%error, "a data connection could not be opened");
                 Event::TransferFailed { id: plan.id }
             }
         };
@@ -147,8 +155,7 @@ impl Driver {
 
     /// Both control connections are through: the last words are sent, and the client has seen them.
     fn is_closed(&self) -> bool {
-        let late = self.closing_until.is_some_and(|until| until <= Instant::now());
-        late || (self.client.has_ended() && self.client.is_flushed())
+        self.given_up || (self.client.has_ended() && self.client.is_flushed())
     }
 
     /// Ready when the session has been told something.
@@ -203,6 +210,9 @@ impl Driver {
 
     fn poll_read(&mut self, side: Side, cx: &mut Context<'_>, now: Instant) -> bool {
         let closing = self.closing_until.is_some();
+        if self.given_up {
+            return false;
+        }
         let full = match side {
             Side::Client => self.server.as_ref().is_some_and(Control::is_backlogged),
             Side::Server => self.client.is_backlogged(),
@@ -230,24 +240,23 @@ impl Driver {
         if self.told_shutdown {
             return false;
         }
-        let changed = std::pin::pin!(self.shutdown.wait_for(|stop| *stop)).poll(cx).is_ready();
-        if changed {
-            self.told_shutdown = true;
-            self.session.handle_event(Event::ShutdownRequested, now);
+        if self.shutdown.as_mut().poll(cx).is_pending() {
+            return false;
         }
-        changed
+        self.told_shutdown = true;
+        self.session.handle_event(Event::ShutdownRequested, now);
+        true
     }
 
     /// The timer is armed for the earliest deadline only; a deadline that has moved away is found
     /// out when it fires. Most deadlines do: every line moves the idle one.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
-            let wanted = match self.closing_until {
-                Some(until) => Some(self.session.poll_timeout().map_or(until, |t| t.min(until))),
-                None => self.session.poll_timeout(),
-            };
+            let linger = self.closing_until.filter(|_| !self.given_up);
+            let wanted = [linger, self.session.poll_timeout()].into_iter().flatten().min();
             let Some(deadline) = wanted else { return false };
             if deadline <= now {
+                self.given_up |= linger.is_some_and(|until| until <= now);
                 self.session.handle_timeout(now);
                 return true;
             }

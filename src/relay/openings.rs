@@ -36,7 +36,6 @@ pub(super) enum OpenError {
 pub(super) type Entries = (Option<SocketAddr>, Option<SocketAddr>);
 
 /// What is open for one session.
-#[derive(Debug)]
 pub(super) struct Openings {
     shared: Arc<Shared>,
     open: Vec<Opened>,
@@ -44,7 +43,6 @@ pub(super) struct Openings {
     events: mpsc::UnboundedSender<DataEvent>,
 }
 
-#[derive(Debug)]
 enum Opened {
     Kernel { id: TransferId, dialler: Side, opening: Opening, lease: Option<PortLease> },
     Relay { id: TransferId, task: DataTask, captures: Vec<Opening> },
@@ -218,6 +216,16 @@ impl Openings {
         }
     }
 
+    /// Removes what the firewall keeps of a pinhole that has been used. Nothing waits for it.
+    fn clear_away(&self, opening: Opening) {
+        let Some(firewall) = self.shared.firewall.clone() else { return };
+        tokio::spawn(async move {
+            if let Err(error) = firewall.close(opening).await {
+                tracing::warn!(%error, "a used pinhole is cleared away by its timeout");
+            }
+        });
+    }
+
     fn remove(&mut self, id: TransferId) -> Option<Opened> {
         let at = self.open.iter().position(|opened| opened.id() == id)?;
         Some(self.open.swap_remove(at))
@@ -240,9 +248,7 @@ impl Openings {
             FlowEvent::Started(_) => {
                 // The connection keeps its translation; the port may serve another one.
                 *lease = None;
-                if let Some(firewall) = &self.shared.firewall {
-                    firewall.forget(opening);
-                }
+                self.clear_away(opening);
                 Some(Event::PinholeUsed { id, side: dialler })
             }
             FlowEvent::Ended { orderly, bytes, .. } => {

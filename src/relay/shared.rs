@@ -36,7 +36,6 @@ pub struct SharedSettings {
 }
 
 /// What the sessions of one gateway share.
-#[derive(Debug)]
 pub struct Shared {
     pub(super) settings: SharedSettings,
     pub(super) firewall: Option<Firewall>,
@@ -120,7 +119,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A port of the pool; given back when dropped.
-#[derive(Debug)]
 pub(super) struct PortLease {
     shared: Arc<Shared>,
     port: u16,
@@ -141,7 +139,6 @@ impl Drop for PortLease {
 }
 
 /// One counted session; counted out when dropped.
-#[derive(Debug)]
 pub(super) struct Permit {
     shared: Arc<Shared>,
     client: IpAddr,
@@ -160,7 +157,6 @@ impl Drop for Permit {
 }
 
 /// The gateway's own end of a control connection; forgotten when dropped.
-#[derive(Debug)]
 pub(super) struct OwnEnd {
     shared: Arc<Shared>,
     end: SocketAddr,

@@ -1,0 +1,31 @@
+//! `ftpgate rules`: the nftables text of a configuration. Nothing is installed.
+
+use super::{ConfigArguments, complain};
+use crate::app;
+use crate::config::{self, Backend};
+use crate::firewall;
+use std::process::ExitCode;
+
+/// Stands for the data listener's port, which the kernel chooses at start.
+const SOME_PORT: u16 = 65535;
+
+pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
+    let config = match config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(problems) => return complain(&problems),
+    };
+    if config.firewall.backend == Backend::None {
+        println!("# firewall.backend is none: ftpgate installs no rules.");
+        return ExitCode::SUCCESS;
+    }
+    let intake = firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) };
+    let settings = app::firewall_settings(&config, intake);
+    println!("# What ftpgate installs by itself at start, and takes away when it ends.");
+    if settings.intake.is_some() {
+        println!("# Port {SOME_PORT} stands for a local port that is chosen at start.");
+    }
+    println!("{}", firewall::render(&settings));
+    println!("# What the owner of the firewall adds:");
+    print!("{}", firewall::owner_rules(&settings));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,235 @@
+//! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
+
+use super::driver::Driver;
+use super::shared::Shared;
+use crate::addr::{OriginalDst, canonical};
+use crate::net::{self, Dialling, NetError};
+use crate::report::{CloseCause, Report};
+use crate::session::{Event, Parties, Session, Settings, Source};
+use crate::telemetry::ListenerTelemetry;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::watch;
+use tracing::Instrument;
+
+/// A server that does not answer within this time is not there for the client either, whose own
+/// patience is rarely longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// After an `accept` that failed for lack of descriptors or memory: sessions that end meanwhile
+/// make room.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const TOO_MANY: &[u8] = b"421 Too many sessions; try again later.\r\n";
+
+/// How clients come to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureKind {
+    /// They dial the gateway.
+    Direct,
+    /// They dial the server; the kernel translates the destination.
+    Redirect,
+    /// They dial the server; the kernel delivers the packets unchanged.
+    Tproxy,
+}
+
+/// Where sessions go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// Where the client dialled.
+    Original,
+    /// Always here; a name is resolved for each session.
+    Fixed {
+        /// An IP address or a name.
+        host: String,
+        /// The control port.
+        port: u16,
+    },
+}
+
+/// The settings of one listener.
+#[derive(Debug, Clone)]
+pub struct ListenerSettings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How clients come.
+    pub capture: CaptureKind,
+    /// Where they go.
+    pub server: ServerAddress,
+    /// What their sessions need.
+    pub session: Arc<Settings>,
+}
+
+/// A bound listener.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    settings: Arc<ListenerSettings>,
+    shared: Arc<Shared>,
+    telemetry: ListenerTelemetry,
+}
+
+impl Listener {
+    /// Binds the socket.
+    pub fn bind(
+        settings: ListenerSettings,
+        shared: Arc<Shared>,
+        telemetry: ListenerTelemetry,
+    ) -> Result<Self, NetError> {
+        let transparent = settings.capture == CaptureKind::Tproxy;
+        let socket = net::listen(settings.listen, transparent)?;
+        let address = socket.local_addr().unwrap_or(settings.listen);
+        Ok(Self { socket, address, settings: Arc::new(settings), shared, telemetry })
+    }
+
+    /// Where it listens: with the port that the kernel chose if the settings named none.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until `shutdown` turns true.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let stop = shutdown.clone();
+        let accept = async {
+            loop {
+                match self.socket.accept().await {
+                    Ok((stream, peer)) => self.welcome(stream, canonical(peer), stop.clone()),
+                    Err(error) => {
+                        tracing::warn!(%error, listener = %self.address, "cannot accept a client");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    fn welcome(&self, stream: TcpStream, client: SocketAddr, shutdown: watch::Receiver<bool>) {
+        let started = Instant::now();
+        let telemetry = self.telemetry.session(self.shared.next_session_id());
+        let Ok(original_dst) = self.original_dst(&stream) else { return };
+        let Some(permit) = self.shared.admit(client.ip()) else {
+            telemetry.record(&Report::SessionStarted { client, original_dst });
+            // Nobody waits for a client that does not take these few bytes at once.
+            let _ = stream.try_write(TOO_MANY);
+            let cause = CloseCause::TooManySessions;
+            telemetry.record(&Report::SessionEnded { cause, duration: started.elapsed() });
+            return;
+        };
+        let parties = Parties {
+            client,
+            original_dst,
+            dials_gateway: self.settings.capture == CaptureKind::Direct,
+        };
+        let session = Session::new(Arc::clone(&self.settings.session), parties, started);
+        let span = telemetry.span();
+        let shared = Arc::clone(&self.shared);
+        let driver = Driver::new(session, stream, shared, telemetry, permit, shutdown);
+        let opener = Opener {
+            settings: Arc::clone(&self.settings),
+            shared: Arc::clone(&self.shared),
+            own_address: self.address,
+            client,
+            original_dst,
+        };
+        tokio::spawn(opener.carry(driver).instrument(span));
+    }
+
+    fn original_dst(&self, stream: &TcpStream) -> io::Result<OriginalDst> {
+        net::tune_control(stream)?;
+        let local = canonical(stream.local_addr()?);
+        Ok(OriginalDst(match self.settings.capture {
+            CaptureKind::Direct | CaptureKind::Tproxy => local,
+            // Not redirected: somebody dialled the listener itself, which the loop guard answers.
+            CaptureKind::Redirect => net::original_dst(stream).unwrap_or(local),
+        }))
+    }
+}
+
+/// Finds and dials the server of one session.
+struct Opener {
+    settings: Arc<ListenerSettings>,
+    shared: Arc<Shared>,
+    own_address: SocketAddr,
+    client: SocketAddr,
+    original_dst: OriginalDst,
+}
+
+impl Opener {
+    async fn carry(self, mut driver: Driver) {
+        if self.leads_back() {
+            driver.tell(Event::LoopDetected);
+            return driver.run().await;
+        }
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
+        let Some((stream, server, seen_as)) = connected.ok().and_then(Result::ok) else {
+            driver.tell(Event::ServerConnectFailed);
+            return driver.run().await;
+        };
+        // Kept until the session ends, so that a connection from this end is known as our own.
+        let _own_end = self.shared.remember_own_end(seen_as);
+        // The far end of a loop may have been accepted before its near end could be remembered.
+        if self.shared.is_own_end(self.client) {
+            driver.tell(Event::LoopDetected);
+        } else {
+            driver.attach_server(stream, Event::ServerConnected { server, seen_as });
+        }
+        driver.run().await;
+    }
+
+    /// True if the server that would be dialled is this gateway (case 48): the client has dialled
+    /// the listener although it should have been captured on its way to a server, or the client is
+    /// a connection of the gateway's own.
+    fn leads_back(&self) -> bool {
+        let to_itself = self.settings.server == ServerAddress::Original
+            && self.original_dst.0.port() == self.own_address.port()
+            && net::interfaces::is_local(self.original_dst.0.ip());
+        to_itself || self.shared.is_own_end(self.client)
+    }
+
+    async fn connect(&self) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for to in self.servers().await? {
+            match self.dial(to).await {
+                Ok(stream) => {
+                    net::tune_control(&stream)?;
+                    let seen_as = canonical(stream.local_addr()?);
+                    return Ok((stream, canonical(to), seen_as));
+                }
+                Err(error) => last = error,
+            }
+        }
+        tracing::warn!(error = %last, server = %self.server_name(), "cannot reach the server");
+        Err(last)
+    }
+
+    async fn servers(&self) -> io::Result<Vec<SocketAddr>> {
+        match &self.settings.server {
+            ServerAddress::Original => Ok(vec![self.original_dst.0]),
+            ServerAddress::Fixed { host, port } => {
+                Ok(lookup_host((host.as_str(), *port)).await?.collect())
+            }
+        }
+    }
+
+    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let from = match self.settings.session.source {
+            Source::Gateway => None,
+            Source::Client => Some(self.client.ip()),
+        };
+        net::connect(Dialling { to, from, foreign: from.is_some() }).await
+    }
+
+    fn server_name(&self) -> String {
+        match &self.settings.server {
+            ServerAddress::Original => self.original_dst.to_string(),
+            ServerAddress::Fixed { host, port } => format!("{host}:{port}"),
+        }
+    }
+}
