@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
-import socket
 import time
 
 from cells import Setting
 from lab import Failed, Lab, refused
-from process import call, wait_until
+from process import wait_until
 from scenarios import scenario
 from scenarios.pinholes import Opening, lab_of
 from scenarios.transfers import LARGE
@@ -167,34 +165,3 @@ def no_children(binary, folder, path):
                 near.close()
                 far.close()
                 opening.close()
-
-
-@scenario("clear errors for bad configurations")
-def bad_config(binary, folder):
-    os.makedirs(folder)
-    good = {"listeners": [{"name": "a", "listen": "127.0.0.1:0", "capture": "direct",
-                           "server": "127.0.0.1:9"}],
-            "firewall": {"backend": "none"}, "telemetry": {"listen": "127.0.0.1:0"}}
-    taken = socket.create_server(("127.0.0.1", 0))
-    busy = dict(good, listeners=[dict(good["listeners"][0],
-                                      listen=f"127.0.0.1:{taken.getsockname()[1]}")])
-    firewall = dict(good, firewall={"backend": "nftables"}, data={"path": "kernel"})
-    weak = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
-    for name, settings, before, code, words in (
-            ("unknown key", good | {"listenrs": []}, [], 2, ["listenrs"]),
-            ("range upside down", good | {"data": {"ports": "50999-50000"}}, [], 2, ["ports"]),
-            ("two at once", good | {"nonsense": 1, "data": {"ports": "2-1"}}, [], 2,
-             ["nonsense", "ports"]),
-            ("listener that cannot bind", busy, [], 1, [str(taken.getsockname()[1])]),
-            ("no capability", firewall, weak, 1, ["CAP_NET_ADMIN"])):
-        path = os.path.join(folder, "bad.yaml")
-        with open(path, "w", encoding="utf-8") as out:
-            json.dump(settings, out)
-        got, text = call([*before, binary, "run", "--config", path], timeout=10, check=False)
-        if got != code:
-            raise Failed(f"{name}: exit code {got}, not {code}: {text}")
-        for word in words:
-            if word not in text:
-                raise Failed(f"{name}: the message does not name {word}: {text}")
-    taken.close()
-
