@@ -238,8 +238,13 @@ fn listener_settings(
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
     };
+    // `[::]` stands for both families unless IPv4 has a listener of its own on that port.
+    let has_own_v4 = |other: &config::Listener| {
+        other.listen.is_ipv4() && other.listen.port() == listener.listen.port()
+    };
     Ok(ListenerSettings {
         listen: listener.listen,
+        dual: listener.listen.port() == 0 || !config.listeners.iter().any(has_own_v4),
         capture: match listener.capture {
             config::Capture::Direct => CaptureKind::Direct,
             config::Capture::Redirect => CaptureKind::Redirect,

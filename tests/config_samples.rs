@@ -1,5 +1,7 @@
 //! The sample files load and mean what they say, and the reference speaks of every key.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
 use ftpgate::config::{self, Backend, Capture, Config, PathChoice, Server, Source};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

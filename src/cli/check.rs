@@ -2,8 +2,20 @@
 //!
 //! Not here: anything that needs the host (see `doctor`): a file may be checked where it is written.
 
+use super::{ConfigArguments, complain};
 use crate::config::{self, Config, Listener, Problems, Server};
 use std::fmt::Write;
+use std::process::ExitCode;
+
+pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
+    match config::load(&arguments.config) {
+        Ok(config) => {
+            print!("{}", describe(&arguments.config.display().to_string(), &config));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => complain(&problems),
+    }
+}
 
 /// The report on a file without problems: one line per listener, then what holds for all.
 ///
@@ -12,7 +24,10 @@ use std::fmt::Write;
 /// # Errors
 /// Every problem of the text; print it as it is.
 pub fn report(name: &str, text: &str) -> Result<String, Problems> {
-    let config = config::parse(name, text)?;
+    Ok(describe(name, &config::parse(name, text)?))
+}
+
+fn describe(name: &str, config: &Config) -> String {
     let mut report = format!("{name}: no problems\n");
     for listener in &config.listeners {
         line(&mut report, "listener", &describe_listener(listener));
@@ -23,13 +38,13 @@ pub fn report(name: &str, text: &str) -> Result<String, Problems> {
         "data",
         &format!("path {}, {} ports in {}", data.path.label(), data.ports.len(), data.ports),
     );
-    line(&mut report, "firewall", &describe_firewall(&config));
+    line(&mut report, "firewall", &describe_firewall(config));
     let metrics = match config.telemetry.listen {
         Some(address) => format!("http://{address}/metrics"),
         None => "not served".to_owned(),
     };
     line(&mut report, "metrics", &metrics);
-    Ok(report)
+    report
 }
 
 fn line(report: &mut String, what: &str, meaning: &str) {

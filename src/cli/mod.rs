@@ -73,6 +73,10 @@ pub(crate) fn complain(problems: &Problems) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
+fn success_if(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -82,7 +86,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Check(arguments) => Ok(check::execute(&arguments)),
         Command::Rules(arguments) => Ok(rules::execute(&arguments)),
-        Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }),
-        Command::Doctor => Ok(doctor::execute()),
+        Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
+        Command::Doctor => Ok(success_if(doctor::run())),
     }
 }

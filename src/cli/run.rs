@@ -26,7 +26,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    telemetry::logging::init(config.telemetry.log.format, config.telemetry.log.level)?;
+    telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -214,15 +214,32 @@ impl<'a> Section<'a> {
     /// Complains about every key that nobody asked for. Call it last.
     pub(super) fn finish(self) {
         for entry in self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str())) {
-            let hint = match value::nearest(&entry.key, &self.asked) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the keys here are {}", self.asked.join(", ")),
+            let hint = match (value::nearest(&entry.key, &self.asked), homes(&entry.key).as_slice())
+            {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, []) => format!("the keys here are {}", self.asked.join(", ")),
+                (None, homes) => {
+                    let homes: Vec<&str> = homes.iter().map(String::as_str).collect();
+                    format!("it belongs under {}", value::one_of(&homes))
+                }
             };
             let key = join(&self.key, &entry.key);
             let message = format!("unknown key `{}`: {hint}", entry.key.escape_debug());
             self.notes.problem(entry.at, &key, message);
         }
     }
+}
+
+/// The sections that know the key `name`.
+fn homes(name: &str) -> Vec<String> {
+    let home = |key: String| {
+        let segments: Vec<&str> = key.split('.').collect();
+        let index = segments.iter().position(|segment| *segment == name)?;
+        (index > 0).then(|| format!("`{}`", segments[..index].join(".")))
+    };
+    let mut homes: Vec<String> = super::keys().into_iter().filter_map(home).collect();
+    homes.dedup();
+    homes
 }
 
 fn join(section: &str, name: &str) -> String {

@@ -145,6 +145,15 @@ fn it_prints_like_a_compiler() {
 }
 
 #[test]
+fn the_documentation_shows_what_is_printed() {
+    let text =
+        "listeners:\n  - name: outbound\n    capture: tproxi\n\n\n\ndata:\n  ports: 600-500\n";
+    let printed = parse("gateway.yaml", text).unwrap_err().to_string();
+    let shown = include_str!("../../docs/config.md").split("```\n").nth(1).unwrap();
+    assert_eq!(shown.trim_end(), printed);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told_by_name() {
     let problems = load(Path::new("no/such/file.yaml")).unwrap_err();
     assert!(problems.to_string().starts_with("no/such/file.yaml: the file cannot be read"));
@@ -187,6 +196,10 @@ fn a_duplicate_key_hides_no_other_problem() {
 #[case("policies: { p: { strickt: true } }", "policies.p.strickt", "did you mean `strict`?")]
 #[case("telemetry: { log: { colour: on } }", "telemetry.log.colour", "the keys here are format")]
 #[case("tls: { ca: { cert: x } }", "tls.ca.cert", "unknown key `cert`")]
+#[case("ports: 1-2", "ports", "it belongs under `data`")]
+#[case("idle_timeout: 5m", "idle_timeout", "it belongs under `data` or `limits`")]
+#[case("data: { log: { level: info } }", "data.log", "it belongs under `telemetry`")]
+#[case("strict: true", "strict", "it belongs under `policies.*`")]
 #[case("admin: { soket: x }", "admin.soket", "did you mean `socket`?")]
 fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
     only(&with(more), 2, key, words);
@@ -207,6 +220,7 @@ fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("data: { idle_timeout: -5s }", "data.idle_timeout", "is not a time")]
 #[case("data: { idle_timeout: 1.5h }", "data.idle_timeout", "is not a time")]
 #[case("data: { idle_timeout: 99999999999999999999s }", "data.idle_timeout", "over a year")]
+#[case("data: { idle_timeout: 400d }", "data.idle_timeout", "over a year")]
 #[case("limits: { login_timeout: 0s }", "limits.login_timeout", "a time of 0")]
 #[case("limits: { login_timeout: 0 }", "limits.login_timeout", "a time of 0")]
 #[case("limits: { line: 511 }", "limits.line", "from 512 to 65536")]

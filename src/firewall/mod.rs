@@ -176,3 +176,8 @@ fn check_table_name(table: &str) -> Result<(), FirewallError> {
         false => Err(FirewallError::TableName { table: table.to_owned(), limit: TABLE_NAME_MAX }),
     }
 }
+
+/// TEMP
+pub struct DemoPolicy;
+/// TEMP
+pub fn install_demo_policy(_mark: u32) -> Result<DemoPolicy, FirewallError> { Err(FirewallError::Stopped) }

@@ -21,8 +21,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// Takes a line apart; every line is a command, with [`Verb::Other`] at worst. Blanks (space, tab)
-    /// ahead of the verb are passed over, as servers do.
+    /// Takes a line apart; every line is a command, with [`Verb::Other`] at worst. Blanks (space,
+    /// tab) ahead of the verb are passed over, as servers do.
     pub fn parse(line: Line) -> Self {
         let (word, argument) = word_and_argument(line.text());
         let verb = Verb::parse(line.text().get(word.clone()).unwrap_or_default());

@@ -2,8 +2,8 @@
 
 use super::Verb;
 
-/// False for a line of the FEAT reply that offers LPRT or LPSV (RFC 1639), which the gateway answers
-/// with 502. `feature_line` is the line without its terminator, ` LPRT` or `211-LPRT`.
+/// False for a line of the FEAT reply that offers LPRT or LPSV (RFC 1639), which the gateway
+/// answers with 502. `feature_line` is the line without its terminator, ` LPRT` or `211-LPRT`.
 pub fn is_offered(feature_line: &[u8]) -> bool {
     let feature = feature_line.strip_prefix(b"211-").unwrap_or(feature_line).trim_ascii();
     let word = feature.split(u8::is_ascii_whitespace).next().unwrap_or_default();

@@ -1,8 +1,9 @@
-//! Addresses as FTP writes them: PORT, EPRT, and the replies 227 and 229 (RFC 959 §4.1.2, RFC 2428).
+//! Addresses as FTP writes them: PORT, EPRT, and the replies 227 and 229 (RFC 959 §4.1.2, RFC
+//! 2428).
 //!
-//! Reading is lenient where peers differ (words, parentheses, delimiters) and strict in the numbers,
-//! since a number that two readers understand differently leads past the gateway. What is rewritten is
-//! replaced in place ([`splice`]); every other byte stays.
+//! Reading is lenient where peers differ (words, parentheses, delimiters) and strict in the
+//! numbers, since a number that two readers understand differently leads past the gateway. What is
+//! rewritten is replaced in place ([`splice`]); every other byte stays.
 //!
 //! Not here: whether an address is acceptable (see [`crate::addr::Advertised`]).
 
@@ -59,9 +60,9 @@ pub enum EprtError {
     UnknownProtocol,
 }
 
-/// Reads the argument of EPRT (RFC 2428 §2), with any delimiter from 33 to 126. The scope of an IPv6
-/// address (`%eth0`) means nothing to anyone but its writer and is dropped. Port 0 is read; policy
-/// judges it.
+/// Reads the argument of EPRT (RFC 2428 §2), with any delimiter from 33 to 126. The scope of an
+/// IPv6 address (`%eth0`) means nothing to anyone but its writer and is dropped. Port 0 is read;
+/// policy judges it.
 pub fn parse_eprt(argument: &[u8]) -> Result<Eprt, EprtError> {
     let &delimiter = argument.first().ok_or(EprtError::Malformed)?;
     let [b"", family, address, port, b""] =
@@ -86,8 +87,8 @@ pub fn parse_eprt(argument: &[u8]) -> Result<Eprt, EprtError> {
     Ok(Eprt { address: SocketAddr::new(ip, port), delimiter })
 }
 
-/// Writes the argument of EPRT with the given delimiter, or with `|` where that one is no delimiter or
-/// occurs in a field (a colon and IPv6).
+/// Writes the argument of EPRT with the given delimiter, or with `|` where that one is no delimiter
+/// or occurs in a field (a colon and IPv6).
 pub fn format_eprt(address: SocketAddr, delimiter: u8) -> String {
     let family = if address.is_ipv4() { 1 } else { 2 };
     let write = |d: char| format!("{d}{family}{d}{}{d}{}{d}", address.ip(), address.port());
@@ -107,9 +108,9 @@ pub struct PassiveReply {
     pub span: Range<usize>,
 }
 
-/// Reads a 227 reply; `text` is the whole line without its terminator. RFC 959 fixes neither the words
-/// nor the parentheses (RFC 1123 §4.1.2.6), so the one list of numbers in the line is taken wherever
-/// it stands. Two lists are malformed: clients differ in which one they take.
+/// Reads a 227 reply; `text` is the whole line without its terminator. RFC 959 fixes neither the
+/// words nor the parentheses (RFC 1123 §4.1.2.6), so the one list of numbers in the line is taken
+/// wherever it stands. Two lists are malformed: clients differ in which one they take.
 pub fn parse_227(text: &[u8]) -> Result<PassiveReply, HostPortError> {
     let mut lists = number_lists(text);
     let (Some(span), None) = (lists.next(), lists.next()) else {
@@ -148,8 +149,8 @@ pub fn parse_229(text: &[u8]) -> Result<ExtendedPassiveReply, HostPortError> {
     group
 }
 
-/// Reads `|family|address|port|` at `from`, up to the closing parenthesis; `None` if the parenthesis
-/// holds something else.
+/// Reads `|family|address|port|` at `from`, up to the closing parenthesis; `None` if the
+/// parenthesis holds something else.
 fn delimited_group(
     text: &[u8],
     from: usize,
@@ -223,8 +224,8 @@ fn decimal<N: TryFrom<u32>>(field: &[u8]) -> Option<N> {
     N::try_from(number).ok()
 }
 
-/// Splits `text` at a delimiter from 33 to 126 into the five fields of RFC 2428, the outer two of which
-/// are empty; `None` if there are fewer or more.
+/// Splits `text` at a delimiter from 33 to 126 into the five fields of RFC 2428, the outer two of
+/// which are empty; `None` if there are fewer or more.
 fn fields(text: &[u8], delimiter: u8) -> Option<[&[u8]; 5]> {
     if !delimiter.is_ascii_graphic() {
         return None;
@@ -258,7 +259,8 @@ fn number_lists(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// True if the number that follows `before` has a sign, is part of a word, or is not the first of its list.
+/// True if the number that follows `before` has a sign, is part of a word, or is not the first of
+/// its list.
 fn runs_on_before(before: &[u8]) -> bool {
     let glued = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-');
     let listed = before.trim_ascii_end().strip_suffix(b",");

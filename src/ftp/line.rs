@@ -4,18 +4,19 @@
 //! [`LineReader::next_item`] asks for them, so that whatever follows the last line of text (the TLS
 //! records after `AUTH TLS`) can still be taken as it came.
 //!
-//! **The line rule.** A line ends with LF, and one CR ahead of that LF belongs to the terminator. Any
-//! other CR (alone, doubled, with NUL) and any NUL is a [`LineViolation::ForbiddenByte`]: peers
+//! **The line rule.** A line ends with LF, and one CR ahead of that LF belongs to the terminator.
+//! Any other CR (alone, doubled, with NUL) and any NUL is a [`LineViolation::ForbiddenByte`]: peers
 //! disagree on what such a line means, and a line that two readers understand differently is how
 //! commands are smuggled.
 //!
 //! **The Telnet rule.** The gateway is a Telnet peer of its own towards each side and does without
-//! every option (RFC 1123 §4.1.2.12, RFC 6384 §5): DO and WILL are answered with WONT and DONT, nothing of
-//! the negotiation is passed on, and every other command is removed, also from within a verb. IP and Data
-//! Mark are remembered on the line that follows them, because ABOR has to be sent on as urgent too. IAC IAC
-//! is one byte of data and stays doubled for the far side. IAC ahead of anything below 240 is no
-//! command at all but a file name in Latin-1, and is left alone. The urgent byte of a Synch must be in
-//! the stream (`SO_OOBINLINE`), otherwise the IAC ahead of it finds the wrong neighbour.
+//! every option (RFC 1123 §4.1.2.12, RFC 6384 §5): DO and WILL are answered with WONT and DONT,
+//! nothing of the negotiation is passed on, and every other command is removed, also from within a
+//! verb. IP and Data Mark are remembered on the line that follows them, because ABOR has to be sent
+//! on as urgent too. IAC IAC is one byte of data and stays doubled for the far side. IAC ahead of
+//! anything below 240 is no command at all but a file name in Latin-1, and is left alone. The
+//! urgent byte of a Synch must be in the stream (`SO_OOBINLINE`), otherwise the IAC ahead of it
+//! finds the wrong neighbour.
 //!
 //! Not here: what a line means (see [`super::Command`], [`super::ReplyReader`]).
 
@@ -52,8 +53,8 @@ impl Line {
         text.strip_suffix(&[CR]).unwrap_or(text)
     }
 
-    /// True if a Telnet Interrupt Process or Data Mark came before the end of this line and after the
-    /// line before it.
+    /// True if a Telnet Interrupt Process or Data Mark came before the end of this line and after
+    /// the line before it.
     pub fn synch(&self) -> bool {
         self.synch
     }
@@ -108,8 +109,8 @@ enum Step {
 }
 
 impl LineReader {
-    /// A reader for lines of at most `limit` bytes, terminator included. The Telnet commands between
-    /// the ends of two lines may take as many bytes again.
+    /// A reader for lines of at most `limit` bytes, terminator included. The Telnet commands
+    /// between the ends of two lines may take as many bytes again.
     pub fn new(limit: usize) -> Self {
         Self {
             limit: limit.max(1),

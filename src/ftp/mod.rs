@@ -1,5 +1,5 @@
-//! The language of FTP, without its meaning: bytes to lines, lines to commands and replies, addresses
-//! in and out of their written forms. Pure: no socket, clock, file or randomness.
+//! The language of FTP, without its meaning: bytes to lines, lines to commands and replies,
+//! addresses in and out of their written forms. Pure: no socket, clock, file or randomness.
 //!
 //! | word | what it is |
 //! |---|---|
@@ -10,7 +10,8 @@
 //!
 //! In the order of the bytes: [`LineReader`] cuts lines; [`Command::parse`] or
 //! [`ReplyReader::classify`] says what they are; [`parse_port`], [`parse_eprt`], [`parse_227`] and
-//! [`parse_229`] read the addresses; [`splice`] and [`Command::with_argument`] put others in their place.
+//! [`parse_229`] read the addresses; [`splice`] and [`Command::with_argument`] put others in their
+//! place.
 //!
 //! Not here: which reply answers which command, and what may pass (see [`crate::session`],
 //! [`crate::policy`]).

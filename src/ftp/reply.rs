@@ -1,7 +1,7 @@
 //! Replies: codes, and where a reply of several lines ends (RFC 959 §4.2).
 //!
-//! A reply that is acted on is told from text by its place: only a line at a reply boundary counts, so
-//! `227 …` in the midst of a longer reply is text (VU#328867).
+//! A reply that is acted on is told from text by its place: only a line at a reply boundary counts,
+//! so `227 …` in the midst of a longer reply is text (VU#328867).
 //!
 //! Not here: which command a reply answers, and the addresses in 227 and 229 (see
 //! [`super::parse_227`]).

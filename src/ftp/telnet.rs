@@ -28,7 +28,8 @@ pub(super) enum Sequence {
 }
 
 impl Sequence {
-    /// Reads the sequence at the start of `bytes`, which begin with IAC; `None` if more bytes are needed.
+    /// Reads the sequence at the start of `bytes`, which begin with IAC; `None` if more bytes are
+    /// needed.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let command = *bytes.get(1)?;
         Some(match command {

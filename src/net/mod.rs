@@ -7,5 +7,5 @@ pub mod routing;
 mod sockets;
 
 pub use sockets::{
-    Dialling, NetError, connect, listen, listen_v6_only, original_dst, reset_on_close, tune_control,
+    Dialling, NetError, connect, listen, original_dst, reset_on_close, tune_control,
 };

@@ -55,26 +55,21 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on `address`; `[::]` takes IPv4 as well. A transparent listener also accepts
+/// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
-pub fn listen(address: SocketAddr, transparent: bool) -> Result<TcpListener, NetError> {
-    let dual = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    bind(address, transparent, dual)
-}
-
-/// Like [`listen`], but `[::]` takes IPv6 only.
-pub fn listen_v6_only(address: SocketAddr, transparent: bool) -> Result<TcpListener, NetError> {
-    bind(address, transparent, false)
-}
-
-fn bind(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
+pub fn listen(
+    address: SocketAddr,
+    transparent: bool,
+    dual: bool,
+) -> Result<TcpListener, NetError> {
     let failed = |source| NetError::Listen { address, source };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
         .map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     if address.is_ipv6() {
-        socket.set_only_v6(!dual).map_err(failed)?;
+        let any = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        socket.set_only_v6(!(dual && any)).map_err(failed)?;
     }
     if transparent {
         set_transparent(&SockRef::from(&socket), address)?;

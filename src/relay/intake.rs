@@ -31,10 +31,10 @@ impl Intake {
     pub fn start() -> Result<Self, NetError> {
         let awaited = Awaited::default();
         let mut tasks = Vec::new();
-        let v4 = net::listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), true)?;
+        let v4 = net::listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), true, false)?;
         let port_v4 = port_of(&v4);
         tasks.push(tokio::spawn(receive(v4, Arc::clone(&awaited))));
-        let v6 = net::listen_v6_only(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), true).ok();
+        let v6 = net::listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), true, false).ok();
         let port_v6 = v6.as_ref().and_then(port_of);
         tasks.extend(v6.map(|listener| tokio::spawn(receive(listener, Arc::clone(&awaited)))));
         Ok(Self { awaited, ports: [port_v4, port_v6], tasks })

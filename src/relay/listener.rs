@@ -55,6 +55,8 @@ pub enum ServerAddress {
 pub struct ListenerSettings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Take IPv4 as well, if `listen` is `[::]`.
+    pub dual: bool,
     /// How clients come.
     pub capture: CaptureKind,
     /// Where they go.
@@ -80,7 +82,7 @@ impl Listener {
         telemetry: ListenerTelemetry,
     ) -> Result<Self, NetError> {
         let transparent = settings.capture == CaptureKind::Tproxy;
-        let socket = net::listen(settings.listen, transparent)?;
+        let socket = net::listen(settings.listen, transparent, settings.dual)?;
         let address = socket.local_addr().unwrap_or(settings.listen);
         Ok(Self { socket, address, settings: Arc::new(settings), shared, telemetry })
     }

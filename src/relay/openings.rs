@@ -150,7 +150,7 @@ impl Openings {
         let mut tries = 0;
         loop {
             let (entry, lease) = self.choose_entry(expected)?;
-            match net::listen(entry, false) {
+            match net::listen(entry, false, false) {
                 Ok(listener) => {
                     let peer = expected.peer;
                     return Ok((LegSource::Listening { listener, peer, lease }, Some(entry)));

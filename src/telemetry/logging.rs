@@ -78,7 +78,9 @@ pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
         LogFormat::Text => {
             builder.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?;
         }
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_span_list(false).finish().try_init()?
+        }
     }
     Ok(())
 }

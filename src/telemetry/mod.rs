@@ -12,6 +12,7 @@ mod metrics;
 mod session;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;

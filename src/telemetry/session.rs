@@ -2,9 +2,9 @@
 
 use super::gauges::Gauges;
 use super::metrics::{ListenerMetrics, Metrics};
-use super::{ListenerTelemetry, Observer};
-use crate::report::{CloseCause, DataOutcome, Distrust, Report};
-use crate::terms::{ByteCounts, DataPath, Direction, SessionId};
+use super::{ListenerTelemetry, Observer, words};
+use crate::report::{CloseCause, Distrust, Report};
+use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::{Span, debug, error_span, field, info, warn};
@@ -78,21 +78,13 @@ impl SessionTelemetry {
             }
             Report::Refused { reason } => {
                 self.listener.refusals_total.of(*reason).inc();
-                warn!(reason = reason.label(), "refused");
+                warn!(reason = reason.label(), "{}", words::refusal(*reason));
             }
             Report::LineRewritten { line } => {
                 self.listener.rewrites_total.of(*line).inc();
                 debug!(line = line.label(), "line rewritten");
             }
-            Report::LineDistrusted { reason: reason @ Distrust::UnsolicitedPassiveReply, from } => {
-                warn!(reason = reason.label(), from = from.label(), "line forwarded as mere text");
-            }
-            Report::LineDistrusted {
-                reason: reason @ (Distrust::NoReplyCode | Distrust::UnsolicitedReply),
-                from,
-            } => {
-                debug!(reason = reason.label(), from = from.label(), "line forwarded as mere text");
-            }
+            Report::LineDistrusted { reason, from } => self.tell_distrust(*reason, *from),
             Report::PinholeOpened { transfer, path, mode, pinhole, elapsed } => {
                 self.gauges().open_pinhole(*transfer, *path, *mode);
                 self.metrics.pinhole_open_seconds.of(*path).observe(elapsed.as_secs_f64());
@@ -131,7 +123,7 @@ impl SessionTelemetry {
                     download = bytes.map(|bytes| bytes.download),
                     seconds = duration.as_secs_f64(),
                     "{}",
-                    data_connection_words(*outcome),
+                    words::data_end(*outcome),
                 );
             }
             Report::ProtectionChanged { state } => {
@@ -142,15 +134,27 @@ impl SessionTelemetry {
         }
     }
 
+    fn tell_distrust(&self, reason: Distrust, from: Side) {
+        let (words, from) = (words::distrust(reason), from.label());
+        match reason {
+            // The mark of somebody who wants a port opened (case 1).
+            Distrust::UnsolicitedPassiveReply => warn!(reason = reason.label(), from, "{words}"),
+            // Odd, but servers do it: a 421 on a timeout answers nothing.
+            Distrust::NoReplyCode | Distrust::UnsolicitedReply => {
+                debug!(reason = reason.label(), from, "{words}");
+            }
+        }
+    }
+
     fn tell_end(&self, cause: CloseCause, duration: Duration) {
         self.gauges().end_session();
         self.listener.sessions_total.of(cause).inc();
         self.metrics.session_seconds.observe(duration.as_secs_f64());
         let (reason, seconds) = (cause.label(), duration.as_secs_f64());
         if cause.is_violation() {
-            warn!(reason, seconds, "session ended: a peer broke the protocol");
+            warn!(reason, seconds, "{}", words::session_end(cause));
         } else {
-            info!(reason, seconds, "session ended");
+            info!(reason, seconds, "{}", words::session_end(cause));
         }
     }
 
@@ -158,15 +162,5 @@ impl SessionTelemetry {
         let Some(ByteCounts { upload, download }) = bytes else { return };
         self.metrics.data_bytes_total.of((path, Direction::Upload)).inc_by(upload);
         self.metrics.data_bytes_total.of((path, Direction::Download)).inc_by(download);
-    }
-}
-
-/// What an operator reads about the end of a data connection.
-fn data_connection_words(outcome: DataOutcome) -> &'static str {
-    match outcome {
-        DataOutcome::Completed => "data connection completed",
-        DataOutcome::Aborted => "data connection cut",
-        DataOutcome::IdleTimeout => "data connection closed: idle for too long",
-        DataOutcome::ConnectFailed => "data connection failed: the far side could not be reached",
     }
 }

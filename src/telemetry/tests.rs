@@ -7,10 +7,7 @@ use crate::report::{
     CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
 };
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, TransferId};
-use std::io::Write;
-use std::sync::Mutex;
 use std::time::Duration;
-use tracing_subscriber::fmt::MakeWriter;
 
 const PATH: DataPath = DataPath::Kernel;
 const MODE: DataMode = DataMode::Passive;
@@ -144,8 +141,8 @@ fn gauges_come_back_whatever_order_the_ends_come_in() {
         closed(3, PinholeOutcome::Failed),
         closed(2, PinholeOutcome::Withdrawn),
         data_ended(9),
-        Report::ProtectionChanged { state: ControlProtection::Passthrough },
         ended(CloseCause::ClientClosed),
+        Report::ProtectionChanged { state: ControlProtection::Passthrough },
     ] {
         session.record(&report);
     }
@@ -189,69 +186,4 @@ fn an_observer_sees_each_report_with_its_session() {
     drop(receiver);
     session.record(&opened(1));
     has(&telemetry, r#"ftpgate_pinholes_open{path="kernel"} 1"#);
-}
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// The log of `reports` at `level`.
-fn log(level: tracing::Level, reports: &[Report]) -> String {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(captured.clone())
-        .with_ansi(false)
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
-        let session = Telemetry::new().listener("out").session(SessionId(42));
-        reports.iter().for_each(|report| session.record(report));
-    });
-    let bytes = captured.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
-}
-
-#[test]
-fn every_line_of_a_session_carries_its_id() {
-    let reports = [
-        started(),
-        Report::Refused { reason: Refusal::ThirdPartyAddress },
-        opened(1),
-        data_ended(1),
-        ended(CloseCause::NotFtp),
-    ];
-    let text = log(tracing::Level::DEBUG, &reports);
-    assert_eq!(text.lines().count(), reports.len(), "{text}");
-    for line in text.lines() {
-        assert!(line.contains(r#"session{id=42 listener="out" client=192.0.2.2:40000}"#), "{line}");
-    }
-    assert!(text.contains(r#"WARN"#) && text.contains(r#"reason="third_party_address""#), "{text}");
-    assert!(text.contains("pinhole=192.0.2.2 -> 203.0.113.7:50000"), "{text}");
-    assert!(text.contains("upload=3 download=1000"), "{text}");
-}
-
-#[test]
-fn the_session_is_named_even_where_only_warnings_are_written() {
-    let reports =
-        [started(), Report::Refused { reason: Refusal::LowPort }, ended(CloseCause::Quit)];
-    let text = log(tracing::Level::WARN, &reports);
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("session{id=42") && text.contains("low_port"), "{text}");
 }

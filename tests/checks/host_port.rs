@@ -1,5 +1,5 @@
-//! Addresses: what is read is what stands there, what is written is read back, and a rewrite changes
-//! nothing else.
+//! Addresses: what is read is what stands there, what is written is read back, and a rewrite
+//! changes nothing else.
 
 use bytes::Bytes;
 use ftpgate::ftp::{

@@ -1,0 +1,350 @@
+//! Runs every conversation of `tests/transcripts/*.ftp` through a `Session`, with no I/O.
+//!
+//! The first column says who speaks: `C>` the client sends, `s>` the server receives, `S>` the
+//! server sends, `c>` the client receives; `!` is what happens around it. Whatever the session does
+//! must stand there, in order, before the next input; nothing may be left over.
+//!
+//! A line ends with CRLF unless it ends with `\` here; `\r`, `\n`, `\0`, `\xHH`, `\\` are escapes.
+//!
+//! | `@` settings | |
+//! |---|---|
+//! | `@ client ADDR`, `@ dialled ADDR gateway\|server` | who the client is and what it dialled |
+//! | `@ server ADDR seen-as ADDR` | the server and whom it sees; makes the connection |
+//! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports`, `@ refuse-auth` | |
+//! | `@ advertise client\|server IP` | |
+//! | `@ logged-in` | greeting and login are taken for done |
+//!
+//! | `!` in | `!` out |
+//! |---|---|
+//! | `opened`, `failed`, `used SIDE`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
+//! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
+//! | `shutdown` | `close CAUSE` |
+
+use ftpgate::addr::OriginalDst;
+use ftpgate::policy::Policy;
+use ftpgate::report::{DataOutcome, Report};
+use ftpgate::session::{
+    Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
+    TransferPlan,
+};
+use ftpgate::terms::Side;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[test]
+fn every_transcript_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "ftp"));
+    files.sort();
+    assert!(files.len() >= 20, "only {} transcripts found", files.len());
+    let mut failures = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        if let Err(reason) = Stage::default().play(&text) {
+            failures.push(format!("{}:{reason}", file.display()));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+struct Stage {
+    settings: Settings,
+    client: SocketAddr,
+    dialled: SocketAddr,
+    dials_gateway: bool,
+    session: Option<Session>,
+    now: Instant,
+    next_port: u16,
+    plan: Option<TransferPlan>,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                policy: Policy::default(),
+                path: PathChoice::Auto,
+                mode: ModeChoice::Keep,
+                auth: AuthChoice::Passthrough,
+                source: Source::Gateway,
+                kernel: false,
+                advertise_client: None,
+                advertise_server: None,
+                login_timeout: Duration::from_secs(60),
+                idle_timeout: Duration::from_secs(900),
+                open_timeout: Duration::from_secs(30),
+                line_limit: 4160,
+            },
+            client: "192.0.2.2:40000".parse().unwrap(),
+            dialled: "203.0.113.7:21".parse().unwrap(),
+            dials_gateway: true,
+            session: None,
+            now: Instant::now(),
+            next_port: 50000,
+            plan: None,
+        }
+    }
+}
+
+impl Stage {
+    fn play(mut self, text: &str) -> Result<(), String> {
+        let lines: Vec<(usize, &str)> = text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| (at + 1, line))
+            .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+            .collect();
+        let mut at = 0;
+        while let Some((number, line)) = lines.get(at) {
+            at += 1;
+            if !self.input(line).map_err(|reason| format!("{number}: {reason}"))? {
+                return Err(format!("{number}: this is no input: {line}"));
+            }
+            let done = self.drain();
+            for done in done {
+                let expected = lines.get(at);
+                at += 1;
+                match expected {
+                    Some((_, wanted)) if normal(wanted) == done => {}
+                    Some((number, wanted)) => {
+                        return Err(format!("{number}: expected {wanted:?}, the session did {done:?}"));
+                    }
+                    None => return Err(format!("{number}: at the end the session did {done:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, line: &str) -> Result<bool, String> {
+        let (who, what) = line.split_at(2);
+        let what = what.trim_start_matches(' ');
+        match who {
+            "@ " => self.set(what)?,
+            "C>" => self.say(Side::Client, what),
+            "S>" => self.say(Side::Server, what),
+            "! " => return self.happen(what),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set(&mut self, what: &str) -> Result<(), String> {
+        let words: Vec<&str> = what.split_whitespace().collect();
+        let address = |text: &str| text.parse().map_err(|_| format!("no address: {text}"));
+        match words.as_slice() {
+            ["client", client] => self.client = address(client)?,
+            ["dialled", dialled, whom] => {
+                self.dialled = address(dialled)?;
+                self.dials_gateway = *whom == "gateway";
+            }
+            ["kernel"] => self.settings.kernel = true,
+            ["strict"] => self.settings.policy.strict = true,
+            ["low-ports"] => self.settings.policy.low_ports = true,
+            ["refuse-auth"] => self.settings.auth = AuthChoice::Refuse,
+            ["source", "client"] => self.settings.source = Source::Client,
+            ["path", "kernel"] => self.settings.path = PathChoice::Kernel,
+            ["path", "relay"] => self.settings.path = PathChoice::Relay,
+            ["mode", "passive"] => self.settings.mode = ModeChoice::Passive,
+            ["mode", "active"] => self.settings.mode = ModeChoice::Active,
+            ["advertise", "client", ip] => self.settings.advertise_client = ip.parse().ok(),
+            ["advertise", "server", ip] => self.settings.advertise_server = ip.parse().ok(),
+            ["server", server, "seen-as", seen_as] => {
+                let parties = Parties {
+                    client: self.client,
+                    original_dst: OriginalDst(self.dialled),
+                    dials_gateway: self.dials_gateway,
+                };
+                let settings = Arc::new(self.settings.clone());
+                let mut session = Session::new(settings, parties, self.now);
+                let event =
+                    Event::ServerConnected { server: address(server)?, seen_as: address(seen_as)? };
+                session.handle_event(event, self.now);
+                self.session = Some(session);
+            }
+            ["logged-in"] => {
+                for (side, line) in [
+                    (Side::Server, "220 ready"),
+                    (Side::Client, "USER a"),
+                    (Side::Server, "230 in"),
+                ] {
+                    self.say(side, line);
+                }
+                self.drain();
+            }
+            other => return Err(format!("unknown setting {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, from: Side, what: &str) {
+        let bytes = unescape(what);
+        self.tell(Event::BytesReceived { from, bytes: &bytes });
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        let now = self.now;
+        self.session.as_mut().expect("`@ server` comes first").handle_event(event, now);
+    }
+
+    fn happen(&mut self, what: &str) -> Result<bool, String> {
+        let words: Vec<&str> = what.split_whitespace().collect();
+        let plan = self.plan;
+        let id = || plan.map(|plan| plan.id).ok_or("there is no transfer");
+        match words.as_slice() {
+            ["opened"] => {
+                let plan = self.plan.ok_or("nothing is being opened")?;
+                let client_entry = self.entry(&plan.client);
+                let server_entry = self.entry(&plan.server);
+                self.tell(Event::TransferOpened { id: plan.id, client_entry, server_entry });
+            }
+            ["failed"] => self.tell(Event::TransferFailed { id: id()? }),
+            ["used", side] => self.tell(Event::PinholeUsed { id: id()?, side: side_of(side)? }),
+            ["ended", outcome] => {
+                let outcome = DataOutcome::ALL.iter().find(|o| o.label() == *outcome);
+                let outcome = *outcome.ok_or("unknown outcome")?;
+                self.tell(Event::DataConnectionEnded { id: id()?, outcome, bytes: None });
+            }
+            ["wait", seconds] => {
+                self.now += Duration::from_secs(seconds.parse().map_err(|_| "no number")?);
+                let now = self.now;
+                let session = self.session.as_mut().ok_or("no session")?;
+                if session.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                    session.handle_timeout(now);
+                }
+            }
+            ["shutdown"] => self.tell(Event::ShutdownRequested),
+            [side, "closes"] => {
+                self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: true });
+            }
+            [side, "resets"] => {
+                self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: false });
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn entry(&mut self, leg: &Leg) -> Option<SocketAddr> {
+        let Leg::Await(expected) = leg else { return None };
+        let port = expected.port.unwrap_or_else(|| {
+            self.next_port += 1;
+            self.next_port - 1
+        });
+        Some(SocketAddr::new(expected.address, port))
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        let mut done = Vec::new();
+        let Some(session) = &mut self.session else { return done };
+        while let Some(action) = session.poll_action() {
+            match action {
+                Action::SendBytes { to, bytes } => {
+                    let who = if to == Side::Client { "c>" } else { "s>" };
+                    done.extend(bytes.split_inclusive(|b| *b == b'\n').map(|line| {
+                        format!("{who} {}", escape(line))
+                    }));
+                }
+                Action::SendUrgent { .. } => done.push("! urgent".to_owned()),
+                Action::OpenTransfer(plan) => {
+                    done.push(format!(
+                        "! open {}: client {}; server {}",
+                        plan.path.label(),
+                        describe(&plan.client),
+                        describe(&plan.server)
+                    ));
+                    self.plan = Some(plan);
+                }
+                Action::DialData { side, .. } => done.push(format!("! dial {}", side.label())),
+                Action::WithdrawTransfer { .. } => done.push("! withdraw".to_owned()),
+                Action::CloseSession => {}
+                Action::Report(Report::Refused { reason }) => {
+                    done.push(format!("! refused {}", reason.label()));
+                }
+                Action::Report(Report::LineDistrusted { reason, .. }) => {
+                    done.push(format!("! distrusted {}", reason.label()));
+                }
+                Action::Report(Report::SessionEnded { cause, .. }) => {
+                    done.push(format!("! close {}", cause.label()));
+                }
+                Action::Report(_) => {}
+            }
+        }
+        done
+    }
+}
+
+fn describe(leg: &Leg) -> String {
+    match leg {
+        Leg::Await(expected) => {
+            let port = expected.port.map_or("*".to_owned(), |port| port.to_string());
+            let entry = match expected.address {
+                std::net::IpAddr::V4(address) => format!("{address}:{port}"),
+                std::net::IpAddr::V6(address) => format!("[{address}]:{port}"),
+            };
+            let captured = if expected.foreign { " (foreign)" } else { "" };
+            format!("{} -> {entry}{captured}", expected.peer)
+        }
+        Leg::Dial(dial) => format!("=> {} from {}", dial.to, dial.from),
+    }
+}
+
+fn side_of(word: &str) -> Result<Side, String> {
+    match word {
+        "client" => Ok(Side::Client),
+        "server" => Ok(Side::Server),
+        other => Err(format!("no side: {other}")),
+    }
+}
+
+/// One blank between the columns; what is said may begin with blanks of its own.
+fn normal(line: &str) -> String {
+    let (who, what) = line.split_at(2);
+    let who = who.trim_end();
+    let what = if who == "!" { what.trim_start() } else { what.strip_prefix(' ').unwrap_or(what) };
+    format!("{who} {what}")
+}
+
+fn escape(line: &[u8]) -> String {
+    let (body, end) = match line.strip_suffix(b"\r\n") {
+        Some(body) => (body, ""),
+        None => (line, "\\"),
+    };
+    let body = body.iter().map(|byte| match byte {
+        b'\r' => "\\r".to_owned(),
+        b'\n' => "\\n".to_owned(),
+        0x20..=0x7e => char::from(*byte).to_string(),
+        other => format!("\\x{other:02x}"),
+    });
+    body.collect::<String>() + end
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let (text, end): (_, &[u8]) = match text.strip_suffix('\\') {
+        Some(text) => (text, b""),
+        None => (text, b"\r\n"),
+    };
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'r') => b'\r',
+            Some(b'n') => b'\n',
+            Some(b'0') => 0,
+            Some(b'x') => {
+                let digits: String = rest.by_ref().take(2).map(char::from).collect();
+                u8::from_str_radix(&digits, 16).expect("two hexadecimal digits")
+            }
+            other => other.expect("an escape"),
+        });
+    }
+    bytes.extend_from_slice(end);
+    bytes
+}
