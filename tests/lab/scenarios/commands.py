@@ -71,9 +71,9 @@ def demo(binary, folder, who):
 @scenario("clear errors for bad configurations")
 def bad_config(binary, folder):
     os.makedirs(folder)
-    listener = {"name": "a", "listen": "127.0.0.1:0", "capture": "direct", "server": "127.0.0.1:9"}
+    listener = {"name": "a", "listen": f"{HERE}:{free_port(HERE)}", "capture": "direct", "server": "127.0.0.1:9"}
     good = {"listeners": [listener], "firewall": {"backend": "none"},
-            "telemetry": {"listen": "127.0.0.1:0"}}
+            "telemetry": {"listen": f"{HERE}:{free_port(HERE)}"}}
     with socket.create_server((HERE, 0)) as taken:
         port = taken.getsockname()[1]
         busy = good | {"listeners": [listener | {"listen": f"{HERE}:{port}"}]}
