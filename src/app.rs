@@ -56,8 +56,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
             let shutdown = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            let served =
-                admin::serve(listener, telemetry.clone(), readiness.clone(), shutdown);
+            let served = admin::serve(listener, telemetry.clone(), readiness.clone(), shutdown);
             tasks.spawn(async move {
                 if let Err(error) = served.await {
                     tracing::error!(%error, "metrics and health are no longer served");
@@ -89,7 +88,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let kernel = firewall.as_ref().is_some_and(Firewall::counts_flows);
     if firewall.is_some() && !kernel {
         if config.data.path == config::PathChoice::Kernel {
-            bail!("data.path: kernel needs conntrack events (nf_conntrack_netlink); see `ftpgate doctor`");
+            bail!(
+                "data.path: kernel needs conntrack events (nf_conntrack_netlink); see `ftpgate doctor`"
+            );
         }
         tracing::warn!("conntrack events cannot be had: all data takes the relay path");
     }
@@ -106,8 +107,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let settings = listener_settings(config, listener, kernel)?;
-        let bound = Listener::bind(settings, Arc::clone(&shared), telemetry.listener(&listener.name))
-            .with_context(|| format!("listener {}", listener.name))?;
+        let bound =
+            Listener::bind(settings, Arc::clone(&shared), telemetry.listener(&listener.name))
+                .with_context(|| format!("listener {}", listener.name))?;
         let address = bound.address();
         tracing::info!(
             listener = %listener.name, %address, capture = listener.capture.label(),
@@ -144,8 +146,10 @@ impl RunningGateway {
         if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
             tracing::warn!("some sessions are cut off");
         }
-        if let Some(routing) = self.routing {
-            routing.remove().await;
+        if let Some(routing) = self.routing
+            && let Err(error) = routing.remove().await
+        {
+            tracing::warn!(%error, "policy routing is left behind");
         }
         if let Some(firewall) = self.firewall {
             let stopped = tokio::task::spawn_blocking(move || firewall.shutdown()).await;
@@ -201,15 +205,16 @@ fn listener_settings(
 ) -> anyhow::Result<ListenerSettings> {
     let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
     let v6 = listener.listen.is_ipv6();
-    let advertise = |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
-        match choice {
-            config::AdvertiseChoice::Auto => Ok(None),
-            config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
-            config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
-                .map(Some)
-                .with_context(|| format!("advertise.{key}: interface {name} has no address")),
-        }
-    };
+    let advertise =
+        |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
+            match choice {
+                config::AdvertiseChoice::Auto => Ok(None),
+                config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
+                config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
+                    .map(Some)
+                    .with_context(|| format!("advertise.{key}: interface {name} has no address")),
+            }
+        };
     let session = Settings {
         policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
         path: match config.data.path {

@@ -110,7 +110,9 @@ impl Stage {
                 match expected {
                     Some((_, wanted)) if normal(wanted) == done => {}
                     Some((number, wanted)) => {
-                        return Err(format!("{number}: expected {wanted:?}, the session did {done:?}"));
+                        return Err(format!(
+                            "{number}: expected {wanted:?}, the session did {done:?}"
+                        ));
                     }
                     None => return Err(format!("{number}: at the end the session did {done:?}")),
                 }
@@ -244,9 +246,11 @@ impl Stage {
             match action {
                 Action::SendBytes { to, bytes } => {
                     let who = if to == Side::Client { "c>" } else { "s>" };
-                    done.extend(bytes.split_inclusive(|b| *b == b'\n').map(|line| {
-                        format!("{who} {}", escape(line))
-                    }));
+                    done.extend(
+                        bytes
+                            .split_inclusive(|b| *b == b'\n')
+                            .map(|line| format!("{who} {}", escape(line))),
+                    );
                 }
                 Action::SendUrgent { .. } => done.push("! urgent".to_owned()),
                 Action::OpenTransfer(plan) => {

@@ -29,6 +29,7 @@ mod kind {
     pub(super) const DELTABLE: u16 = 2;
     pub(super) const NEWCHAIN: u16 = 3;
     pub(super) const NEWRULE: u16 = 6;
+    pub(super) const DELRULE: u16 = 8;
     pub(super) const NEWSET: u16 = 9;
     pub(super) const NEWSETELEM: u16 = 12;
     pub(super) const DELSETELEM: u16 = 14;
@@ -91,14 +92,32 @@ impl Batch {
             self.push(kind::NEWSET, flag::CREATE, |r| encode_set(r, &table.name, set, id));
         }
         for chain in &table.chains {
+            self.chain(&table.name, chain);
+        }
+    }
+
+    /// Makes the table, which has no sets, unless it is there; it is never gone in between.
+    pub(super) fn ensure_table(&mut self, table: &Table) {
+        self.push(kind::NEWTABLE, flag::CREATE, |r| r.text(1, &table.name));
+        for chain in &table.chains {
             self.push(kind::NEWCHAIN, flag::CREATE, |r| encode_chain(r, &table.name, chain));
-            for rule in &chain.rules {
-                self.push(kind::NEWRULE, flag::CREATE | flag::APPEND, |r| {
-                    r.text(1, &table.name);
-                    r.text(2, chain.name);
-                    r.nest(4, |r| encode_rule(r, rule));
-                });
-            }
+            // Without a handle: every rule of the chain.
+            self.push(kind::DELRULE, 0, |r| {
+                r.text(1, &table.name);
+                r.text(2, chain.name);
+            });
+            self.chain(&table.name, chain);
+        }
+    }
+
+    fn chain(&mut self, table: &str, chain: &Chain) {
+        self.push(kind::NEWCHAIN, flag::CREATE, |r| encode_chain(r, table, chain));
+        for rule in &chain.rules {
+            self.push(kind::NEWRULE, flag::CREATE | flag::APPEND, |r| {
+                r.text(1, table);
+                r.text(2, chain.name);
+                r.nest(4, |r| encode_rule(r, rule));
+            });
         }
     }
 

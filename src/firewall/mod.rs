@@ -9,28 +9,36 @@
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
 
+mod conntrack;
 mod encode;
 mod error;
+mod flows;
+mod memory;
 mod netlink;
 mod nftables;
 mod render;
 mod rule;
 mod ruleset;
 mod settings;
+mod watcher;
 mod worker;
 
 pub use error::FirewallError;
+pub use memory::MemoryView;
 pub use render::{owner_rules, render};
 pub use settings::{Capture, CaptureKind, Intake, Settings};
 
+use crate::addr::canonical;
 use crate::pinhole::Pinhole;
+use memory::Memory;
 use nftables::Nftables;
 use rule::Family;
 use ruleset::elements;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use watcher::Watcher;
 use worker::Worker;
 
 /// What the kernel is asked to let in, once.
@@ -97,13 +105,21 @@ pub struct FlowBytes {
 /// are the owner's to accept (`ct state established`).
 #[derive(Debug, Clone)]
 pub struct Firewall {
-    kernel: Arc<Kernel>,
+    backend: Backend,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Kernel(Arc<Kernel>),
+    Memory(Arc<Memory>),
 }
 
 #[derive(Debug)]
 struct Kernel {
     settings: Settings,
     worker: Worker,
+    /// `None` where conntrack's events are not to be had.
+    watcher: Option<Watcher>,
 }
 
 /// `NFT_NAME_MAXLEN` is 256; this leaves room for what logs put around the name.
@@ -119,13 +135,31 @@ impl Firewall {
     /// while another live process owns a table of that name.
     pub fn start(settings: &Settings) -> Result<Self, FirewallError> {
         check_table_name(&settings.table)?;
-        let nftables = Nftables::install(ruleset::gateway(settings))?;
-        let worker = Worker::start(nftables)?;
-        Ok(Self { kernel: Arc::new(Kernel { settings: settings.clone(), worker }) })
+        // Conntrack keeps events only while somebody listens, so this comes first.
+        let watcher = Watcher::start(settings.mark);
+        let nftables =
+            Nftables::install(ruleset::gateway(settings), Some(ruleset::keeper(settings)))?;
+        let watcher = watcher.inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "no conntrack events (module nf_conntrack_netlink): transfers through the kernel \
+                 are neither counted nor seen to end"
+            );
+        });
+        let worker = Worker::start(nftables, settings.mark)?;
+        let kernel = Kernel { settings: settings.clone(), worker, watcher: watcher.ok() };
+        Ok(Self { backend: Backend::Kernel(Arc::new(kernel)) })
     }
 
-    /// Opens a pinhole for `timeout` (milliseconds count); returns when the kernel has committed it.
-    /// `watcher` is told what becomes of a [`Opening::Forward`].
+    /// A firewall that only remembers, for tests, and the view of what it was asked.
+    pub fn memory() -> (Self, MemoryView) {
+        let memory = Arc::new(Memory::default());
+        let view = MemoryView::new(Arc::clone(&memory));
+        (Self { backend: Backend::Memory(memory) }, view)
+    }
+
+    /// Opens a pinhole for `timeout`, in whole milliseconds; returns when the kernel has committed
+    /// it. `watcher` is told what becomes of a [`Opening::Forward`].
     ///
     /// # Errors
     ///
@@ -136,34 +170,112 @@ impl Firewall {
         timeout: Duration,
         watcher: mpsc::UnboundedSender<FlowEvent>,
     ) -> Result<(), FirewallError> {
-        let _ = watcher;
-        let elements = elements(&opening)?;
-        if let Opening::Capture { .. } = opening {
-            let settings = &self.kernel.settings;
-            ruleset::intake(settings, Family::of(opening.pinhole().peer))
-                .ok_or(FirewallError::NoIntake)?;
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.open(opening, timeout, watcher).await,
+            Backend::Memory(memory) => memory.open(opening, watcher),
         }
-        self.kernel.worker.add(elements, timeout).await
     }
 
     /// Closes a pinhole; one that is used, expired or closed already is no failure. A connection
-    /// that came through it goes on.
+    /// that came through it goes on, and is watched to its end.
     ///
     /// # Errors
     ///
     /// The pinhole then stays open until it expires.
     pub async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
-        self.kernel.worker.delete(elements(&opening)?).await
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.close(opening).await,
+            Backend::Memory(memory) => {
+                memory.close(opening);
+                Ok(())
+            }
+        }
     }
 
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
-        false
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.watcher.is_some(),
+            Backend::Memory(_) => true,
+        }
     }
 
-    /// Removes the table, and with it every unused pinhole. Blocks for some 20 ms.
+    /// Removes the table, and with it every unused pinhole, whoever still holds a handle. Blocks
+    /// for some 20 ms. While connections run that came through the kernel, an idle second table
+    /// (`<table>_keep`) stays behind, so that they stay translated.
     pub fn shutdown(self) {
-        self.kernel.worker.stop();
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.worker.stop(),
+            Backend::Memory(memory) => memory.stop(),
+        }
+    }
+}
+
+impl Kernel {
+    async fn open(
+        &self,
+        opening: Opening,
+        timeout: Duration,
+        events: mpsc::UnboundedSender<FlowEvent>,
+    ) -> Result<(), FirewallError> {
+        let elements = elements(&opening)?;
+        let pinhole = opening.pinhole();
+        let watched = match opening {
+            Opening::Forward { .. } => self.watcher.as_ref(),
+            Opening::Capture { .. } => {
+                ruleset::intake(&self.settings, Family::of(pinhole.peer))
+                    .ok_or(FirewallError::NoIntake)?;
+                None
+            }
+        };
+        let key = watched_key(pinhole);
+        // Before the element is there: the first packet may come at once.
+        if let Some(watcher) = watched {
+            watcher.flows().watch(key, events);
+        }
+        let result = self.worker.add(elements, timeout).await;
+        if let (Err(_), Some(watcher)) = (&result, watched) {
+            watcher.flows().abandon(key);
+        }
+        result
+    }
+
+    async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
+        let result = self.worker.delete(elements(&opening)?).await;
+        if let (Opening::Forward { pinhole, .. }, Some(watcher)) = (opening, &self.watcher) {
+            watcher.flows().close(watched_key(pinhole), Instant::now());
+        }
+        result
+    }
+}
+
+/// The pinhole as conntrack names it.
+fn watched_key(pinhole: Pinhole) -> Pinhole {
+    Pinhole { peer: pinhole.peer.to_canonical(), entry: canonical(pinhole.entry) }
+}
+
+/// A forward policy such as an owner has, in a table `inet demo_owner` of its own: drop what is
+/// neither established nor marked. Removed when dropped.
+#[derive(Debug)]
+pub struct DemoPolicy {
+    nftables: Nftables,
+}
+
+/// Installs a [`DemoPolicy`] in the network namespace of the calling thread.
+///
+/// # Errors
+///
+/// As [`Firewall::start`].
+pub fn install_demo_policy(mark: u32) -> Result<DemoPolicy, FirewallError> {
+    let nftables = Nftables::install(ruleset::demo_owner(mark), None)?;
+    Ok(DemoPolicy { nftables })
+}
+
+impl Drop for DemoPolicy {
+    fn drop(&mut self) {
+        if let Err(error) = self.nftables.remove() {
+            tracing::warn!(%error, "the table demo_owner is left behind");
+        }
     }
 }
 
@@ -176,8 +288,3 @@ fn check_table_name(table: &str) -> Result<(), FirewallError> {
         false => Err(FirewallError::TableName { table: table.to_owned(), limit: TABLE_NAME_MAX }),
     }
 }
-
-/// TEMP
-pub struct DemoPolicy;
-/// TEMP
-pub fn install_demo_policy(_mark: u32) -> Result<DemoPolicy, FirewallError> { Err(FirewallError::Stopped) }

@@ -23,6 +23,8 @@ pub(super) struct Nftables {
     socket: Socket,
     batch: Batch,
     table: Table,
+    /// A second table that stays behind while connections run.
+    keeper: Option<Table>,
 }
 
 /// Why a batch was not carried out.
@@ -51,26 +53,34 @@ impl Failure {
 
 impl Nftables {
     /// Opens the socket in the network namespace of the calling thread and installs the table,
-    /// replacing an older one of the same name, in one step.
-    pub(super) fn install(table: Table) -> Result<Self, FirewallError> {
+    /// replacing an older one of the same name, in one step. With a `keeper`, which is left behind
+    /// for the connections that run, the table lives no longer than the socket, and nobody else may
+    /// change it; without one it lives until anybody removes it.
+    pub(super) fn install(table: Table, keeper: Option<Table>) -> Result<Self, FirewallError> {
         const DOING: &str = "install the nftables table";
         let socket = Socket::open().map_err(|error| match error.raw_os_error() {
             Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
             _ => kernel(DOING, &error.to_string()),
         })?;
-        let mut this = Self { socket, batch: Batch::default(), table };
+        let mut this = Self { socket, batch: Batch::default(), table, keeper };
         this.install_table()?;
         Ok(this)
     }
 
     fn install_table(&mut self) -> Result<(), FirewallError> {
         const DOING: &str = "install the nftables table";
+        let keeper = self.keeper.clone();
         let install = |batch: &mut Batch, table: &Table, flags| {
             batch.begin();
             batch.replace_table(table, flags);
+            if let Some(keeper) = &keeper {
+                batch.ensure_table(keeper);
+            }
         };
-        let mut result = self.commit(|batch, table| install(batch, table, TABLE_OWNER));
+        let flags = if self.keeper.is_some() { TABLE_OWNER } else { 0 };
+        let mut result = self.commit(|batch, table| install(batch, table, flags));
         if let Err(failure) = &result
+            && flags != 0
             && self.is_about_table_flags(failure)
         {
             tracing::warn!(
@@ -149,9 +159,22 @@ impl Nftables {
 
     /// Removes the table; that it is gone already is no failure.
     pub(super) fn remove(&mut self) -> Result<(), FirewallError> {
-        let result = self.commit(|batch, table| {
+        let name = self.table.name.clone();
+        self.delete_table(&name)
+    }
+
+    /// Removes the table that keeps running connections translated.
+    pub(super) fn remove_keeper(&mut self) -> Result<(), FirewallError> {
+        match self.keeper.take() {
+            Some(keeper) => self.delete_table(&keeper.name),
+            None => Ok(()),
+        }
+    }
+
+    fn delete_table(&mut self, name: &str) -> Result<(), FirewallError> {
+        let result = self.commit(|batch, _| {
             batch.begin();
-            batch.delete_table(&table.name);
+            batch.delete_table(name);
         });
         match result {
             Err(failure) if failure.errno() != libc::ENOENT => {

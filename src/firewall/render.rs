@@ -14,6 +14,8 @@ pub fn render(settings: &Settings) -> String {
     );
     // Writing to a String cannot fail.
     let _ = write_table(&mut text, &ruleset::gateway(settings));
+    text.push('\n');
+    let _ = write_table(&mut text, &ruleset::keeper(settings));
     text
 }
 
@@ -99,7 +101,7 @@ fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
     writeln!(out, "\t\ttype {kind} hook {hook} priority {priority}; policy {policy};")?;
     let mut purpose = "";
     for rule in &chain.rules {
-        if rule.purpose != purpose {
+        if rule.purpose != purpose && !rule.purpose.is_empty() {
             purpose = rule.purpose;
             writeln!(out, "\t\t# {purpose}")?;
         }

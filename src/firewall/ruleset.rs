@@ -29,6 +29,30 @@ pub(super) fn gateway(settings: &Settings) -> Table {
     }
 }
 
+/// A table that outlives the process, without an owner: an idle chain of type nat.
+///
+/// The kernel translates the packets of a running connection only while the namespace has some
+/// chain of that type, and sees connections only while some rule asks for them. On a host whose
+/// owner has neither, running transfers would break with the gateway's own table.
+pub(super) fn keeper(settings: &Settings) -> Table {
+    Table {
+        name: format!("{}_keep", settings.table),
+        sets: Vec::new(),
+        chains: vec![Chain {
+            name: "idle",
+            purpose: "Decides nothing: running connections stay translated while it is there.",
+            kind: ChainKind::Nat,
+            hook: Hook::Prerouting,
+            priority: PRIORITY_DSTNAT + 1,
+            policy: Policy::Accept,
+            rules: vec![Rule {
+                purpose: "",
+                terms: vec![Term::ConnectionMark(settings.mark), Term::Accept],
+            }],
+        }],
+    }
+}
+
 /// A forward policy such as an owner has: only what stands, and what bears the mark.
 pub(super) fn demo_owner(mark: u32) -> Table {
     Table {

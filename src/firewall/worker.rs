@@ -1,8 +1,10 @@
 //! The thread that changes the firewall, one batch after the other.
 
+use super::conntrack::{Flow, Query, State};
 use super::error::FirewallError;
 use super::nftables::Nftables;
 use super::ruleset::Element;
+use std::io;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -25,12 +27,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Hands the table to a new thread.
-    pub(super) fn start(nftables: Nftables) -> Result<Self, FirewallError> {
+    /// Hands the table to a new thread; connections that it lets in bear `mark`.
+    pub(super) fn start(nftables: Nftables, mark: u32) -> Result<Self, FirewallError> {
         let (sender, receiver) = mpsc::channel();
+        let query = Query::open(mark);
         let thread = std::thread::Builder::new()
             .name("ftpgate-nft".to_owned())
-            .spawn(move || run(nftables, &receiver))
+            .spawn(move || {
+                let mut nftables = nftables;
+                serve(&mut nftables, &receiver);
+                clean_up(&mut nftables, query);
+            })
             .map_err(|error| FirewallError::Kernel {
                 doing: "start the thread ftpgate-nft",
                 reason: error.to_string(),
@@ -80,7 +87,7 @@ impl Drop for Worker {
     }
 }
 
-fn run(mut nftables: Nftables, requests: &mpsc::Receiver<Request>) {
+fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>) {
     for request in requests {
         match request {
             Request::Add { elements, timeout, done } => {
@@ -97,7 +104,18 @@ fn run(mut nftables: Nftables, requests: &mpsc::Receiver<Request>) {
             }
         }
     }
-    if let Err(error) = nftables.remove() {
+}
+
+/// Takes the table away, and with it every unused pinhole; what keeps running connections translated
+/// goes only where none runs.
+fn clean_up(nftables: &mut Nftables, query: io::Result<Query>) {
+    let mut result = nftables.remove();
+    let runs = |flow: &Flow| flow.state == Some(State::Alive);
+    match query.and_then(|mut query| query.all()) {
+        Ok(flows) if !flows.iter().any(runs) => result = result.and(nftables.remove_keeper()),
+        Ok(_) | Err(_) => {}
+    }
+    if let Err(error) = result {
         tracing::warn!(%error, "the nftables table is left to the kernel to remove");
     }
 }

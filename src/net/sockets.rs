@@ -57,11 +57,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
-pub fn listen(
-    address: SocketAddr,
-    transparent: bool,
-    dual: bool,
-) -> Result<TcpListener, NetError> {
+pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
     let failed = |source| NetError::Listen { address, source };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
@@ -120,6 +116,8 @@ pub async fn connect(dialling: Dialling) -> io::Result<TcpStream> {
 fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let on: libc::c_int = 1;
+    const SIZE: libc::socklen_t = 4;
+    const { assert!(size_of::<libc::c_int>() == SIZE as usize) };
     // SAFETY: the descriptor is open for the life of `socket`, and the option reads one int.
     let result = unsafe {
         libc::setsockopt(
@@ -127,7 +125,7 @@ fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
             libc::SOL_IP,
             libc::IP_BIND_ADDRESS_NO_PORT,
             (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            SIZE,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

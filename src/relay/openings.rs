@@ -109,13 +109,8 @@ impl Openings {
                 return Err(error);
             }
         };
-        let task = DataTask::start(
-            plan.id,
-            client,
-            server,
-            Arc::clone(&self.shared),
-            self.events.clone(),
-        );
+        let task =
+            DataTask::start(plan.id, client, server, Arc::clone(&self.shared), self.events.clone());
         self.open.push(Opened::Relay { id: plan.id, task, captures });
         Ok((client_entry, server_entry))
     }
@@ -143,10 +138,7 @@ impl Openings {
         Ok((LegSource::Captured { ticket, lease }, Some(entry)))
     }
 
-    fn listen(
-        &self,
-        expected: &Expectation,
-    ) -> Result<(LegSource, Option<SocketAddr>), OpenError> {
+    fn listen(&self, expected: &Expectation) -> Result<(LegSource, Option<SocketAddr>), OpenError> {
         let mut tries = 0;
         loop {
             let (entry, lease) = self.choose_entry(expected)?;
@@ -253,8 +245,7 @@ impl Openings {
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
                 self.open.swap_remove(at);
-                let outcome =
-                    if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
+                let outcome = if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
                 let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
                 Some(Event::DataConnectionEnded { id, outcome, bytes })
             }

@@ -124,13 +124,13 @@ impl Session {
             }
             Verb::Quit => {
                 self.client_has_quit = true;
-                self.forward(&command, Pending::Plain(Verb::Quit));
+                self.forward(&command, Pending::Plain);
             }
             verb if verb.transfers_data() => {
                 self.forward(&command, Pending::Transfer);
                 self.dial_waiting_server();
             }
-            verb => self.forward(&command, Pending::Plain(verb)),
+            _ => self.forward(&command, Pending::Plain),
         }
     }
 
@@ -143,7 +143,7 @@ impl Session {
         }
         let mechanism = command.argument().to_ascii_uppercase();
         let tls = mechanism.starts_with(b"TLS") || mechanism.starts_with(b"SSL");
-        let pending = if tls { Pending::AuthTls } else { Pending::Plain(Verb::Auth) };
+        let pending = if tls { Pending::AuthTls } else { Pending::Plain };
         self.forward(command, pending);
     }
 

@@ -99,10 +99,9 @@ impl Session {
             EpsvArgument::Ipv4 if client.is_ipv4() => Ok(()),
             EpsvArgument::Ipv6 if client.is_ipv6() => Ok(()),
             EpsvArgument::Ipv4 | EpsvArgument::Ipv6 => Err(Refused::network_protocol(client)),
-            EpsvArgument::Unknown => Err(Refused {
-                reason: Refusal::NetworkProtocol,
-                reply: replies::UNKNOWN_PROTOCOL,
-            }),
+            EpsvArgument::Unknown => {
+                Err(Refused { reason: Refusal::NetworkProtocol, reply: replies::UNKNOWN_PROTOCOL })
+            }
         }
     }
 
@@ -249,8 +248,7 @@ impl Session {
         let line = negotiation::active_line(&negotiation, external);
         if negotiation.reply_passes() && line != *negotiation.command.line().raw() {
             let verb = negotiation.command.verb();
-            let line =
-                if verb == Verb::Port { RewrittenLine::Port } else { RewrittenLine::Eprt };
+            let line = if verb == Verb::Port { RewrittenLine::Port } else { RewrittenLine::Eprt };
             self.report(Report::LineRewritten { line });
         }
         self.send(Side::Server, line);

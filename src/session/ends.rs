@@ -37,10 +37,6 @@ impl Ends {
         }
     }
 
-    pub(super) fn client(&self) -> IpAddr {
-        self.client
-    }
-
     pub(super) fn server(&self) -> IpAddr {
         self.server
     }

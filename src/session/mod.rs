@@ -245,11 +245,8 @@ impl Session {
             Side::Client => self.close(None, self.cause_of_client_end(), now),
             Side::Server => {
                 self.pump(now);
-                let cause = if self.client_has_quit {
-                    CloseCause::Quit
-                } else {
-                    CloseCause::ServerClosed
-                };
+                let cause =
+                    if self.client_has_quit { CloseCause::Quit } else { CloseCause::ServerClosed };
                 self.close(None, cause, now);
             }
         }

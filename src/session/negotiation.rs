@@ -84,8 +84,8 @@ pub(super) fn active_line(negotiation: &Negotiation, external: SocketAddr) -> By
     let (verb, argument) = match (negotiation.server_verb, external) {
         (Verb::Port, SocketAddr::V4(v4)) => ("PORT", ftp::format_port(v4)),
         _ => {
-            let delimiter = ftp::parse_eprt(negotiation.command.argument())
-                .map_or(b'|', |eprt| eprt.delimiter);
+            let delimiter =
+                ftp::parse_eprt(negotiation.command.argument()).map_or(b'|', |eprt| eprt.delimiter);
             ("EPRT", ftp::format_eprt(external, delimiter))
         }
     };

@@ -1,7 +1,6 @@
 //! The commands that await their reply, in order: what makes pipelining work (case 13).
 
 use super::negotiation::Negotiation;
-use crate::ftp::Verb;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -15,7 +14,7 @@ pub(super) enum Pending {
     /// The greeting (RFC 959 §5.4: 120, 220, 421).
     Greeting,
     /// A command whose reply only passes through.
-    Plain(Verb),
+    Plain,
     /// USER, PASS or ACCT: the reply may accept the login.
     Login,
     /// A command that moves data: a 1xx reply says that it has begun.
@@ -42,7 +41,7 @@ impl Pending {
         match self {
             Self::Data(_) | Self::AuthTls | Self::EpsvAll | Self::Rein => true,
             Self::Greeting
-            | Self::Plain(_)
+            | Self::Plain
             | Self::Login
             | Self::Transfer
             | Self::Feat

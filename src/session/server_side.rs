@@ -135,7 +135,7 @@ impl Session {
                 self.send(Side::Client, raw);
             }
             Pending::Greeting
-            | Pending::Plain(_)
+            | Pending::Plain
             | Pending::Transfer
             | Pending::Feat
             | Pending::Abor => {

@@ -49,7 +49,12 @@ pub(super) struct ClosedPinhole {
 
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, now: Instant) -> Self {
-        Self { plan, stage: Stage::Opening { since: now }, client_entry: None, awaiting: Vec::new() }
+        Self {
+            plan,
+            stage: Stage::Opening { since: now },
+            client_entry: None,
+            awaiting: Vec::new(),
+        }
     }
 
     pub(super) fn id(&self) -> TransferId {

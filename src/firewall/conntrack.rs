@@ -1,0 +1,236 @@
+//! What conntrack says of the connections that bear the mark (`linux/netfilter/nfnetlink_conntrack.h`).
+//!
+//! Not here: what follows from it (see [`super::flows`]) and the thread (see [`super::watcher`]).
+
+use super::FlowBytes;
+use super::netlink::{
+    Answer, GENERIC, NLMSG_DONE, NLMSG_ERROR, Requests, Socket, answers, attribute, flag, number,
+};
+use crate::pinhole::Pinhole;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const SUBSYSTEM: u16 = 1 << 8;
+/// A new entry, or news of one.
+const NEW: u16 = SUBSYSTEM;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+/// `NFNLGRP_CONNTRACK_NEW`, `_UPDATE`, `_DESTROY`.
+const GROUPS: [i32; 3] = [1, 2, 3];
+/// Room for some ten thousand events; a burst beyond that is repaired by a dump.
+const EVENT_ROOM: i32 = 8 << 20;
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+
+/// Attributes of a conntrack entry.
+mod cta {
+    pub(super) const TUPLE_ORIG: u16 = 1;
+    pub(super) const PROTOINFO: u16 = 4;
+    pub(super) const MARK: u16 = 8;
+    pub(super) const COUNTERS_ORIG: u16 = 9;
+    pub(super) const COUNTERS_REPLY: u16 = 10;
+    pub(super) const ID: u16 = 12;
+    pub(super) const MARK_MASK: u16 = 21;
+    pub(super) const TUPLE_IP: u16 = 1;
+    pub(super) const TUPLE_PROTO: u16 = 2;
+}
+
+/// What happened to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// The first packet has passed.
+    Began,
+    /// Something about it changed.
+    Changed,
+    /// The entry is gone.
+    Gone,
+}
+
+/// A TCP connection that bears the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flow {
+    /// Tells two successive connections with the same addresses apart.
+    pub(super) id: u32,
+    /// Who dialled, and from which port.
+    pub(super) from: SocketAddr,
+    /// Where it dialled, before translation.
+    pub(super) to: SocketAddr,
+    /// The state that conntrack sees the connection in, where it says so.
+    pub(super) state: Option<State>,
+    /// `None` in most events, and without `net.netfilter.nf_conntrack_acct`.
+    pub(super) bytes: Option<FlowBytes>,
+}
+
+/// As far as it matters here: whether the connection is over, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Opening, open or closing.
+    Alive,
+    /// Both sides have sent and acknowledged FIN.
+    Finished,
+    /// Reset by one side.
+    Reset,
+}
+
+impl Flow {
+    /// The pinhole it came through.
+    pub(super) fn pinhole(&self) -> Pinhole {
+        Pinhole::between(self.from, self.to)
+    }
+
+    /// Reads an entry; `None` unless it is a TCP connection with this mark.
+    fn read(payload: &[u8], mark: u32) -> Option<Self> {
+        let entry = payload.get(GENERIC..)?;
+        if attribute(entry, cta::MARK).and_then(number) != Some(mark) {
+            return None;
+        }
+        let tuple = attribute(entry, cta::TUPLE_ORIG)?;
+        let addresses = attribute(tuple, cta::TUPLE_IP)?;
+        let protocol = attribute(tuple, cta::TUPLE_PROTO)?;
+        if attribute(protocol, 1)?.first() != Some(&TCP) {
+            return None;
+        }
+        let address = |v4, v6| -> Option<IpAddr> {
+            if let Some(bytes) = attribute(addresses, v4) {
+                return Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into());
+            }
+            Some(Ipv6Addr::from(*attribute(addresses, v6)?.first_chunk::<16>()?).into())
+        };
+        let port = |kind| -> Option<u16> {
+            Some(u16::from_be_bytes(*attribute(protocol, kind)?.first_chunk()?))
+        };
+        let counter = |kind| -> Option<u64> {
+            let counters = attribute(entry, kind)?;
+            Some(u64::from_be_bytes(*attribute(counters, 2)?.first_chunk()?))
+        };
+        let bytes = counter(cta::COUNTERS_ORIG)
+            .zip(counter(cta::COUNTERS_REPLY))
+            .map(|(original, reply)| FlowBytes { original, reply });
+        Some(Self {
+            id: attribute(entry, cta::ID).and_then(number)?,
+            from: SocketAddr::new(address(1, 3)?, port(2)?),
+            to: SocketAddr::new(address(2, 4)?, port(3)?),
+            state: State::read(entry),
+            bytes,
+        })
+    }
+}
+
+impl State {
+    fn read(entry: &[u8]) -> Option<Self> {
+        /// `TCP_CONNTRACK_TIME_WAIT`, `TCP_CONNTRACK_CLOSE`.
+        const TIME_WAIT: u8 = 7;
+        const CLOSE: u8 = 8;
+        let tcp = attribute(attribute(entry, cta::PROTOINFO)?, 1)?;
+        Some(match *attribute(tcp, 1)?.first()? {
+            TIME_WAIT => Self::Finished,
+            CLOSE => Self::Reset,
+            _ => Self::Alive,
+        })
+    }
+}
+
+/// Reads an event; `None` unless it is about a TCP connection with this mark.
+pub(super) fn event(answer: &Answer<'_>, mark: u32) -> Option<(Happening, Flow)> {
+    let happening = match answer.kind {
+        NEW if answer.flags & (flag::CREATE | flag::EXCL) != 0 => Happening::Began,
+        NEW => Happening::Changed,
+        DELETE => Happening::Gone,
+        _ => return None,
+    };
+    Some((happening, Flow::read(answer.payload, mark)?))
+}
+
+/// A socket that receives events, of the network namespace of the calling thread.
+pub(super) fn subscribe() -> io::Result<Socket> {
+    let socket = Socket::open()?;
+    socket.reserve(EVENT_ROOM);
+    for group in GROUPS {
+        socket.subscribe(group)?;
+    }
+    Ok(socket)
+}
+
+/// Asks conntrack about entries, over a socket of its own, so that answers and events do not mix.
+#[derive(Debug)]
+pub(super) struct Query {
+    socket: Socket,
+    requests: Requests,
+    mark: u32,
+}
+
+impl Query {
+    pub(super) fn open(mark: u32) -> io::Result<Self> {
+        Ok(Self { socket: Socket::open()?, requests: Requests::default(), mark })
+    }
+
+    /// The entry as it is now; `None` if it is gone.
+    pub(super) fn entry(&mut self, flow: &Flow) -> io::Result<Option<Flow>> {
+        self.requests.clear();
+        let family = if flow.from.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        let family = u8::try_from(family).map_err(io::Error::other)?;
+        let sequence = self.requests.message(GET, 0, (family, 0), |r| {
+            r.nest(cta::TUPLE_ORIG, |r| {
+                r.nest(cta::TUPLE_IP, |r| match (flow.from.ip(), flow.to.ip()) {
+                    (IpAddr::V4(from), IpAddr::V4(to)) => {
+                        r.bytes(1, &from.octets());
+                        r.bytes(2, &to.octets());
+                    }
+                    (IpAddr::V6(from), IpAddr::V6(to)) => {
+                        r.bytes(3, &from.octets());
+                        r.bytes(4, &to.octets());
+                    }
+                    // Conntrack has no such entry, and says so.
+                    (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+                });
+                r.nest(cta::TUPLE_PROTO, |r| {
+                    r.bytes(1, &[TCP]);
+                    r.bytes(2, &flow.from.port().to_be_bytes());
+                    r.bytes(3, &flow.to.port().to_be_bytes());
+                });
+            });
+        });
+        let mut found = None;
+        self.ask(sequence, |answer, mark| {
+            if answer.kind == NEW {
+                found = Flow::read(answer.payload, mark);
+            }
+            true
+        })?;
+        Ok(found.filter(|found| found.id == flow.id))
+    }
+
+    /// All entries with the mark.
+    pub(super) fn all(&mut self) -> io::Result<Vec<Flow>> {
+        self.requests.clear();
+        let mark = self.mark;
+        let sequence = self.requests.message(GET, flag::DUMP, (0, 0), |r| {
+            r.number(cta::MARK, mark);
+            r.number(cta::MARK_MASK, u32::MAX);
+        });
+        let mut flows = Vec::new();
+        self.ask(sequence, |answer, mark| {
+            flows.extend(Flow::read(answer.payload, mark));
+            matches!(answer.kind, NLMSG_DONE | NLMSG_ERROR)
+        })?;
+        Ok(flows)
+    }
+
+    /// Sends the request and hands its answers over until `done` says that it was the last one.
+    fn ask(
+        &mut self,
+        sequence: u32,
+        mut done: impl FnMut(&Answer<'_>, u32) -> bool,
+    ) -> io::Result<()> {
+        self.socket.send(self.requests.as_bytes())?;
+        loop {
+            // The answer, or the next part of a dump, is there already: this never waits.
+            let datagram = self.socket.receive(false)?;
+            for answer in answers(datagram).filter(|answer| answer.sequence == sequence) {
+                if done(&answer, self.mark) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
