@@ -178,13 +178,13 @@ class LabFTP(ModalFTP):
         return size, digest.hexdigest()
 
 
-def refused(topology, namespace, address, timeout=1.0):
+def refused(topology, namespace, address, timeout=1.0, source=None):
     """Tries to connect and must get nothing: no connection, or one that ends without a byte.
 
     Returns what happened, in a word; raises `Failed` if data came.
     """
     try:
-        with topology.connect(namespace, address, timeout) as sock:
+        with topology.connect(namespace, address, timeout, source) as sock:
             sock.settimeout(timeout)
             try:
                 data = sock.recv(1)

@@ -65,6 +65,8 @@ class Opening:
                         "server": SERVER if family == 4 else SERVER6}
         self.listening = "server" if mode in ("PASV", "EPSV") else "client"
         self.dialling = "client" if self.listening == "server" else "server"
+        # The server has many addresses; the rightful one is that of its control connection.
+        self.source = (self.host_of[self.dialling], 0)
         self.listener = lab.topology.listen(self.listening, self.host_of[self.listening])
         own = self.listener.getsockname()[1]
         if self.listening == "server":
@@ -83,9 +85,13 @@ class Opening:
                             else (re.split(rb"\|", line)[2].decode(), extended_port(line)))
             peers.say("200 ok")
 
+    def try_again(self, timeout=0.5):
+        """The rightful peer tries, and must get nothing."""
+        refused(self.lab.topology, self.dialling, self.address, timeout, self.source)
+
     def use(self):
         """The rightful peer connects. Returns (its end, the listening end)."""
-        sock = self.lab.topology.connect(self.dialling, self.address)
+        sock = self.lab.topology.connect(self.dialling, self.address, source=self.source)
         near = self.peers.data(self.dialling, sock)
         return near, self.peers.accept(self.listener, self.listening)
 
@@ -153,7 +159,7 @@ def second(binary, folder, setting):
                 with lab.peers(family) as peers:
                     opening = Opening(lab, peers, mode, family)
                     near, far = opening.use()
-                    refused(lab.topology, opening.dialling, opening.address, timeout=0.5)
+                    opening.try_again()
                     opening.nothing_arrived()
                     near.send(b"mine")
                     if far.read(4) != b"mine":
@@ -161,7 +167,7 @@ def second(binary, folder, setting):
                     # Nor after the first one is over.
                     near.close()
                     far.close()
-                    refused(lab.topology, opening.dialling, opening.address, timeout=0.5)
+                    opening.try_again()
                     opening.nothing_arrived()
                     opening.close()
 
@@ -177,7 +183,7 @@ def timeout(binary, folder, setting):
                 time.sleep(1.5)
                 if left := lab.open_elements():
                     raise Failed(f"{mode}: still in the table: {left}")
-                refused(lab.topology, opening.dialling, opening.address, timeout=0.3)
+                opening.try_again(0.3)
                 opening.nothing_arrived()
                 wait_until(lambda: lab.gateway.metrics().sum("pinholes_open") == 0,
                            f"{mode}: pinholes_open is not 0")
@@ -228,7 +234,7 @@ def session_end(binary, folder, setting):
                            "the session stays")
                 if left := lab.open_elements():
                     raise Failed(f"{mode}, {end}: still in the table: {left}")
-                refused(lab.topology, opening.dialling, opening.address, timeout=0.3)
+                opening.try_again(0.3)
                 opening.nothing_arrived()
                 opening.close()
         metrics = lab.gateway.metrics()

@@ -177,8 +177,8 @@ def other_port(binary, folder, setting):
                 if ftp.fetch_digest("x")[0] != 5000:
                     raise Failed(f"{server.name} {mode} over IPv{family}")
                 ftp.quit()
-        if lab.gateway.metrics().sum("sessions_total") < 12:
-            raise Failed("the sessions did not go through ftpgate")
+        wait_until(lambda: lab.gateway.metrics().sum("sessions_total") == 12,
+                   "the sessions did not go through ftpgate")
 
 
 @scenario("two clients with the same local ports", *(
