@@ -18,7 +18,8 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
         println!("# firewall.backend is none: ftpgate installs no rules.");
         return ExitCode::SUCCESS;
     }
-    let intake = firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) };
+    let intake = app::needs_transparency(&config)
+        .then_some(firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) });
     let settings = app::firewall_settings(&config, intake);
     println!("# What ftpgate installs by itself at start, and takes away when it ends.");
     if settings.intake.is_some() {

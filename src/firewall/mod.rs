@@ -6,6 +6,10 @@
 //! is never done on a thread that carries sessions; and closing a netfilter socket is slow, so one
 //! is kept for the life of the process.
 //!
+//! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
+//! printed by `render`. `worker` is the thread that changes it, `watcher` the one that hears from
+//! conntrack, `flows` what they know; `netlink` is the transport of both.
+//!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
 
@@ -228,16 +232,13 @@ impl Kernel {
                 None
             }
         };
-        let key = watched_key(pinhole);
         // Before the element is there: the first packet may come at once.
-        if let Some(watcher) = watched {
-            watcher.flows().watch(key, events);
+        let watch = watched.map(|watcher| Watch::begin(watcher, watched_key(pinhole), events));
+        self.worker.add(elements, timeout).await?;
+        if let Some(watch) = watch {
+            watch.keep();
         }
-        let result = self.worker.add(elements, timeout).await;
-        if let (Err(_), Some(watcher)) = (&result, watched) {
-            watcher.flows().abandon(key);
-        }
-        result
+        Ok(())
     }
 
     async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
@@ -246,6 +247,36 @@ impl Kernel {
             watcher.flows().close(watched_key(pinhole), Instant::now());
         }
         result
+    }
+}
+
+/// A watch that ends when dropped, since nothing was opened: by an error, or because nobody waits
+/// for the opening any longer.
+struct Watch<'a> {
+    watcher: &'a Watcher,
+    pinhole: Option<Pinhole>,
+}
+
+impl<'a> Watch<'a> {
+    fn begin(
+        watcher: &'a Watcher,
+        pinhole: Pinhole,
+        events: mpsc::UnboundedSender<FlowEvent>,
+    ) -> Self {
+        watcher.flows().watch(pinhole, events);
+        Self { watcher, pinhole: Some(pinhole) }
+    }
+
+    fn keep(mut self) {
+        self.pinhole = None;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(pinhole) = self.pinhole {
+            self.watcher.flows().abandon(pinhole);
+        }
     }
 }
 

@@ -298,3 +298,41 @@ impl AsRawFd for Socket {
         self.fd.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut requests = Requests::default();
+        let sequence = requests.message(7, flag::CREATE, (2, 0), |r| {
+            r.text(1, "abc");
+            r.nest(2, |r| r.number(3, 0x0102_0304));
+        });
+        requests.acknowledge();
+        let all: Vec<_> = answers(requests.as_bytes()).collect();
+        let [answer] = all.as_slice() else { panic!("one message: {all:?}") };
+        assert_eq!((answer.kind, answer.sequence), (7, sequence));
+        assert_eq!(answer.flags, flag::REQUEST | flag::CREATE | flag::ACK);
+        let body = &answer.payload[GENERIC..];
+        assert_eq!(attribute(body, 1), Some(&b"abc\0"[..]));
+        let nested = attribute(body, 2).unwrap();
+        assert_eq!(attribute(nested, 3).and_then(number), Some(0x0102_0304));
+        assert_eq!(attribute(body, 9), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let length: usize = answers(&bytes).map(|answer| HEADER + answer.payload.len()).sum();
+            prop_assert!(length <= bytes.len());
+            let length: usize = attributes(&bytes).map(|(_, data)| 4 + data.len()).sum();
+            prop_assert!(length <= bytes.len());
+            for answer in answers(&bytes) {
+                let _ = answer.rejection();
+            }
+        }
+    }
+}

@@ -24,23 +24,24 @@ const KEEPALIVE_RETRIES: u32 = 4;
 #[derive(Debug, Error)]
 pub enum NetError {
     /// A listener could not be bound.
-    #[error("cannot listen on {address}: {source}{}", advice(.source))]
+    #[error("cannot listen on {address}: {reason}{}", advice(.reason))]
     Listen {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A socket may not be made transparent.
     #[error(
-        "cannot make the socket for {address} transparent: {source}; \
-         IP_TRANSPARENT needs the capability CAP_NET_ADMIN"
+        "cannot make the socket for {address} transparent: {reason}; IP_TRANSPARENT needs the \
+         capability CAP_NET_ADMIN: run as root, or give the program the right with \
+         `setcap cap_net_admin,cap_net_bind_service+ep`"
     )]
     Transparent {
         /// Of which socket.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -58,7 +59,7 @@ fn advice(error: &io::Error) -> &'static str {
 /// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
 pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
-    let failed = |source| NetError::Listen { address, source };
+    let failed = |reason| NetError::Listen { address, reason };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
         .map_err(failed)?;
@@ -81,7 +82,7 @@ fn set_transparent(socket: &SockRef<'_>, address: SocketAddr) -> Result<(), NetE
     } else {
         socket.set_ip_transparent_v6(true)
     };
-    set.map_err(|source| NetError::Transparent { address, source })
+    set.map_err(|reason| NetError::Transparent { address, reason })
 }
 
 /// A connection to be made.
