@@ -1,19 +1,18 @@
-"""pyftpdlib as a server. Arguments: folder, user, password, port, addresses to listen on."""
+"""pyftpdlib as a server. Arguments: folder, user, password, port, address to listen on."""
 
 import sys
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.servers import FTPServer
+from pyftpdlib.servers import ThreadedFTPServer
 
-home, user, password, port, *addresses = sys.argv[1:]
+home, user, password, port, address = sys.argv[1:]
 
 authorizer = DummyAuthorizer()
 authorizer.add_user(user, password, home, perm="elradfmwMT")
 FTPHandler.authorizer = authorizer
 FTPHandler.use_sendfile = False
-FTPServer.max_cons_per_ip = 0
+ThreadedFTPServer.max_cons_per_ip = 0
 
-servers = [FTPServer((address, int(port)), FTPHandler) for address in addresses]
-# All of them share one event loop; serving one serves all.
-servers[0].serve_forever(handle_exit=True)
+# An event loop a session: the single loop of FTPServer now and then forgets a connection.
+ThreadedFTPServer((address, int(port)), FTPHandler).serve_forever(handle_exit=True)

@@ -175,8 +175,9 @@ def _pure_ftpd(server, private):
 
 def _pyftpdlib(server, private):
     script = os.path.join(os.path.dirname(__file__), "pyftpdlib_server.py")
-    yield [f"{CACHE}/venv/bin/python", script, server.home, USER, PASSWORD, str(server.port),
-           server.address(4), server.address(6)]
+    for family in (4, 6):
+        yield [f"{CACHE}/venv/bin/python", script, server.home, USER, PASSWORD, str(server.port),
+               server.address(family)]
 
 
 RECIPES = {"vsftpd": _vsftpd, "proftpd": _proftpd, "pure-ftpd": _pure_ftpd, "pyftpdlib": _pyftpdlib}

@@ -75,7 +75,8 @@ def left_over(binary, folder):
     """Somebody restored the rules from a file: a table of this name that nobody owns."""
     with Lab(folder, binary) as lab:
         lab.gateway.stop()
-        lab.topology.nft("gateway", "table inet ftpgate { set stale { type ipv4_addr; } }\n")
+        lab.topology.nft("gateway", "add table inet ftpgate\n"
+                                    "add set inet ftpgate stale { type ipv4_addr; }\n")
         lab.gateway.start()
         text = json.dumps(lab.table())
         if "stale" in text:
