@@ -436,7 +436,7 @@ fn policy_routing_replaces_what_a_killed_process_left() {
             let again = PolicyRouting::install(MARK, ROUTES + 1).await.unwrap();
             assert_eq!(rules().await, [ROUTES + 1; 2]);
             again.remove().await.unwrap();
-            assert_eq!(rules().await, []);
+            assert!(rules().await.is_empty());
         });
         netns_without_ipv6().block_on(async || {
             let routing = PolicyRouting::install(MARK, ROUTES).await.unwrap();

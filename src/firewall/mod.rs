@@ -16,6 +16,7 @@
 mod conntrack;
 mod encode;
 mod error;
+mod expression;
 mod flows;
 mod memory;
 mod netlink;

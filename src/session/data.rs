@@ -1,7 +1,7 @@
 //! Data connections: negotiated on both sides, opened, used, ended.
 
 use super::action::{Action, Leg, TransferPlan};
-use super::negotiation::{self, Negotiation};
+use super::negotiation::{self, Negotiation, Opened};
 use super::pending::Pending;
 use super::transfer::{ClosedPinhole, Stage, Transfer};
 use super::{ModeChoice, Phase, Session, replies};
@@ -171,11 +171,10 @@ impl Session {
     }
 
     fn on_active_reply(&mut self, code: Code, negotiation: &Negotiation) {
-        let Some(transfer) = self.offered_mut() else {
-            // Expired or cut while the server was thinking.
+        let Some(Opened { client_entry, .. }) = negotiation.opened else {
+            // It expired while the server was thinking.
             return self.fail_negotiation(Refusal::PinholeFailed);
         };
-        let client_entry = transfer.client_entry;
         if !code.is_positive() {
             self.withdraw_offered();
             self.pass_refusal(negotiation, DataMode::Active);
@@ -216,7 +215,6 @@ impl Session {
             return;
         };
         let Stage::Opening { since } = transfer.stage else { return };
-        transfer.client_entry = client_entry;
         transfer.offer(until);
         let plan = transfer.plan;
         let elapsed = now.saturating_duration_since(since);
@@ -231,13 +229,16 @@ impl Session {
                 });
             }
         }
-        let Some(negotiation) = self.opening.take() else { return };
+        let Some(mut negotiation) = self.opening.take() else { return };
         if self.phase == Phase::Closed {
             self.withdraw_offered();
             return;
         }
         match server_entry {
-            Some(entry) => self.tell_server(negotiation, entry),
+            Some(entry) => {
+                negotiation.opened = Some(Opened { id, client_entry });
+                self.tell_server(negotiation, entry);
+            }
             None => self.tell_client(&negotiation, client_entry),
         }
     }
@@ -434,6 +435,7 @@ impl Session {
             }
             let (id, path) = (transfer.id(), transfer.path());
             self.actions.push_back(Action::WithdrawTransfer { id });
+            self.pending.forget_opened(id);
             for closed in transfer.close_pinholes(outcome) {
                 self.report_closed(id, path, closed);
             }
