@@ -185,7 +185,7 @@ pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> f
             config::Capture::Tproxy => firewall::CaptureKind::Tproxy,
         };
         let ports = listener.capture_ports.clone();
-        Some(firewall::Capture { kind, ports, to: listener.listen })
+        Some(firewall::Capture { kind, ports, to: listener.listen, dual: config.is_dual(listener) })
     });
     firewall::Settings {
         table: config.firewall.table.clone(),
@@ -241,13 +241,9 @@ fn listener_settings(
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
     };
-    // `[::]` stands for both families unless IPv4 has a listener of its own on that port.
-    let has_own_v4 = |other: &config::Listener| {
-        other.listen.is_ipv4() && other.listen.port() == listener.listen.port()
-    };
     Ok(ListenerSettings {
         listen: listener.listen,
-        dual: listener.listen.port() == 0 || !config.listeners.iter().any(has_own_v4),
+        dual: config.is_dual(listener),
         capture: match listener.capture {
             config::Capture::Direct => CaptureKind::Direct,
             config::Capture::Redirect => CaptureKind::Redirect,

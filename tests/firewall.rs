@@ -335,7 +335,12 @@ fn a_forwarded_connection_to_the_port_of_a_data_listener_is_not_captured() {
         let _intake = lab.gateway.run(|| transparent(Domain::IPV6, both));
         let settings = Settings {
             intake: Some(Intake { v4: Some(5001), v6: Some(5001) }),
-            captures: vec![Capture { kind: CaptureKind::Tproxy, ports: vec![5001], to: both }],
+            captures: vec![Capture {
+                kind: CaptureKind::Tproxy,
+                ports: vec![5001],
+                to: both,
+                dual: true,
+            }],
             transparent: true,
             ..settings()
         };
@@ -365,8 +370,18 @@ fn control_connections_are_steered_to_their_listeners() {
             [2121, 2122].map(|port| lab.gateway.run(|| transparent(Domain::IPV6, any(port))));
         let settings = Settings {
             captures: vec![
-                Capture { kind: CaptureKind::Tproxy, ports: vec![21, 990], to: any(2121) },
-                Capture { kind: CaptureKind::Redirect, ports: vec![2021], to: any(2122) },
+                Capture {
+                    kind: CaptureKind::Tproxy,
+                    ports: vec![21, 990],
+                    to: any(2121),
+                    dual: true,
+                },
+                Capture {
+                    kind: CaptureKind::Redirect,
+                    ports: vec![2021],
+                    to: any(2122),
+                    dual: true,
+                },
             ],
             transparent: true,
             ..settings()
@@ -717,7 +732,12 @@ fn the_rendered_text_is_what_is_installed() {
             return;
         }
         let to = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let capture = |kind, ports: &[u16], at| Capture { kind, ports: ports.to_vec(), to: to(at) };
+        let capture = |kind, ports: &[u16], at| Capture {
+            kind,
+            ports: ports.to_vec(),
+            to: to(at),
+            dual: false,
+        };
         let settings = Settings {
             captures: vec![
                 capture(CaptureKind::Tproxy, &[21, 990], "[::]:2121"),

@@ -307,7 +307,12 @@ fn try_rules() -> Trial {
         table: "ftpgate_doctor".to_owned(),
         mark: 0x2100,
         captures: captures
-            .map(|(kind, port)| Capture { kind, ports: vec![port - 2100], to: everywhere(port) })
+            .map(|(kind, port)| Capture {
+                kind,
+                ports: vec![port - 2100],
+                to: everywhere(port),
+                dual: true,
+            })
             .to_vec(),
         intake: Some(Intake { v4: Some(2123), v6: Some(2124) }),
         transparent: true,

@@ -4,7 +4,7 @@
 use crate::addr::canonical;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -56,7 +56,8 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
+/// Listens on `address`; with `dual`, `[::]` takes
+/// IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
 pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
     let failed = |reason| NetError::Listen { address, reason };
@@ -65,8 +66,7 @@ pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpL
         .map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     if address.is_ipv6() {
-        let any = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        socket.set_only_v6(!(dual && any)).map_err(failed)?;
+        socket.set_only_v6(!dual).map_err(failed)?;
     }
     if transparent {
         set_transparent(&SockRef::from(&socket), address)?;
