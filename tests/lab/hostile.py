@@ -8,7 +8,9 @@ are the gate that the scripts talk through and the register; the scripts themsel
 import itertools
 import json
 import os
+import random
 import socket
+import threading
 import urllib.request
 
 from gateway import Metrics
@@ -17,8 +19,10 @@ from scripted import Peers
 
 ALL = []
 
-# Below the range from which the kernel takes ports by itself.
-_pools = itertools.count(20000, 100)
+# Blocks of a hundred ports, below the range from which the kernel takes ports by itself; where they
+# begin is left to chance, so that two runs on one host hardly meet.
+_blocks = itertools.count(10_000 + 100 * random.randrange(100), 100)
+_blocks_lock = threading.Lock()
 
 LINE_LIMIT = 4160
 
@@ -46,10 +50,11 @@ def case(number, text):
     return register
 
 
-def free_port(host):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as sock:
-        return sock.getsockname()[1]
+def free_block():
+    """A hundred ports of loopback that nobody else in this run uses."""
+    with _blocks_lock:
+        first = next(_blocks)
+    return range(first, first + 100)
 
 
 class Gate:
@@ -60,14 +65,13 @@ class Gate:
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.create_server((host, 0), family=family)
-        self.port, self.telemetry = free_port(host), free_port("127.0.0.1")
-        first = next(_pools)
-        self.pool = range(first, first + 100)
+        *pool, self.port, self.telemetry = free_block()
+        self.pool = range(pool[0], pool[-1] + 1)
         bracketed = f"[{host}]" if ":" in host else host
         settings = {
             "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
                            "server": f"{bracketed}:{self.listener.getsockname()[1]}"}],
-            "data": {"path": "relay", "ports": f"{first}-{first + 99}",
+            "data": {"path": "relay", "ports": f"{pool[0]}-{pool[-1]}",
                      "open_timeout": "5s"} | (data or {}),
             "firewall": {"backend": "none"},
             **({"policies": {"default": policy}} if policy else {}),

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 
-from hostile import free_port
+from hostile import free_block
 from lab import Failed
 from process import Process, call, wait_until
 from scenarios import scenario
@@ -20,7 +20,7 @@ HERE = "127.0.0.1"
 @scenario("run --listen --server, without a file and without a right")
 def no_file(binary, folder):
     os.makedirs(folder)
-    port = free_port(HERE)
+    port = free_block()[0]
     with socket.create_server((HERE, 0)) as listener, socket.create_server((HERE, 0)) as theirs:
         process = Process([*WEAK, binary, "run", "--listen", f"{HERE}:{port}", "--server",
                            f"{HERE}:{listener.getsockname()[1]}"], os.path.join(folder, "ftpgate.log"))
@@ -71,9 +71,10 @@ def demo(binary, folder, who):
 @scenario("clear errors for bad configurations")
 def bad_config(binary, folder):
     os.makedirs(folder)
-    listener = {"name": "a", "listen": f"{HERE}:{free_port(HERE)}", "capture": "direct", "server": "127.0.0.1:9"}
+    own, telemetry, *_ = free_block()
+    listener = {"name": "a", "listen": f"{HERE}:{own}", "capture": "direct", "server": "127.0.0.1:9"}
     good = {"listeners": [listener], "firewall": {"backend": "none"},
-            "telemetry": {"listen": f"{HERE}:{free_port(HERE)}"}}
+            "telemetry": {"listen": f"{HERE}:{telemetry}"}}
     with socket.create_server((HERE, 0)) as taken:
         port = taken.getsockname()[1]
         busy = good | {"listeners": [listener | {"listen": f"{HERE}:{port}"}]}
