@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// Ports that are tried where one is taken by another process.
@@ -160,6 +161,8 @@ impl Openings {
             let (entry, lease) = self.choose_entry(expected)?;
             match net::listen(entry, false, false) {
                 Ok(listener) => {
+                    let listener = TcpListener::from_std(listener)
+                        .map_err(|reason| net::NetError::Listen { address: entry, reason })?;
                     let peer = expected.peer;
                     return Ok((LegSource::Listening { listener, peer, lease }, Some(entry)));
                 }
