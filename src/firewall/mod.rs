@@ -104,8 +104,9 @@ pub struct FlowBytes {
 
 /// The handle to the kernel's side of the pinholes; cheap to clone.
 ///
-/// Call [`Firewall::open`] before a line that names the pinhole leaves, and [`Firewall::close`]
-/// once the pinhole is used, refused or given up: always once for every `open` that succeeded.
+/// Call [`Firewall::open`] before a line that names the pinhole leaves, and for every `open` that
+/// succeeded either [`Firewall::clear_away`] once it is used, or [`Firewall::close`] when it is
+/// refused or given up.
 /// With the last handle the table goes, and with it every unused pinhole; connections that stand
 /// are the owner's to accept (`ct state established`).
 #[derive(Debug, Clone)]
@@ -197,6 +198,16 @@ impl Firewall {
         }
     }
 
+    /// Clears away, some time soon, what is kept of a pinhole that has been used. Nothing waits for
+    /// it and nothing depends on it: the first packet has closed the pinhole itself, and what is
+    /// left would expire.
+    pub fn clear_away(&self, opening: Opening) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.clear_away(opening),
+            Backend::Memory(memory) => memory.close(opening),
+        }
+    }
+
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
         match &self.backend {
@@ -248,6 +259,13 @@ impl Kernel {
             watcher.flows().close(watched_key(pinhole), Instant::now());
         }
         result
+    }
+
+    fn clear_away(&self, opening: Opening) {
+        // Mixed families were refused when it was opened.
+        if let Ok(elements) = elements(&opening) {
+            self.worker.sweep(elements);
+        }
     }
 }
 

@@ -260,6 +260,23 @@ impl Socket {
         let _ = self.set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes);
     }
 
+    /// Receives only the messages that the filter passes.
+    pub(super) fn filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        let program = libc::sock_fprog {
+            len: program.len().try_into().map_err(io::Error::other)?,
+            // The kernel copies it and writes nothing back.
+            filter: program.as_ptr().cast_mut(),
+        };
+        let length = libc::socklen_t::try_from(size_of_val(&program)).map_err(io::Error::other)?;
+        // SAFETY: the structure and the program it points to live through the call.
+        let set = unsafe {
+            let value = std::ptr::from_ref(&program).cast();
+            let fd = self.fd.as_raw_fd();
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, length)
+        };
+        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
         let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
         // SAFETY: the value lives through the call and `length` is its size.

@@ -255,7 +255,7 @@ pub(super) struct Element {
 }
 
 /// Concatenated values, each padded to four bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
     /// Two IPv6 addresses and a port are the longest.
     bytes: [u8; 36],

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `client_side` | what a line of the client leads to |
 //! | `server_side` | what a line of the server leads to |
-//! | `data` | negotiation of data connections, their pinholes and their ends |
+//! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
+//! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
+//! | `data` | the life of transfers: opened, used, ended, withdrawn |
 //! | `ends` | which addresses a data connection enters by, leads to and comes from |
 //! | `pending` | the commands that await their reply |
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
@@ -22,12 +24,12 @@
 mod action;
 mod client_side;
 mod data;
+mod data_command;
+mod data_reply;
 mod ends;
 mod event;
 mod negotiation;
 mod pending;
-#[doc(hidden)]
-pub mod properties;
 mod replies;
 mod server_side;
 mod settings;
@@ -260,12 +262,13 @@ impl Session {
         if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
     }
 
-    /// Works off what the two readers hold, as far as it may be read now.
+    /// Works off what the two readers hold, as far as it may be read now. What the client may say
+    /// comes ahead of the server's next line: whether that line came with the one before or a
+    /// moment later must make no difference (cases 14, 15).
     fn pump(&mut self, now: Instant) {
         loop {
-            let served = self.pump_server(now);
-            let asked = self.pump_client(now);
-            if !served && !asked {
+            while self.pump_client(now) {}
+            if !self.pump_server(now) {
                 break;
             }
         }

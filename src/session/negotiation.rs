@@ -51,6 +51,20 @@ impl Negotiation {
         }
     }
 
+    /// Keeps a line of the server's reply.
+    pub(super) fn hold(&mut self, line: Bytes) {
+        self.reply_size += line.len();
+        self.reply.push(line);
+    }
+
+    /// Lets go of the reply, which was an answer to something else.
+    pub(super) fn release(&mut self) -> Bytes {
+        let whole = self.whole_reply();
+        self.reply.clear();
+        self.reply_size = 0;
+        whole
+    }
+
     /// True if the server's reply, once its address is replaced, is also the reply to the client.
     pub(super) fn reply_passes(&self) -> bool {
         self.server_verb == self.command.verb()

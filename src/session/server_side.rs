@@ -52,8 +52,16 @@ impl Session {
         }
         match reply_line {
             ReplyLine::Stray => self.on_stray_line(line, now),
-            ReplyLine::First(_) | ReplyLine::Text => self.pass_reply_line(line, now),
-            ReplyLine::Whole(code) | ReplyLine::Last(code) => self.on_last_line(code, line, now),
+            ReplyLine::First(code) => {
+                self.find_command(code);
+                self.pass_reply_line(line, now);
+            }
+            ReplyLine::Text => self.pass_reply_line(line, now),
+            ReplyLine::Whole(code) => {
+                self.find_command(code);
+                self.on_last_line(code, line, now);
+            }
+            ReplyLine::Last(code) => self.on_last_line(code, line, now),
         }
     }
 
@@ -72,8 +80,7 @@ impl Session {
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
         match self.pending.front_mut() {
             Some(Pending::Data(negotiation)) => {
-                negotiation.reply_size += line.raw().len();
-                negotiation.reply.push(line.raw().clone());
+                negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
                     self.close(None, CloseCause::TooMuch, now);
                 }
@@ -88,13 +95,12 @@ impl Session {
     /// The line that ends a reply.
     fn on_last_line(&mut self, code: Code, line: &Line, now: Instant) {
         if code.is_preliminary() {
-            self.on_preliminary(code, line, now);
+            self.on_preliminary(line, now);
             return;
         }
-        self.drop_silent_abort(code);
-        self.find_passive(code);
         if self.is_late_abort_reply(code) {
-            self.pass_unsolicited(code, line.raw().clone());
+            let whole = self.release(line);
+            self.pass_unsolicited(code, whole);
             return;
         }
         let Some(pending) = self.pending.pop() else {
@@ -104,7 +110,7 @@ impl Session {
         let raw = line.raw().clone();
         match pending {
             Pending::Data(mut negotiation) => {
-                negotiation.reply.push(raw);
+                negotiation.hold(raw);
                 self.on_data_reply(code, negotiation, now);
             }
             Pending::Login => {
@@ -154,16 +160,22 @@ impl Session {
     }
 
     /// A 1xx reply: the command is not finished.
-    fn on_preliminary(&mut self, code: Code, line: &Line, now: Instant) {
+    fn on_preliminary(&mut self, line: &Line, now: Instant) {
+        if matches!(self.pending.front(), Some(Pending::Transfer)) {
+            self.on_transfer_begun(now);
+        }
+        let whole = self.release(line);
+        self.send(Side::Client, whole);
+    }
+
+    /// A reply that is not the one awaited: what is held of it, and its last line.
+    fn release(&mut self, last: &Line) -> Bytes {
         match self.pending.front_mut() {
-            Some(Pending::Data(negotiation)) => negotiation.reply.push(line.raw().clone()),
-            _ => {
-                self.drop_silent_abort(code);
-                if matches!(self.pending.front(), Some(Pending::Transfer)) {
-                    self.on_transfer_begun(now);
-                }
-                self.send(Side::Client, line.raw().clone());
+            Some(Pending::Data(negotiation)) => {
+                negotiation.hold(last.raw().clone());
+                negotiation.release()
             }
+            _ => last.raw().clone(),
         }
     }
 
@@ -179,6 +191,12 @@ impl Session {
             331 | 332 => self.logged_in = false,
             _ => {}
         }
+    }
+
+    /// Before a reply is read, what it cannot answer is taken from the head of the queue.
+    fn find_command(&mut self, code: Code) {
+        self.drop_silent_abort(code);
+        self.find_passive(code);
     }
 
     /// An ABOR that the server leaves unanswered because its 426 or 226 ended both: the replies of

@@ -1,1 +1,234 @@
+//! What a conversation on paper does not show: what is held of a peer, timers, and the end.
 
+use super::*;
+use crate::addr::OriginalDst;
+use crate::policy::Policy;
+use crate::report::DataOutcome;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const LOGIN: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(900);
+const OPEN: Duration = Duration::from_secs(30);
+
+/// A session and the time since its start.
+struct Bench {
+    session: Session,
+    start: Instant,
+    now: Instant,
+    plan: Option<TransferPlan>,
+}
+
+impl Bench {
+    fn connecting() -> Self {
+        let settings = Settings {
+            policy: Policy::default(),
+            path: PathChoice::Auto,
+            mode: ModeChoice::Keep,
+            auth: AuthChoice::Passthrough,
+            source: Source::Gateway,
+            kernel: true,
+            advertise_client: None,
+            advertise_server: None,
+            login_timeout: LOGIN,
+            idle_timeout: IDLE,
+            open_timeout: OPEN,
+            line_limit: 4160,
+        };
+        let parties = Parties {
+            client: at("192.0.2.2:40000"),
+            original_dst: OriginalDst(at("203.0.113.7:21")),
+            dials_gateway: true,
+        };
+        let start = Instant::now();
+        let session = Session::new(Arc::new(settings), parties, start);
+        Self { session, start, now: start, plan: None }
+    }
+
+    fn logged_in() -> Self {
+        let mut bench = Self::connecting();
+        let (server, seen_as) = (at("10.0.0.5:21"), at("10.0.0.1:33000"));
+        bench.tell(Event::ServerConnected { server, seen_as });
+        bench.say(Side::Server, "220 ready\r\n");
+        bench.say(Side::Client, "USER a\r\n");
+        bench.say(Side::Server, "230 in\r\n");
+        bench
+    }
+
+    /// Whatever the session does besides `OpenTransfer`, as text.
+    fn tell(&mut self, event: Event<'_>) -> String {
+        self.session.handle_event(event, self.now);
+        self.drain()
+    }
+
+    fn say(&mut self, from: Side, text: &str) -> String {
+        self.tell(Event::BytesReceived { from, bytes: text.as_bytes() })
+    }
+
+    fn drain(&mut self) -> String {
+        let mut done = String::new();
+        while let Some(action) = self.session.poll_action() {
+            if let Action::OpenTransfer(plan) = action {
+                self.plan = Some(plan);
+            }
+            done += &format!("{action:?}\n");
+        }
+        done
+    }
+
+    /// Goes on to `since_start`, calling the timer if it is due.
+    fn go_to(&mut self, since_start: Duration) -> String {
+        self.now = self.start + since_start;
+        if self.timeout().is_some_and(|due| due <= since_start) {
+            self.session.handle_timeout(self.now);
+        }
+        self.drain()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.session.poll_timeout().map(|deadline| deadline - self.start)
+    }
+
+    fn id(&self) -> TransferId {
+        self.plan.expect("a transfer was asked for").id
+    }
+
+    fn opened(&mut self) -> String {
+        let event = Event::TransferOpened {
+            id: self.id(),
+            client_entry: Some(at("203.0.113.7:50000")),
+            server_entry: None,
+        };
+        self.tell(event)
+    }
+
+    /// A transfer that is offered to the client.
+    fn offer(&mut self) {
+        self.say(Side::Client, "EPSV\r\n");
+        self.say(Side::Server, "229 ok (|||6446|)\r\n");
+        let told = self.opened();
+        assert!(told.contains("|||50000|"), "{told}");
+    }
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_client_that_sends_ahead_is_held_back_and_loses_nothing() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "EPSV\r\n");
+    let mut sent = 0;
+    while bench.session.wants_bytes(Side::Client) {
+        assert!(sent < READ_AHEAD, "{sent} bytes are kept");
+        bench.say(Side::Client, "NOOP\r\n");
+        sent += "NOOP\r\n".len();
+    }
+    assert!(bench.session.wants_bytes(Side::Server), "the reply must get through");
+    let told = bench.say(Side::Server, "500 what\r\n");
+    // As many as may be outstanding; the rest as the replies come in.
+    assert_eq!(told.matches(r#"to: Server, bytes: b"NOOP"#).count(), 256);
+    let replies = "200 ok\r\n".repeat(sent / "NOOP\r\n".len());
+    let told = bench.say(Side::Server, &replies);
+    assert_eq!(256 + told.matches(r#"to: Server, bytes: b"NOOP"#).count(), sent / "NOOP\r\n".len());
+    assert!(bench.session.wants_bytes(Side::Client));
+}
+
+#[test]
+fn a_server_that_sends_ahead_is_held_back_while_a_pinhole_is_being_opened() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "EPSV\r\n");
+    bench.say(Side::Server, "229 ok (|||6446|)\r\n");
+    let mut sent = 0;
+    while bench.session.wants_bytes(Side::Server) {
+        assert!(sent < READ_AHEAD, "{sent} bytes are kept");
+        assert_eq!(bench.say(Side::Server, "stray line\r\n"), "");
+        sent += "stray line\r\n".len();
+    }
+    let told = bench.opened();
+    assert_eq!(told.matches("SendBytes").count(), 1 + sent / "stray line\r\n".len());
+    assert!(bench.session.wants_bytes(Side::Server));
+}
+
+#[test]
+fn case_22_what_is_held_of_a_reply_has_a_bound() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "PASV\r\n");
+    bench.say(Side::Server, "227-so\r\n");
+    let mut held = 0;
+    while bench.session.wants_bytes(Side::Server) {
+        assert!(held <= 16 * 1024, "{held} bytes are held");
+        let told = bench.say(Side::Server, " and on\r\n");
+        held += " and on\r\n".len();
+        assert_eq!(told.contains("TooMuch"), !bench.session.wants_bytes(Side::Server));
+    }
+}
+
+#[test]
+fn case_22_preliminary_replies_are_not_held() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "PASV\r\n");
+    for _ in 0..3000 {
+        assert!(bench.say(Side::Server, "150 and on\r\n").contains("150 and on"));
+    }
+    assert!(bench.session.wants_bytes(Side::Server));
+}
+
+#[test]
+fn the_timer_is_for_the_login_then_for_the_pinhole_then_for_silence() {
+    assert_eq!(Bench::connecting().timeout(), Some(LOGIN));
+    let mut bench = Bench::logged_in();
+    assert_eq!(bench.timeout(), Some(IDLE));
+    bench.offer();
+    assert_eq!(bench.timeout(), Some(OPEN));
+    let told = bench.go_to(OPEN);
+    assert!(told.contains("WithdrawTransfer") && told.contains("Expired"), "{told}");
+    assert_eq!(bench.timeout(), Some(IDLE));
+    bench.go_to(Duration::from_secs(100));
+    bench.say(Side::Client, "NOOP\r\n");
+    assert_eq!(bench.timeout(), Some(Duration::from_secs(100) + IDLE));
+}
+
+#[test]
+fn case_44_no_timer_runs_while_data_moves() {
+    let mut bench = Bench::logged_in();
+    bench.offer();
+    let id = bench.id();
+    bench.tell(Event::PinholeUsed { id, side: Side::Client });
+    assert_eq!(bench.timeout(), None);
+    let later = Duration::from_secs(86400);
+    assert_eq!(bench.go_to(later), "");
+    let outcome = DataOutcome::Completed;
+    bench.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+    assert_eq!(bench.timeout(), Some(later + IDLE));
+}
+
+#[test]
+fn a_session_is_over_when_its_last_data_connection_is() {
+    let mut bench = Bench::logged_in();
+    bench.offer();
+    let id = bench.id();
+    bench.tell(Event::PinholeUsed { id, side: Side::Client });
+    let told = bench.tell(Event::ConnectionClosed { side: Side::Client, orderly: false });
+    assert!(told.contains("CloseSession") && !told.contains("WithdrawTransfer"), "{told}");
+    assert!(!bench.session.is_over());
+    assert_eq!(bench.timeout(), None);
+    let outcome = DataOutcome::Completed;
+    let told = bench.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+    assert!(told.contains("DataConnectionEnded"), "{told}");
+    assert!(bench.session.is_over());
+}
+
+#[test]
+fn case_45_a_pinhole_that_opens_after_the_end_is_closed_again() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "EPSV\r\n");
+    bench.say(Side::Server, "229 ok (|||6446|)\r\n");
+    bench.tell(Event::ConnectionClosed { side: Side::Server, orderly: false });
+    assert!(!bench.session.is_over(), "the executor has still to answer");
+    let told = bench.opened();
+    assert!(told.contains("PinholeOpened") && told.contains("Withdrawn"), "{told}");
+    assert!(!told.contains("SendBytes"), "{told}");
+    assert!(bench.session.is_over());
+}
