@@ -264,13 +264,13 @@ impl Session {
     fn pump(&mut self, now: Instant) {
         loop {
             while self.pump_client(now) {}
-            if !self.pump_server(now) {
-                break;
+            let idle = self.pending.is_empty() && !self.is_opening();
+            if self.client_ended && self.phase == Phase::Text && idle {
+                self.close(None, self.cause_of_client_end(), now);
             }
-        }
-        let idle = self.pending.is_empty() && !self.is_opening();
-        if self.client_ended && self.phase == Phase::Text && idle {
-            self.close(None, self.cause_of_client_end(), now);
+            if !self.pump_server(now) {
+                return;
+            }
         }
     }
 
