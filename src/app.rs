@@ -66,23 +66,21 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         }
     };
 
-    let intake = match config.firewall.backend {
-        config::Backend::Nftables => Some(Intake::start()?),
+    let transparent = needs_transparency(config);
+    let intake = if transparent { Some(Intake::start()?) } else { None };
+    let ports = intake.as_ref().map(intake_ports);
+    let firewall = match config.firewall.backend {
         config::Backend::None => None,
-    };
-    let firewall = match &intake {
-        Some(intake) => Some(
-            Firewall::start(&firewall_settings(config, intake_ports(intake)))
+        config::Backend::Nftables => Some(
+            Firewall::start(&firewall_settings(config, ports))
                 .context("firewall.backend: nftables")?,
         ),
-        None => None,
     };
-    let routing = match &firewall {
-        Some(_) => {
-            let mark = config.firewall.mark;
-            Some(PolicyRouting::install(mark, routing_table(mark)).await?)
-        }
-        None => None,
+    let routing = if transparent {
+        let mark = config.firewall.mark;
+        Some(PolicyRouting::install(mark, routing_table(mark)).await?)
+    } else {
+        None
     };
 
     let kernel = firewall.as_ref().is_some_and(Firewall::counts_flows);
@@ -146,10 +144,10 @@ impl RunningGateway {
         if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
             tracing::warn!("some sessions are cut off");
         }
-        if let Some(routing) = self.routing {
-            if let Err(error) = routing.remove().await {
-                tracing::warn!(%error, "policy routing is left behind");
-            }
+        if let Some(routing) = self.routing
+            && let Err(error) = routing.remove().await
+        {
+            tracing::warn!(%error, "policy routing is left behind");
         }
         if let Some(firewall) = self.firewall {
             let stopped = tokio::task::spawn_blocking(move || firewall.shutdown()).await;
@@ -167,7 +165,7 @@ fn routing_table(mark: u32) -> u32 {
 }
 
 /// Transparent sockets are in use wherever a foreign address is bound or captured.
-fn needs_transparency(config: &Config) -> bool {
+pub fn needs_transparency(config: &Config) -> bool {
     config.listeners.iter().any(|listener| {
         listener.capture != config::Capture::Direct || listener.source == config::Source::Client
     })
@@ -178,8 +176,8 @@ fn intake_ports(intake: &Intake) -> firewall::Intake {
 }
 
 /// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
-pub fn firewall_settings(config: &Config, intake: firewall::Intake) -> firewall::Settings {
-    let transparent = needs_transparency(config);
+/// `intake` is where captured data connections are delivered, if there can be any.
+pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> firewall::Settings {
     let captures = config.listeners.iter().filter_map(|listener| {
         let kind = match listener.capture {
             config::Capture::Direct => return None,
@@ -187,14 +185,14 @@ pub fn firewall_settings(config: &Config, intake: firewall::Intake) -> firewall:
             config::Capture::Tproxy => firewall::CaptureKind::Tproxy,
         };
         let ports = listener.capture_ports.clone();
-        Some(firewall::Capture { kind, ports, to: listener.listen })
+        Some(firewall::Capture { kind, ports, to: listener.listen, dual: config.is_dual(listener) })
     });
     firewall::Settings {
         table: config.firewall.table.clone(),
         mark: config.firewall.mark,
         captures: captures.collect(),
-        intake: transparent.then_some(intake),
-        transparent,
+        intake,
+        transparent: needs_transparency(config),
     }
 }
 
@@ -243,13 +241,9 @@ fn listener_settings(
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
     };
-    // `[::]` stands for both families unless IPv4 has a listener of its own on that port.
-    let has_own_v4 = |other: &config::Listener| {
-        other.listen.is_ipv4() && other.listen.port() == listener.listen.port()
-    };
     Ok(ListenerSettings {
         listen: listener.listen,
-        dual: listener.listen.port() == 0 || !config.listeners.iter().any(has_own_v4),
+        dual: config.is_dual(listener),
         capture: match listener.capture {
             config::Capture::Direct => CaptureKind::Direct,
             config::Capture::Redirect => CaptureKind::Redirect,

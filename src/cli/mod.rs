@@ -69,7 +69,7 @@ pub(crate) const EXIT_CONFIG: u8 = 2;
 
 /// Prints what is wrong with a configuration.
 pub(crate) fn complain(problems: &Problems) -> ExitCode {
-    eprint!("{problems}");
+    eprintln!("{problems}");
     ExitCode::from(EXIT_CONFIG)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ConfigArguments, complain};
 use crate::app;
-use crate::config::{self, Backend};
+use crate::config::{self, Backend, Capture, Config, PathChoice};
 use crate::firewall;
 use std::process::ExitCode;
 
@@ -18,7 +18,8 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
         println!("# firewall.backend is none: ftpgate installs no rules.");
         return ExitCode::SUCCESS;
     }
-    let intake = firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) };
+    let intake = app::needs_transparency(&config)
+        .then_some(firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) });
     let settings = app::firewall_settings(&config, intake);
     println!("# What ftpgate installs by itself at start, and takes away when it ends.");
     if settings.intake.is_some() {
@@ -27,5 +28,26 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
     println!("{}", firewall::render(&settings));
     println!("# What the owner of the firewall adds:");
     print!("{}", firewall::owner_rules(&settings));
+    print!("{}", input_rules(&config));
     ExitCode::SUCCESS
+}
+
+/// What peers dial on the gateway itself, where its input policy is to drop.
+fn input_rules(config: &Config) -> String {
+    let mut text = String::new();
+    for listener in config.listeners.iter().filter(|l| l.capture == Capture::Direct) {
+        let port = listener.listen.port();
+        text += &format!(
+            "# Clients of the listener {}:\nadd rule inet filter input tcp dport {port} accept\n",
+            listener.name
+        );
+    }
+    if config.data.path != PathChoice::Kernel {
+        text += &format!(
+            "# Data connections that the gateway carries itself (data.ports); only the awaited peer is\n\
+             # served:\nadd rule inet filter input tcp dport {} accept\n",
+            config.data.ports
+        );
+    }
+    text
 }

@@ -471,3 +471,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_wildcard_of_ipv6_takes_ipv4_unless_ipv4_has_a_listener_of_its_own() {
+    let parse = |listeners: &str| parse("x.yaml", &format!("listeners:\n{listeners}")).unwrap();
+    let dual = |config: &Config| {
+        config.listeners.iter().map(|listener| config.is_dual(listener)).collect::<Vec<_>>()
+    };
+    let six = "  - { name: six, listen: \"[::]:2126\", capture: tproxy, source: client }\n";
+    let four = "  - { name: four, listen: \"0.0.0.0:2121\", capture: tproxy }\n";
+    assert_eq!(dual(&parse(six)), [true]);
+    assert_eq!(dual(&parse(&format!("{six}{four}"))), [false, false]);
+    let other =
+        "  - { name: o, listen: \"0.0.0.0:2121\", capture: tproxy, capture_ports: [2100] }\n";
+    assert_eq!(dual(&parse(&format!("{six}{other}"))), [true, false]);
+}

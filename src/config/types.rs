@@ -4,7 +4,7 @@ use crate::config::value;
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// A whole configuration.
@@ -43,6 +43,20 @@ impl Config {
             limits: Limits::default(),
             telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
         })
+    }
+}
+
+impl Config {
+    /// True if a listener on `[::]` takes IPv4 as well: unless a listener on IPv4 has the same port,
+    /// or takes the same control port.
+    pub fn is_dual(&self, listener: &Listener) -> bool {
+        let claims = |other: &Listener| {
+            other.listen.is_ipv4()
+                && (other.listen.port() == listener.listen.port()
+                    || other.capture_ports.iter().any(|port| listener.capture_ports.contains(port)))
+        };
+        listener.listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            && !self.listeners.iter().any(claims)
     }
 }
 

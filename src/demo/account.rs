@@ -55,6 +55,15 @@ impl Style {
     }
 }
 
+/// A file that arrived as it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    /// Its length.
+    pub(super) bytes: usize,
+    /// From PASV, EPSV, PORT or EPRT to the last reply.
+    pub(super) took: Duration,
+}
+
 /// Everything known about one transfer.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -62,10 +71,8 @@ pub(super) struct Account {
     pub(super) arrangement: Arrangement,
     /// Which way the file went.
     pub(super) direction: Direction,
-    /// The file's length in bytes, once it has arrived and was compared; or what went wrong.
-    pub(super) outcome: Result<usize, String>,
-    /// From the first command of the transfer to the last reply.
-    pub(super) took: Duration,
+    /// What has arrived and was compared, or what went wrong.
+    pub(super) outcome: Result<Moved, String>,
     /// What the client recorded.
     pub(super) client: Vec<(Said, String)>,
     /// What the server recorded.
@@ -78,38 +85,49 @@ impl Account {
     /// The whole account, some ten lines.
     pub(super) fn text(&self, number: usize, style: Style) -> String {
         let mut text = self.heading(number, style);
-        let (first, second) = self.lines();
-        let (far, near) = match self.arrangement.mode() {
-            DataMode::Passive => ("server sent", "client received"),
-            DataMode::Active => ("client sent", "server received"),
-        };
-        if let Some(first) = first {
-            row(&mut text, far, first, "");
-            let remark = match second {
-                Some(second) if second == first => style.dim("unchanged"),
-                Some(_) => style.own("rewritten"),
-                None => style.bad("never arrived"),
-            };
-            row(&mut text, near, second.unwrap_or("-"), &remark);
+        let (sent, received) = self.lines();
+        let opened = |text: &mut String| self.report_rows(text, style, is_opening);
+        match self.arrangement.mode() {
+            // The line is held until the pinhole is open.
+            DataMode::Passive => {
+                row(&mut text, "server sent", sent.unwrap_or("-"), "");
+                opened(&mut text);
+                row(
+                    &mut text,
+                    "client received",
+                    received.unwrap_or("-"),
+                    &remark(sent, received, style),
+                );
+            }
+            // The pinhole is opened once the server has agreed.
+            DataMode::Active => {
+                row(&mut text, "client sent", sent.unwrap_or("-"), "");
+                row(
+                    &mut text,
+                    "server received",
+                    received.unwrap_or("-"),
+                    &remark(sent, received, style),
+                );
+                opened(&mut text);
+            }
         }
-        for report in &self.reports {
-            self.report_rows(&mut text, report, style);
-        }
-        let (client, server) =
-            (line_of(&self.client, Said::Data, ""), line_of(&self.server, Said::Data, ""));
+        self.report_rows(&mut text, style, is_closing);
+        let client = line_of(&self.client, Said::Data, "");
+        let server = line_of(&self.server, Said::Data, "");
         if let (Some(client), Some(server)) = (client, server) {
             row(&mut text, "client saw", client, "");
             let remark =
                 if client == server { style.dim("the same") } else { style.own("translated") };
             row(&mut text, "server saw", server, &remark);
         }
+        self.report_rows(&mut text, style, is_end);
         match &self.outcome {
-            Ok(length) => {
-                let took = format!("{:.1} ms", self.took.as_secs_f64() * 1000.0);
+            Ok(Moved { bytes, took }) => {
+                let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
                 row(
                     &mut text,
                     "file",
-                    &format!("{length} bytes arrived, every one compared"),
+                    &format!("{bytes} bytes arrived, every one compared"),
                     &took,
                 );
             }
@@ -133,7 +151,7 @@ impl Account {
             Ok(_) => style.good("ok"),
             Err(why) => style.bad(&format!("FAILED: {why}")),
         };
-        let width = LABEL + TOLD + 4;
+        let width = LABEL + TOLD + 5;
         format!("{}{verdict}\n", style.bold(&format!("{title:<width$}")))
     }
 
@@ -152,28 +170,30 @@ impl Account {
         (line_of(sender, Said::Sent, start), line_of(receiver, Said::Received, start))
     }
 
-    fn report_rows(&self, text: &mut String, report: &Report, style: Style) {
-        match report {
-            Report::PinholeOpened { pinhole, elapsed, .. } => {
-                let remark = style.own(&format!("in {} µs", elapsed.as_micros()));
-                row(text, "pinhole opened", &pinhole.to_string(), &remark);
+    /// The rows of the reports of one kind.
+    fn report_rows(&self, text: &mut String, style: Style, wanted: fn(&Report) -> bool) {
+        for report in self.reports.iter().filter(|report| wanted(report)) {
+            match report {
+                Report::PinholeOpened { pinhole, elapsed, .. } => {
+                    let remark = style.own(&format!("in {} µs", elapsed.as_micros()));
+                    row(text, "pinhole opened", &pinhole.to_string(), &remark);
+                }
+                Report::PinholeClosed { outcome, .. } => {
+                    let told = match outcome {
+                        PinholeOutcome::Used => "by the one connection that it was opened for",
+                        PinholeOutcome::Expired => "nothing came in time",
+                        PinholeOutcome::Withdrawn => "not needed any more",
+                        PinholeOutcome::Failed => "it could not be opened",
+                    };
+                    row(text, "pinhole closed", told, &style.own(outcome.label()));
+                }
+                Report::DataConnectionEnded { path, bytes, outcome, .. } => {
+                    let told = carried(*path, self.direction, *bytes);
+                    let label = format!("{} path", path.label());
+                    row(text, &label, &told, &style.own(outcome.label()));
+                }
+                _ => {}
             }
-            Report::PinholeClosed { outcome, .. } => {
-                let (told, remark) = match outcome {
-                    PinholeOutcome::Used => {
-                        ("used by the one connection it was opened for", "closed")
-                    }
-                    PinholeOutcome::Expired => ("nothing came in time", "expired"),
-                    PinholeOutcome::Withdrawn => ("not needed any more", "withdrawn"),
-                    PinholeOutcome::Failed => ("could not be opened", "failed"),
-                };
-                row(text, "pinhole closed", told, &style.own(remark));
-            }
-            Report::DataConnectionEnded { path, bytes, outcome, .. } => {
-                let told = carried(*path, self.direction, *bytes);
-                row(text, &format!("{} path", path.label()), &told, &style.own(outcome.label()));
-            }
-            _ => {}
         }
     }
 
@@ -196,6 +216,27 @@ impl Account {
 fn line_of<'a>(lines: &'a [(Said, String)], said: Said, start: &str) -> Option<&'a str> {
     let mut lines = lines.iter().map(|(who, line)| (*who, line.as_str()));
     lines.find(|&(who, line)| who == said && line.starts_with(start)).map(|(_, line)| line)
+}
+
+fn remark(sent: Option<&str>, received: Option<&str>, style: Style) -> String {
+    match (sent, received) {
+        (Some(sent), Some(received)) if sent == received => style.dim("unchanged"),
+        (Some(_), Some(_)) => style.own("rewritten"),
+        (_, None) => style.bad("never arrived"),
+        (None, Some(_)) => style.bad("never sent"),
+    }
+}
+
+fn is_opening(report: &Report) -> bool {
+    matches!(report, Report::PinholeOpened { .. })
+}
+
+fn is_closing(report: &Report) -> bool {
+    matches!(report, Report::PinholeClosed { .. })
+}
+
+fn is_end(report: &Report) -> bool {
+    matches!(report, Report::DataConnectionEnded { .. })
 }
 
 fn carried(path: DataPath, direction: Direction, bytes: Option<ByteCounts>) -> String {
@@ -263,8 +304,7 @@ mod tests {
         Account {
             arrangement: Arrangement::Port,
             direction: Direction::Download,
-            outcome: Ok(1_048_576),
-            took: Duration::from_micros(3_140),
+            outcome: Ok(Moved { bytes: 1_048_576, took: Duration::from_micros(3_140) }),
             client: vec![
                 line(Said::Sent, "PORT 192,0,2,2,195,80"),
                 line(Said::Data, "198.51.100.2:35001 -> 192.0.2.2:50000"),
@@ -301,13 +341,13 @@ mod tests {
     fn a_rewritten_line_is_shown_both_ways() {
         let text = account().text(3, PLAIN);
         let expected = "\
-3  download in active mode: PORT, RETR                                         ok
+3  download in active mode: PORT, RETR                                          ok
    client sent       PORT 192,0,2,2,195,80
    server received   PORT 198,51,100,1,196,26                                   rewritten
    pinhole opened    198.51.100.2 -> 198.51.100.1:50202                         in 11 µs
-   kernel path       1100000 bytes, 4000 back: IP packets with headers          completed
    client saw        198.51.100.2:35001 -> 192.0.2.2:50000
    server saw        198.51.100.2:35001 -> 198.51.100.1:50202                   translated
+   kernel path       1100000 bytes, 4000 back: IP packets with headers          completed
    file              1048576 bytes arrived, every one compared                  3.1 ms
 ";
         assert_eq!(text, expected);

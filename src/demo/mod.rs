@@ -8,6 +8,7 @@
 //! | `server` | a small FTP server with its files in memory |
 //! | `client` | a small FTP client |
 //! | `account` | one transfer as it is told afterwards |
+//! | `page` | the texts around the transfers |
 //! | `story` | the gateway, the four transfers, what is printed, and `--hold` |
 //!
 //! Not here: anything that the gateway itself needs. The demo is an ordinary user of
@@ -18,6 +19,7 @@ mod account;
 mod client;
 mod dialogue;
 mod network;
+mod page;
 mod server;
 mod story;
 

@@ -35,7 +35,8 @@ pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 const GATEWAY_TO_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 const GATEWAY_TO_SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
-const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
+/// The server's address in IPv6.
+pub(super) const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
@@ -47,7 +48,7 @@ const UPLINK: &str = "uplink";
 #[derive(Debug, Error)]
 pub(super) enum NetworkError {
     /// `unshare(2)` refused.
-    #[error("no {what} namespace: {source}")]
+    #[error("no {what} namespace: {}", why_none(source))]
     Namespace {
         /// Which kind of namespace.
         what: &'static str,
@@ -78,6 +79,16 @@ pub(super) enum NetworkError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// What the errors of `unshare(2)` mean, which the system's own words do not say.
+fn why_none(refusal: &io::Error) -> String {
+    match refusal.raw_os_error() {
+        Some(libc::EPERM) => "not permitted here (container, AppArmor, seccomp, chroot)".to_owned(),
+        Some(libc::ENOSPC) => "the limits in /proc/sys/user allow no more".to_owned(),
+        Some(libc::EINVAL) => "this process already has threads, or the kernel has none".to_owned(),
+        _ => refusal.to_string(),
+    }
 }
 
 /// How the gateway's namespace was had.
@@ -143,6 +154,8 @@ pub(super) struct Network {
     pub(super) client: Host,
     /// The server's host.
     pub(super) server: Host,
+    /// True if the links have IPv6 addresses too.
+    pub(super) has_ipv6: bool,
 }
 
 impl Network {
@@ -189,7 +202,7 @@ impl Network {
         server.configure(move |netlink| async move {
             address(&netlink, UPLINK, SERVER, has_ipv6.then_some(SERVER_V6)).await
         })?;
-        Ok(Self { client, server })
+        Ok(Self { client, server, has_ipv6 })
     }
 }
 

@@ -1,32 +1,34 @@
 //! The demo from beginning to end: the scene, the gateway, four transfers, what is printed, and
 //! `--hold`.
 //!
-//! Not here: how one transfer is told (`account`), how the hosts come into being (`network`).
+//! Not here: how one transfer is told (`account`), the texts around them (`page`), how the hosts
+//! come into being (`network`).
 
 use crate::app::{self, RunningGateway};
 use crate::config::{self, Config};
 use crate::demo::Options;
-use crate::demo::account::{Account, Style, live_line};
+use crate::demo::account::{Account, Moved, Style, live_line};
 use crate::demo::client::{Arrangement, Client, ClientError};
 use crate::demo::dialogue::{PATIENCE, Record};
 use crate::demo::network::{self, Isolation, Network};
+use crate::demo::page::{NEXT, invitation, picture};
 use crate::demo::server::{Files, Server};
 use crate::firewall;
 use crate::report::Report;
 use crate::terms::{Direction, SessionId};
 use anyhow::Context;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{timeout, timeout_at};
 
-/// What the gateway between the namespaces runs with, as its owner would write it.
+/// What the gateway between the namespaces runs with, as its owner would write it. `[::]` takes
+/// both families.
 const CONFIG: &str = r#"listeners:
   - name: demo
-    listen: "0.0.0.0:2121"
+    listen: "[::]:2121"
     capture: tproxy
     capture_ports: [21]
     server: original
@@ -43,7 +45,7 @@ const FTP: u16 = 21;
 const LOOPBACK_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The file that is there to be fetched.
-const DOWNLOAD: &str = "demo.bin";
+pub(super) const DOWNLOAD: &str = "demo.bin";
 
 /// Length of the files, in bytes.
 const LENGTH: usize = 1 << 20;
@@ -115,11 +117,18 @@ struct Stage {
 
 impl Stage {
     async fn between_namespaces(network: &Network) -> anyhow::Result<Self> {
-        let config = config::parse("demo", CONFIG)?;
+        let (config, any) = match network.has_ipv6 {
+            true => (config::parse("demo", CONFIG)?, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+            false => {
+                let text = CONFIG.replace("[::]", "0.0.0.0");
+                (config::parse("demo", &text)?, IpAddr::from(Ipv4Addr::UNSPECIFIED))
+            }
+        };
         let policy = firewall::install_demo_policy(config.firewall.mark)
             .context("cannot install the owner's rules")?;
         let address = SocketAddr::from((network::SERVER, FTP));
-        let (_, files, server_record) = serve(network.server.runtime(), address).await?;
+        let (_, files, server_record) =
+            serve(network.server.runtime(), SocketAddr::new(any, FTP)).await?;
         let (gateway, reports) = start(&config).await?;
         // Connection tracking is in use by now, so the setting is there if the kernel has it.
         // Without it bytes are not counted, and the account says so.
@@ -133,19 +142,16 @@ impl Stage {
         let here = Handle::current();
         let (server, files, server_record) =
             serve(here.clone(), (LOOPBACK_SERVER, 0).into()).await?;
-        // A port that is free now, since a fixed one may be taken.
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback")?;
-        let dial = probe.local_addr().context("no loopback")?;
-        drop(probe);
-        let config = Config::for_server(dial, &server.to_string()).map_err(anyhow::Error::msg)?;
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = Config::for_server(listen, &server.to_string()).map_err(anyhow::Error::msg)?;
         let (gateway, reports) = start(&config).await?;
+        let dial = *gateway.listeners().first().context("the gateway has no listener")?;
         Ok(Self { client: here, dial, gateway, reports, files, server_record, _policy: None })
     }
 
     /// Runs one transfer in a session of its own.
     async fn transfer(&mut self, arrangement: Arrangement, direction: Direction) -> Account {
         let record = Record::default();
-        let started = Instant::now();
         let task = self.client.spawn(client_part(
             self.dial,
             record.clone(),
@@ -154,11 +160,10 @@ impl Stage {
             direction,
         ));
         let (outcome, client) = match task.await {
-            Ok(Ok((length, client))) => (Ok(length), Some(client)),
+            Ok(Ok((moved, client))) => (Ok(moved), Some(client)),
             Ok(Err(error)) => (Err(error), None),
             Err(lost) => (Err(lost.to_string()), None),
         };
-        let took = started.elapsed();
         let mut reports = Vec::new();
         if let Some(client) = client {
             let is_end = |report: &Report| matches!(report, Report::DataConnectionEnded { .. });
@@ -169,7 +174,7 @@ impl Stage {
         let is_end = |report: &Report| matches!(report, Report::SessionEnded { .. });
         self.await_report(&mut reports, is_end).await;
         let (client, server) = (record.take(), self.server_record.take());
-        Account { arrangement, direction, outcome, took, client, server, reports }
+        Account { arrangement, direction, outcome, client, server, reports }
     }
 
     /// Collects reports up to the awaited one, or until patience ends.
@@ -203,28 +208,31 @@ async fn start(config: &Config) -> anyhow::Result<(RunningGateway, Reports)> {
     Ok((gateway, reports))
 }
 
-/// One login and one transfer; the length of what was moved and compared.
+/// One login and one transfer: what was moved and compared, and the session.
 async fn client_part(
     server: SocketAddr,
     record: Record,
     files: Files,
     arrangement: Arrangement,
     direction: Direction,
-) -> Result<(usize, Client), String> {
+) -> Result<(Moved, Client), String> {
     let told = |error: ClientError| error.to_string();
     let mut client = Client::login(server, record).await.map_err(told)?;
+    let content = content();
+    let started = Instant::now();
     let arrived = match direction {
         Direction::Download => client.download(arrangement, DOWNLOAD).await.map_err(told)?,
         Direction::Upload => {
             let name = format!("from-{}", arrangement.verb());
-            client.upload(arrangement, &name, &content()).await.map_err(told)?;
+            client.upload(arrangement, &name, &content).await.map_err(told)?;
             files.get(&name).map_or_else(Vec::new, |stored| stored.to_vec())
         }
     };
-    if arrived == content() {
-        Ok((arrived.len(), client))
+    let moved = Moved { bytes: arrived.len(), took: started.elapsed() };
+    if arrived == content {
+        Ok((moved, client))
     } else {
-        Err(format!("{} bytes arrived, not those that were sent", arrived.len()))
+        Err(format!("{} bytes arrived, not those that were sent", moved.bytes))
     }
 }
 
@@ -235,7 +243,7 @@ fn content() -> Vec<u8> {
 
 async fn tell(scene: Scene, options: &Options) -> anyhow::Result<bool> {
     let style = Style::of_stdout();
-    say(&style.bold("FTP through a NAT gateway, in one process\n"));
+    say(&style.bold("FTP through a NAT gateway, in one process"));
     let mut network = None;
     let mut stage = match scene {
         Scene::Namespaces(built, isolation) => match Stage::between_namespaces(&built).await {
@@ -281,87 +289,6 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn picture(isolation: Isolation) -> String {
-    let how = match isolation {
-        Isolation::Privileged => "three network namespaces",
-        Isolation::UserNamespace => {
-            "three network namespaces inside a user namespace, no privilege"
-        }
-    };
-    format!(
-        "\
-     client                    gateway, ftpgate                       server
-  ┌───────────┐         ┌───────────────────────────┐         ┌──────────────┐
-  │ {client} ├─────────┤ {near}    {far} ├─────────┤ {server} │
-  └───────────┘         └───────────────────────────┘         └──────────────┘
-   dials {server}:21  captures port 21 (tproxy)           knows no way back
-                         forward policy: drop                 to the client's network
-
-  Hosts: {how}.
-  The client dials the server's own address. The server sees the gateway as its client.
-",
-        client = network::CLIENT,
-        near = network::GATEWAY_TO_CLIENT,
-        far = network::GATEWAY_TO_SERVER,
-        server = network::SERVER,
-    )
-}
-
-/// What is printed at the end.
-const NEXT: &str = "
-Where to look next
-   ftpgate demo --hold            keeps all this up for a client of your own
-   ftpgate doctor                 what this host has for a gateway, and what it lacks
-   README.md                      three ways to run it, and the configuration
-   docs/life-of-a-session.md      one download told line by line, with file names
-";
-
-fn invitation(network: Option<&(Network, Isolation)>, dial: SocketAddr) -> String {
-    let Some((network, isolation)) = network else {
-        let (host, port) = (dial.ip(), dial.port());
-        return format!(
-            "
-Try a client of your own; any login will do:
-   curl -o /dev/null ftp://{host}:{port}/{DOWNLOAD}
-   curl -P - -o /dev/null ftp://{host}:{port}/{DOWNLOAD}
-
-Sessions are told below, until Ctrl-C.
-"
-        );
-    };
-    let process = std::process::id();
-    let enter = |thread: i64| {
-        let namespace = format!("--net=/proc/{process}/task/{thread}/ns/net");
-        match isolation {
-            Isolation::Privileged => format!("nsenter {namespace}"),
-            Isolation::UserNamespace => {
-                format!("nsenter -U --preserve-credentials -t {process} {namespace}")
-            }
-        }
-    };
-    let client = enter(network.client.thread_id.into());
-    let (server, gateway) = (enter(network.server.thread_id.into()), enter(process.into()));
-    let address = dial.ip();
-    format!(
-        "
-Try a client of your own; any login will do. From another terminal, on the client:
-   {client} \\
-      curl -o /dev/null ftp://{address}/{DOWNLOAD}
-   {client} \\
-      curl -P - -o /dev/null ftp://{address}/{DOWNLOAD}
-   {client} \\
-      lftp -e 'ls; exit' {address}
-A shell on the client, the gateway, the server:
-   {client} sh
-   {gateway} sh
-   {server} sh
-On the gateway: nft list ruleset, conntrack -L, curl http://127.0.0.1:9121/metrics
-
-Sessions are told below, until Ctrl-C.
-"
-    )
-}
-
 /// Tells what happens until the user ends it.
 async fn hold(reports: &mut Reports) -> anyhow::Result<()> {
     let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -384,6 +311,9 @@ async fn hold(reports: &mut Reports) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::dialogue::Said;
+    use crate::report::DataOutcome;
+    use crate::terms::DataPath;
 
     #[test]
     fn the_demos_configuration_is_good() {
@@ -393,18 +323,66 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_fits_a_terminal() {
-        for isolation in [Isolation::Privileged, Isolation::UserNamespace] {
-            let text = picture(isolation);
-            assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
-        }
-    }
-
-    #[test]
     fn the_content_has_no_two_equal_blocks() {
         let content = content();
         assert_eq!(content.len(), LENGTH);
         let blocks: std::collections::HashSet<&[u8]> = content.chunks(1024).collect();
         assert_eq!(blocks.len(), LENGTH / 1024);
+    }
+
+    /// Runs the four transfers: the path that each took, and whom the server saw.
+    fn paths_and_peers(stage: &mut Stage, runtime: &runtime::Runtime) -> Vec<(DataPath, bool)> {
+        let mut seen = Vec::new();
+        for (arrangement, direction) in TRANSFERS {
+            let account = runtime.block_on(stage.transfer(arrangement, direction));
+            let moved = account.outcome.unwrap_or_else(|why| panic!("{arrangement:?}: {why}"));
+            assert_eq!(moved.bytes, LENGTH);
+            let path = account.reports.iter().find_map(|report| match report {
+                Report::DataConnectionEnded { path, outcome: DataOutcome::Completed, .. } => {
+                    Some(*path)
+                }
+                _ => None,
+            });
+            let gateway = network::GATEWAY_TO_SERVER.to_string();
+            let saw_gateway = account
+                .server
+                .iter()
+                .any(|(said, ends)| *said == Said::Data && ends.contains(&gateway));
+            seen.push((path.expect("the end of the data connection is reported"), saw_gateway));
+        }
+        seen
+    }
+
+    fn new_runtime() -> runtime::Runtime {
+        runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn four_transfers_between_namespaces_by_the_kernel_path() {
+        let run = || {
+            let network = match Scene::build() {
+                Scene::Namespaces(network, _) => network,
+                Scene::Loopback(why) => {
+                    eprintln!("SKIPPED: {why}");
+                    return;
+                }
+            };
+            let runtime = new_runtime();
+            let mut stage = runtime.block_on(Stage::between_namespaces(&network)).unwrap();
+            let seen = paths_and_peers(&mut stage, &runtime);
+            assert_eq!(seen, [(DataPath::Kernel, true); 4]);
+            runtime.block_on(stage.gateway.shutdown());
+        };
+        // On a thread of its own, which alone is moved into the namespace.
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    #[test]
+    fn four_transfers_on_loopback_by_the_relay_path() {
+        let runtime = new_runtime();
+        let mut stage = runtime.block_on(Stage::on_loopback()).unwrap();
+        let seen = paths_and_peers(&mut stage, &runtime);
+        assert_eq!(seen, [(DataPath::Relay, false); 4]);
+        runtime.block_on(stage.gateway.shutdown());
     }
 }

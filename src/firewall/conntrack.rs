@@ -33,6 +33,8 @@ mod cta {
     pub(super) const MARK_MASK: u16 = 21;
     pub(super) const TUPLE_IP: u16 = 1;
     pub(super) const TUPLE_PROTO: u16 = 2;
+    pub(super) const PROTOINFO_TCP: u16 = 1;
+    pub(super) const TCP_STATE: u16 = 1;
 }
 
 /// What happened to an entry.
@@ -117,14 +119,16 @@ impl Flow {
 }
 
 impl State {
+    /// `TCP_CONNTRACK_TIME_WAIT`.
+    const TIME_WAIT: u8 = 7;
+    /// `TCP_CONNTRACK_CLOSE`.
+    const CLOSE: u8 = 8;
+
     fn read(entry: &[u8]) -> Option<Self> {
-        /// `TCP_CONNTRACK_TIME_WAIT`, `TCP_CONNTRACK_CLOSE`.
-        const TIME_WAIT: u8 = 7;
-        const CLOSE: u8 = 8;
-        let tcp = attribute(attribute(entry, cta::PROTOINFO)?, 1)?;
-        Some(match *attribute(tcp, 1)?.first()? {
-            TIME_WAIT => Self::Finished,
-            CLOSE => Self::Reset,
+        let tcp = attribute(attribute(entry, cta::PROTOINFO)?, cta::PROTOINFO_TCP)?;
+        Some(match *attribute(tcp, cta::TCP_STATE)?.first()? {
+            Self::TIME_WAIT => Self::Finished,
+            Self::CLOSE => Self::Reset,
             _ => Self::Alive,
         })
     }
@@ -141,14 +145,79 @@ pub(super) fn event(answer: &Answer<'_>, mark: u32) -> Option<(Happening, Flow)>
     Some((happening, Flow::read(answer.payload, mark)?))
 }
 
-/// A socket that receives events, of the network namespace of the calling thread.
-pub(super) fn subscribe() -> io::Result<Socket> {
+/// A socket that receives what matters of the events about connections with this mark, of the
+/// network namespace of the calling thread.
+pub(super) fn subscribe(mark: u32) -> io::Result<Socket> {
     let socket = Socket::open()?;
     socket.reserve(EVENT_ROOM);
+    // Without it the same events are picked out here, after a wake-up each.
+    if let Err(error) = socket.filter(&what_matters(mark)) {
+        tracing::warn!(%error, "conntrack events cannot be filtered in the kernel");
+    }
     for group in GROUPS {
         socket.subscribe(group)?;
     }
     Ok(socket)
+}
+
+/// A socket filter that passes, of the events about connections with this mark, the first one, the
+/// last one, and those that tell of an end. A connection has some six changes of state, and a gateway
+/// has many connections that are none of ours: without the filter each of them wakes the thread.
+#[expect(clippy::cast_possible_truncation, reason = "libc widens the codes, which are 16 bits")]
+fn what_matters(mark: u32) -> [libc::sock_filter; 27] {
+    const ATTRIBUTES: u32 = 16 + 4;
+    const KIND: u32 = 4;
+    const FLAGS: u32 = 6;
+    // `SKF_AD_OFF` + `SKF_AD_NLATTR` or `SKF_AD_NLATTR_NEST` of `linux/filter.h`: the attribute of
+    // kind X that starts at A or later, or that lies inside the one at A; 0 if there is none.
+    const FIND: u32 = (-0x1000_i32 + 12).cast_unsigned();
+    const FIND_INSIDE: u32 = (-0x1000_i32 + 16).cast_unsigned();
+    const DROP: u8 = 26;
+    const PASS: u8 = 25;
+    // Numbers are loaded in network byte order, while netlink headers are in the host's.
+    let header = |number: u16| u32::from(number.to_be());
+    let op = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    // Jumps are written as places and made relative.
+    let jump = |at: u8, test: u32, k: u32, yes: u8, no: u8| libc::sock_filter {
+        code: (libc::BPF_JMP | test | libc::BPF_K) as u16,
+        jt: yes - at - 1,
+        jf: no - at - 1,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_ABS;
+    let set_a = |k| op(libc::BPF_LD | libc::BPF_IMM, k);
+    let set_x = |k: u16| op(libc::BPF_LDX | libc::BPF_IMM, u32::from(k));
+    let find = |k| op(load | libc::BPF_W, k);
+    let x_from_a = op(libc::BPF_MISC | libc::BPF_TAX, 0);
+    [
+        set_a(ATTRIBUTES),
+        set_x(cta::MARK),
+        find(FIND),
+        jump(3, libc::BPF_JEQ, 0, DROP, 4),
+        x_from_a,
+        op(libc::BPF_LD | libc::BPF_IND | libc::BPF_W, 4),
+        jump(6, libc::BPF_JEQ, mark, 7, DROP),
+        op(load | libc::BPF_H, KIND),
+        jump(8, libc::BPF_JEQ, header(NEW), 9, PASS),
+        op(load | libc::BPF_H, FLAGS),
+        jump(10, libc::BPF_JSET, header(flag::CREATE | flag::EXCL), PASS, 11),
+        set_a(ATTRIBUTES),
+        set_x(cta::PROTOINFO),
+        find(FIND),
+        jump(14, libc::BPF_JEQ, 0, DROP, 15),
+        set_x(cta::PROTOINFO_TCP),
+        find(FIND_INSIDE),
+        jump(17, libc::BPF_JEQ, 0, DROP, 18),
+        set_x(cta::TCP_STATE),
+        find(FIND_INSIDE),
+        jump(20, libc::BPF_JEQ, 0, DROP, 21),
+        x_from_a,
+        op(libc::BPF_LD | libc::BPF_IND | libc::BPF_B, 4),
+        jump(23, libc::BPF_JEQ, u32::from(State::TIME_WAIT), PASS, 24),
+        jump(24, libc::BPF_JEQ, u32::from(State::CLOSE), PASS, DROP),
+        op(libc::BPF_RET | libc::BPF_K, u32::MAX),
+        op(libc::BPF_RET | libc::BPF_K, 0),
+    ]
 }
 
 /// Asks conntrack about entries, over a socket of its own, so that answers and events do not mix.

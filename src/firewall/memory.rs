@@ -101,3 +101,36 @@ impl MemoryView {
         state.watchers.get(&pinhole).is_some_and(|watcher| watcher.send(event).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Firewall;
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_pinhole_lets_in_one_connection_and_its_watcher_hears_of_it() {
+        let (firewall, view) = Firewall::memory();
+        let entry = "203.0.113.7:50000".parse().unwrap();
+        let pinhole = Pinhole { peer: "192.0.2.2".parse().unwrap(), entry };
+        let opening = Opening::Forward { pinhole, target: entry, source: pinhole.peer };
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let timeout = Duration::from_secs(1);
+        firewall.open(opening, timeout, sender.clone()).await.unwrap();
+        assert_eq!(view.open(), [opening]);
+        assert!(view.connect(pinhole));
+        assert!(!view.connect(pinhole), "a second connection");
+        assert_eq!(events.recv().await, Some(FlowEvent::Started(pinhole)));
+        let end = FlowEvent::Ended { pinhole, orderly: true, bytes: None };
+        assert!(view.emit(end));
+        assert_eq!(events.recv().await, Some(end));
+        view.fail_with(Some(FirewallError::Full { limit: 1 }));
+        let result = firewall.open(opening, timeout, sender.clone()).await;
+        assert_eq!(result, Err(FirewallError::Full { limit: 1 }));
+        view.fail_with(None);
+        firewall.clone().shutdown();
+        let result = firewall.open(opening, timeout, sender).await;
+        assert_eq!(result, Err(FirewallError::Stopped));
+        assert_eq!((view.open(), view.opened()), (vec![], 1));
+    }
+}

@@ -6,12 +6,17 @@
 //! is never done on a thread that carries sessions; and closing a netfilter socket is slow, so one
 //! is kept for the life of the process.
 //!
+//! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
+//! printed by `render`. `worker` is the thread that changes it, `watcher` the one that hears from
+//! conntrack, `flows` what they know; `netlink` is the transport of both.
+//!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
 
 mod conntrack;
 mod encode;
 mod error;
+mod expression;
 mod flows;
 mod memory;
 mod netlink;
@@ -99,8 +104,9 @@ pub struct FlowBytes {
 
 /// The handle to the kernel's side of the pinholes; cheap to clone.
 ///
-/// Call [`Firewall::open`] before a line that names the pinhole leaves, and [`Firewall::close`]
-/// once the pinhole is used, refused or given up: always once for every `open` that succeeded.
+/// Call [`Firewall::open`] before a line that names the pinhole leaves, and for every `open` that
+/// succeeded either [`Firewall::clear_away`] once it is used, or [`Firewall::close`] when it is
+/// refused or given up.
 /// With the last handle the table goes, and with it every unused pinhole; connections that stand
 /// are the owner's to accept (`ct state established`).
 #[derive(Debug, Clone)]
@@ -192,6 +198,16 @@ impl Firewall {
         }
     }
 
+    /// Clears away, some time soon, what is kept of a pinhole that has been used. Nothing waits for
+    /// it and nothing depends on it: the first packet has closed the pinhole itself, and what is
+    /// left would expire.
+    pub fn clear_away(&self, opening: Opening) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.clear_away(opening),
+            Backend::Memory(memory) => memory.close(opening),
+        }
+    }
+
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
         match &self.backend {
@@ -228,16 +244,13 @@ impl Kernel {
                 None
             }
         };
-        let key = watched_key(pinhole);
         // Before the element is there: the first packet may come at once.
-        if let Some(watcher) = watched {
-            watcher.flows().watch(key, events);
+        let watch = watched.map(|watcher| Watch::begin(watcher, watched_key(pinhole), events));
+        self.worker.add(elements, timeout).await?;
+        if let Some(watch) = watch {
+            watch.keep();
         }
-        let result = self.worker.add(elements, timeout).await;
-        if let (Err(_), Some(watcher)) = (&result, watched) {
-            watcher.flows().abandon(key);
-        }
-        result
+        Ok(())
     }
 
     async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
@@ -246,6 +259,43 @@ impl Kernel {
             watcher.flows().close(watched_key(pinhole), Instant::now());
         }
         result
+    }
+
+    fn clear_away(&self, opening: Opening) {
+        // Mixed families were refused when it was opened.
+        if let Ok(elements) = elements(&opening) {
+            self.worker.sweep(elements);
+        }
+    }
+}
+
+/// A watch that ends when dropped, since nothing was opened: by an error, or because nobody waits
+/// for the opening any longer.
+struct Watch<'a> {
+    watcher: &'a Watcher,
+    pinhole: Option<Pinhole>,
+}
+
+impl<'a> Watch<'a> {
+    fn begin(
+        watcher: &'a Watcher,
+        pinhole: Pinhole,
+        events: mpsc::UnboundedSender<FlowEvent>,
+    ) -> Self {
+        watcher.flows().watch(pinhole, events);
+        Self { watcher, pinhole: Some(pinhole) }
+    }
+
+    fn keep(mut self) {
+        self.pinhole = None;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(pinhole) = self.pinhole {
+            self.watcher.flows().abandon(pinhole);
+        }
     }
 }
 

@@ -260,6 +260,23 @@ impl Socket {
         let _ = self.set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes);
     }
 
+    /// Receives only the messages that the filter passes.
+    pub(super) fn filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        let program = libc::sock_fprog {
+            len: program.len().try_into().map_err(io::Error::other)?,
+            // The kernel copies it and writes nothing back.
+            filter: program.as_ptr().cast_mut(),
+        };
+        let length = libc::socklen_t::try_from(size_of_val(&program)).map_err(io::Error::other)?;
+        // SAFETY: the structure and the program it points to live through the call.
+        let set = unsafe {
+            let value = std::ptr::from_ref(&program).cast();
+            let fd = self.fd.as_raw_fd();
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, length)
+        };
+        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
         let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
         // SAFETY: the value lives through the call and `length` is its size.
@@ -296,5 +313,43 @@ impl Socket {
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> i32 {
         self.fd.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut requests = Requests::default();
+        let sequence = requests.message(7, flag::CREATE, (2, 0), |r| {
+            r.text(1, "abc");
+            r.nest(2, |r| r.number(3, 0x0102_0304));
+        });
+        requests.acknowledge();
+        let all: Vec<_> = answers(requests.as_bytes()).collect();
+        let [answer] = all.as_slice() else { panic!("one message: {all:?}") };
+        assert_eq!((answer.kind, answer.sequence), (7, sequence));
+        assert_eq!(answer.flags, flag::REQUEST | flag::CREATE | flag::ACK);
+        let body = &answer.payload[GENERIC..];
+        assert_eq!(attribute(body, 1), Some(&b"abc\0"[..]));
+        let nested = attribute(body, 2).unwrap();
+        assert_eq!(attribute(nested, 3).and_then(number), Some(0x0102_0304));
+        assert_eq!(attribute(body, 9), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let length: usize = answers(&bytes).map(|answer| HEADER + answer.payload.len()).sum();
+            prop_assert!(length <= bytes.len());
+            let length: usize = attributes(&bytes).map(|(_, data)| 4 + data.len()).sum();
+            prop_assert!(length <= bytes.len());
+            for answer in answers(&bytes) {
+                let _ = answer.rejection();
+            }
+        }
     }
 }

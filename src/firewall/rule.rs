@@ -1,7 +1,7 @@
 //! The part of the nftables language that the gateway needs, as data.
 //!
 //! A [`Table`] is written once and read twice: [`super::encode`] turns it into netlink messages and
-//! [`super::render`] into text, so that what `ftpgate rules` prints is what is installed.
+//! [`super::render()`] into text, so that what `ftpgate rules` prints is what is installed.
 //!
 //! Every set and map has the same key: the address of the peer, the address and the port that it
 //! dials ([`Term::KeyIn`] takes them from the packet).

@@ -236,10 +236,9 @@ fn captured(
     kind: CaptureKind,
 ) -> impl Iterator<Item = (&Capture, u16, Family)> {
     settings.captures.iter().filter(move |capture| capture.kind == kind).flat_map(|capture| {
-        let both = capture.to.ip() == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
         let families = Family::BOTH
             .into_iter()
-            .filter(move |family| both || *family == Family::of(capture.to.ip()));
+            .filter(|family| capture.dual || *family == Family::of(capture.to.ip()));
         families
             .flat_map(move |family| capture.ports.iter().map(move |port| (capture, *port, family)))
     })
@@ -256,7 +255,7 @@ pub(super) struct Element {
 }
 
 /// Concatenated values, each padded to four bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
     /// Two IPv6 addresses and a port are the longest.
     bytes: [u8; 36],

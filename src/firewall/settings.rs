@@ -35,8 +35,10 @@ pub struct Capture {
     pub kind: CaptureKind,
     /// The destination ports, whatever the address.
     pub ports: Vec<u16>,
-    /// The listener. `[::]` stands for both families, `0.0.0.0` for IPv4 only.
+    /// The listener.
     pub to: SocketAddr,
+    /// The listener is `[::]` and takes IPv4 as well.
+    pub dual: bool,
 }
 
 /// How a connection is steered to a listener.

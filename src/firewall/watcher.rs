@@ -24,7 +24,7 @@ impl Watcher {
     pub(super) fn start(mark: u32) -> io::Result<Self> {
         let flows = Arc::new(Mutex::new(Flows::default()));
         let (stop, alive) = io::pipe()?;
-        let mut ear = Ear { events: subscribe()?, query: Query::open(mark)?, mark, stop };
+        let mut ear = Ear { events: subscribe(mark)?, query: Query::open(mark)?, mark, stop };
         let shared = Arc::clone(&flows);
         let thread = std::thread::Builder::new()
             .name("ftpgate-ct".to_owned())

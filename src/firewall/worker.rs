@@ -3,19 +3,40 @@
 use super::conntrack::{Flow, Query, State};
 use super::error::FirewallError;
 use super::nftables::Nftables;
-use super::ruleset::Element;
+use super::ruleset::{Element, Layout};
+use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// How long the remains of used pinholes are gathered. Each batch that deletes wakes a thread of the
+/// kernel, which waits for a grace period: one batch for many pinholes is what keeps a session of
+/// small files quick.
+const SWEEP_AFTER: Duration = Duration::from_millis(100);
+/// Pinholes swept in one batch: with three elements each it stays far below what the receive buffer
+/// takes in acknowledgements, should all of them fail.
+const SWEPT_AT_ONCE: usize = 32;
 
 /// What is asked of the thread.
 enum Request {
-    Add { elements: Vec<Element>, timeout: Duration, done: Done },
-    Delete { elements: Vec<Element>, done: Done },
+    Add {
+        elements: Vec<Element>,
+        timeout: Duration,
+        done: Done,
+    },
+    Delete {
+        elements: Vec<Element>,
+        done: Done,
+    },
+    /// There are remains to be swept.
+    Sweep,
 }
+
+/// The elements of used pinholes by the key that all elements of a pinhole share.
+type Remains = Arc<Mutex<HashMap<Layout, Vec<Element>>>>;
 
 type Done = oneshot::Sender<Result<(), FirewallError>>;
 
@@ -24,6 +45,7 @@ type Done = oneshot::Sender<Result<(), FirewallError>>;
 pub(super) struct Worker {
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    remains: Remains,
 }
 
 impl Worker {
@@ -31,18 +53,21 @@ impl Worker {
     pub(super) fn start(nftables: Nftables, mark: u32) -> Result<Self, FirewallError> {
         let (sender, receiver) = mpsc::channel();
         let query = Query::open(mark);
+        let remains = Remains::default();
+        let swept = Arc::clone(&remains);
         let thread = std::thread::Builder::new()
             .name("ftpgate-nft".to_owned())
             .spawn(move || {
                 let mut nftables = nftables;
-                serve(&mut nftables, &receiver);
+                serve(&mut nftables, &receiver, &swept);
                 clean_up(&mut nftables, query);
             })
             .map_err(|error| FirewallError::Kernel {
                 doing: "start the thread ftpgate-nft",
                 reason: error.to_string(),
             })?;
-        Ok(Self { requests: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+        let (requests, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Self { requests, thread, remains })
     }
 
     /// Adds elements, all or none; returns when the kernel has committed them.
@@ -57,6 +82,20 @@ impl Worker {
     /// Deletes elements, whether they exist or not.
     pub(super) async fn delete(&self, elements: Vec<Element>) -> Result<(), FirewallError> {
         self.ask(|done| Request::Delete { elements, done }).await
+    }
+
+    /// Deletes elements some time soon, whether they exist or not; nobody waits for it. They are
+    /// swept together with others, and forgotten where the same key is opened anew before that.
+    pub(super) fn sweep(&self, elements: Vec<Element>) {
+        let Some(first) = elements.first() else { return };
+        let mut remains = lock(&self.remains);
+        let wake = remains.is_empty();
+        remains.insert(first.key, elements);
+        drop(remains);
+        if wake && let Some(requests) = lock(&self.requests).as_ref() {
+            // An error means that the table goes, and everything with it.
+            let _ = requests.send(Request::Sweep);
+        }
     }
 
     async fn ask(&self, request: impl FnOnce(Done) -> Request) -> Result<(), FirewallError> {
@@ -87,10 +126,18 @@ impl Drop for Worker {
     }
 }
 
-fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>) {
-    for request in requests {
+fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &Remains) {
+    let mut sweep_at: Option<Instant> = None;
+    loop {
+        let request = match sweep_at {
+            None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => requests.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
         match request {
-            Request::Add { elements, timeout, done } => {
+            Ok(Request::Add { elements, timeout, done }) => {
+                if let Some(first) = elements.first() {
+                    lock(remains).remove(&first.key);
+                }
                 let result = nftables.add(&elements, timeout);
                 // Nobody waits any longer: nobody will close it either.
                 if let Err(Ok(())) = done.send(result)
@@ -99,9 +146,24 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>) {
                     tracing::warn!(%error, "a pinhole nobody waits for stays until it expires");
                 }
             }
-            Request::Delete { elements, done } => {
+            Ok(Request::Delete { elements, done }) => {
                 let _ = done.send(nftables.delete(&elements));
             }
+            Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
+            Err(RecvTimeoutError::Timeout) => {
+                sweep_at = None;
+                sweep(nftables, remains);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn sweep(nftables: &mut Nftables, remains: &Remains) {
+    let swept: Vec<Vec<Element>> = lock(remains).drain().map(|(_, elements)| elements).collect();
+    for some in swept.chunks(SWEPT_AT_ONCE) {
+        if let Err(error) = nftables.delete(&some.concat()) {
+            tracing::warn!(%error, "used pinholes are cleared away by their timeout");
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::addr::canonical;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -24,23 +24,24 @@ const KEEPALIVE_RETRIES: u32 = 4;
 #[derive(Debug, Error)]
 pub enum NetError {
     /// A listener could not be bound.
-    #[error("cannot listen on {address}: {source}{}", advice(.source))]
+    #[error("cannot listen on {address}: {reason}{}", advice(.reason))]
     Listen {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A socket may not be made transparent.
     #[error(
-        "cannot make the socket for {address} transparent: {source}; \
-         IP_TRANSPARENT needs the capability CAP_NET_ADMIN"
+        "cannot make the socket for {address} transparent: {reason}; IP_TRANSPARENT needs the \
+         capability CAP_NET_ADMIN: run as root, or give the program the right with \
+         `setcap cap_net_admin,cap_net_bind_service+ep`"
     )]
     Transparent {
         /// Of which socket.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -55,17 +56,17 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on `address`; with `dual`, `[::]` takes IPv4 as well. A transparent listener also accepts
+/// Listens on `address`; with `dual`, `[::]` takes
+/// IPv4 as well. A transparent listener also accepts
 /// connections to addresses that are not this host's.
 pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
-    let failed = |source| NetError::Listen { address, source };
+    let failed = |reason| NetError::Listen { address, reason };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
         .map_err(failed)?;
     socket.set_reuse_address(true).map_err(failed)?;
     if address.is_ipv6() {
-        let any = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        socket.set_only_v6(!(dual && any)).map_err(failed)?;
+        socket.set_only_v6(!dual).map_err(failed)?;
     }
     if transparent {
         set_transparent(&SockRef::from(&socket), address)?;
@@ -81,7 +82,7 @@ fn set_transparent(socket: &SockRef<'_>, address: SocketAddr) -> Result<(), NetE
     } else {
         socket.set_ip_transparent_v6(true)
     };
-    set.map_err(|source| NetError::Transparent { address, source })
+    set.map_err(|reason| NetError::Transparent { address, reason })
 }
 
 /// A connection to be made.
@@ -116,6 +117,8 @@ pub async fn connect(dialling: Dialling) -> io::Result<TcpStream> {
 fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let on: libc::c_int = 1;
+    const SIZE: libc::socklen_t = 4;
+    const { assert!(size_of::<libc::c_int>() == SIZE as usize) };
     // SAFETY: the descriptor is open for the life of `socket`, and the option reads one int.
     let result = unsafe {
         libc::setsockopt(
@@ -123,7 +126,7 @@ fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
             libc::SOL_IP,
             libc::IP_BIND_ADDRESS_NO_PORT,
             (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            SIZE,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -5,7 +5,7 @@ use rustix::net::SendFlags;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 /// Unsent bytes beyond which the other peer is read no further: a peer that does not read holds up
@@ -75,16 +75,27 @@ impl Control {
     }
 
     /// Reads into `buffer`. Ready with 0 bytes once, at the peer's end; an error is an end too.
+    ///
+    /// A short read does not mean that nothing is left: the kernel stops at the mark of urgent data
+    /// (the Telnet Synch ahead of ABOR). So readiness ends only where a read would block.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
+        buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        let count = buffer.filled().len() - before;
-        self.ended = count == 0;
-        Poll::Ready(result.map(|()| count))
+        loop {
+            let result = match ready!(self.stream.poll_read_ready(cx)) {
+                Ok(()) => self.stream.try_read(buffer),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &result
+                && error.kind() == io::ErrorKind::WouldBlock
+            {
+                continue;
+            }
+            self.ended = !matches!(result, Ok(count) if count > 0);
+            return Poll::Ready(result);
+        }
     }
 
     /// Ends the sending side, so that the peer sees the end behind the last byte.

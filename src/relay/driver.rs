@@ -14,12 +14,10 @@ use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
 use std::future::{Future, poll_fn};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
@@ -224,12 +222,13 @@ impl Driver {
         if !wanted || control.has_ended() || (control.is_backlogged() && !closing) {
             return false;
         }
-        let mut bytes = [MaybeUninit::uninit(); READ_SIZE];
-        let mut buffer = ReadBuf::uninit(&mut bytes);
+        let mut buffer = [0; READ_SIZE];
         let event = match control.poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
             Poll::Ready(Ok(0)) => Event::ConnectionClosed { side, orderly: true },
-            Poll::Ready(Ok(_)) => Event::BytesReceived { from: side, bytes: buffer.filled() },
+            Poll::Ready(Ok(count)) => {
+                Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }
+            }
             Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },
         };
         self.session.handle_event(event, now);

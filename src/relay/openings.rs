@@ -208,16 +208,6 @@ impl Openings {
         }
     }
 
-    /// Removes what the firewall keeps of a pinhole that has been used. Nothing waits for it.
-    fn clear_away(&self, opening: Opening) {
-        let Some(firewall) = self.shared.firewall.clone() else { return };
-        tokio::spawn(async move {
-            if let Err(error) = firewall.close(opening).await {
-                tracing::warn!(%error, "a used pinhole is cleared away by its timeout");
-            }
-        });
-    }
-
     fn remove(&mut self, id: TransferId) -> Option<Opened> {
         let at = self.open.iter().position(|opened| opened.id() == id)?;
         Some(self.open.swap_remove(at))
@@ -240,7 +230,9 @@ impl Openings {
             FlowEvent::Started(_) => {
                 // The connection keeps its translation; the port may serve another one.
                 *lease = None;
-                self.clear_away(opening);
+                if let Some(firewall) = &self.shared.firewall {
+                    firewall.clear_away(opening);
+                }
                 Some(Event::PinholeUsed { id, side: dialler })
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
@@ -273,7 +265,7 @@ fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
 
 fn is_taken(error: &net::NetError) -> bool {
     match error {
-        net::NetError::Listen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+        net::NetError::Listen { reason, .. } => reason.kind() == io::ErrorKind::AddrInUse,
         net::NetError::Transparent { .. } => false,
     }
 }

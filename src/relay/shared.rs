@@ -43,9 +43,16 @@ pub struct Shared {
     pub(super) telemetry: Telemetry,
     pub(super) pipes: PipePool,
     ports: Mutex<PortPool>,
-    sessions: Mutex<HashMap<IpAddr, usize>>,
+    sessions: Mutex<Counts>,
     own_ends: Mutex<HashSet<SocketAddr>>,
     last_session: AtomicU64,
+}
+
+/// The sessions that are admitted.
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    per_client: HashMap<IpAddr, usize>,
 }
 
 impl Shared {
@@ -90,11 +97,12 @@ impl Shared {
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
         let Limits { sessions, sessions_per_client } = self.settings.limits;
         let mut counts = lock(&self.sessions);
-        let own = counts.get(&client).copied().unwrap_or(0);
-        if own >= sessions_per_client || counts.values().sum::<usize>() >= sessions {
+        let own = counts.per_client.get(&client).copied().unwrap_or(0);
+        if own >= sessions_per_client || counts.all >= sessions {
             return None;
         }
-        counts.insert(client, own + 1);
+        counts.all += 1;
+        counts.per_client.insert(client, own + 1);
         drop(counts);
         Some(Permit { shared: Arc::clone(self), client })
     }
@@ -147,10 +155,11 @@ pub(super) struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = lock(&self.shared.sessions);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
+        counts.all -= 1;
+        if let Some(own) = counts.per_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                counts.per_client.remove(&self.client);
             }
         }
     }

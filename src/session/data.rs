@@ -3,7 +3,7 @@
 //! Not here: what is agreed about them and in which words (see `data_command`, `data_reply`).
 
 use super::action::{Action, Leg, TransferPlan};
-use super::negotiation::Negotiation;
+use super::negotiation::{Negotiation, Opened};
 use super::transfer::{ClosedPinhole, Stage, Transfer};
 use super::{Phase, Session};
 use crate::pinhole::{Expectation, Pinhole};
@@ -48,7 +48,6 @@ impl Session {
             return;
         };
         let Stage::Opening { since } = transfer.stage else { return };
-        transfer.client_entry = client_entry;
         transfer.offer(until);
         let plan = transfer.plan;
         let elapsed = now.saturating_duration_since(since);
@@ -63,13 +62,16 @@ impl Session {
                 });
             }
         }
-        let Some(negotiation) = self.opening.take() else { return };
+        let Some(mut negotiation) = self.opening.take() else { return };
         if self.phase == Phase::Closed {
             self.withdraw_offered();
             return;
         }
         match server_entry {
-            Some(entry) => self.tell_server(negotiation, entry),
+            Some(entry) => {
+                negotiation.opened = Some(Opened { id, client_entry });
+                self.tell_server(negotiation, entry);
+            }
             None => self.tell_client(&negotiation, client_entry),
         }
     }
@@ -185,6 +187,7 @@ impl Session {
             }
             let (id, path) = (transfer.id(), transfer.path());
             self.actions.push_back(Action::WithdrawTransfer { id });
+            self.pending.forget_opened(id);
             for closed in transfer.close_pinholes(outcome) {
                 self.report_closed(id, path, closed);
             }

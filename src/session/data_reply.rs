@@ -1,7 +1,7 @@
 //! What the server's reply to PORT, EPRT, PASV or EPSV leads to, and what either side is told once
 //! the pinhole is open.
 
-use super::negotiation::{self, Negotiation};
+use super::negotiation::{self, Negotiation, Opened};
 use super::pending::Pending;
 use super::{Session, replies};
 use crate::addr::{Advertised, Observed};
@@ -73,11 +73,10 @@ impl Session {
     }
 
     fn on_active_reply(&mut self, code: Code, negotiation: &Negotiation) {
-        let Some(transfer) = self.offered_mut() else {
-            // Expired or cut while the server was thinking.
+        let Some(Opened { client_entry, .. }) = negotiation.opened else {
+            // It expired while the server was thinking.
             return self.fail_negotiation(Refusal::PinholeFailed);
         };
-        let client_entry = transfer.client_entry;
         if !code.is_positive() {
             self.withdraw_offered();
             self.pass_refusal(negotiation, DataMode::Active);

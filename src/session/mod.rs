@@ -50,12 +50,16 @@ use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use transfer::Transfer;
 
 /// Bytes of one peer that are kept while its lines may not be read yet. A pipelining client sends
 /// some hundred bytes ahead; the rest waits in its own send buffer.
 const READ_AHEAD: usize = 16 * 1024;
+
+/// How long the replies of a client that has ended its sending side are waited for: it may be gone
+/// altogether, which TCP does not tell.
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One FTP session: a control connection through the gateway and its data connections.
 ///
@@ -302,7 +306,12 @@ impl Session {
     fn idle_deadline(&self) -> Option<Instant> {
         // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
         let busy = self.transfers.iter().any(Transfer::is_running);
-        (!busy).then(|| self.last_activity + self.settings.idle_timeout)
+        let timeout = if self.client_ended {
+            self.settings.idle_timeout.min(HALF_CLOSED_TIMEOUT)
+        } else {
+            self.settings.idle_timeout
+        };
+        (!busy).then(|| self.last_activity + timeout)
     }
 
     fn enter_passthrough(&mut self) {

@@ -5,7 +5,7 @@
 //! verb than the client used, and the client is answered in the words of its own.
 
 use crate::ftp::{self, Command, Verb};
-use crate::terms::DataMode;
+use crate::terms::{DataMode, TransferId};
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -18,10 +18,21 @@ pub(super) struct Negotiation {
     pub(super) client_listens: Option<SocketAddr>,
     /// The verb that the server is asked with.
     pub(super) server_verb: Verb,
+    /// What has been opened for a server that is told to connect. It may do so, and even end the
+    /// transfer, before it answers (pyftpdlib connects first). `None` again if nobody came in time.
+    pub(super) opened: Option<Opened>,
     /// The lines of the server's reply so far, each with its terminator.
     pub(super) reply: Vec<Bytes>,
     /// Bytes in `reply`.
     pub(super) reply_size: usize,
+}
+
+/// A transfer that is open while the server is being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) id: TransferId,
+    /// Where the client dials, if its leg awaits: told to it once the server has agreed.
+    pub(super) client_entry: Option<SocketAddr>,
 }
 
 impl Negotiation {
@@ -30,7 +41,14 @@ impl Negotiation {
         client_listens: Option<SocketAddr>,
         server_verb: Verb,
     ) -> Self {
-        Self { command, client_listens, server_verb, reply: Vec::new(), reply_size: 0 }
+        Self {
+            command,
+            client_listens,
+            server_verb,
+            opened: None,
+            reply: Vec::new(),
+            reply_size: 0,
+        }
     }
 
     /// Keeps a line of the server's reply.

@@ -1,6 +1,7 @@
 //! The commands that await their reply, in order: what makes pipelining work (case 13).
 
 use super::negotiation::Negotiation;
+use crate::terms::TransferId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -89,6 +90,15 @@ impl PendingQueue {
     /// True if the next client line may be read: a barrier can only stand last in the queue.
     pub(super) fn admits_more(&self) -> bool {
         self.queue.len() < MAX_PENDING && !self.queue.back().is_some_and(Pending::is_barrier)
+    }
+
+    /// What was opened for the negotiation under way is closed again.
+    pub(super) fn forget_opened(&mut self, id: TransferId) {
+        if let Some(Pending::Data(negotiation)) = self.queue.back_mut()
+            && negotiation.opened.is_some_and(|opened| opened.id == id)
+        {
+            negotiation.opened = None;
+        }
     }
 
     /// An own reply that is due now, since nothing before it is outstanding.

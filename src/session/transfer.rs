@@ -6,7 +6,6 @@
 use super::action::{Leg, TransferPlan};
 use crate::report::PinholeOutcome;
 use crate::terms::{DataMode, DataPath, Side, TransferId};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// One transfer that is open or running.
@@ -14,8 +13,6 @@ use std::time::Instant;
 pub(super) struct Transfer {
     pub(super) plan: TransferPlan,
     pub(super) stage: Stage,
-    /// Where the client dials, if its leg awaits: told to it once the server has agreed.
-    pub(super) client_entry: Option<SocketAddr>,
     /// Legs whose pinhole is open and unused.
     awaiting: Vec<Side>,
 }
@@ -49,12 +46,7 @@ pub(super) struct ClosedPinhole {
 
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, now: Instant) -> Self {
-        Self {
-            plan,
-            stage: Stage::Opening { since: now },
-            client_entry: None,
-            awaiting: Vec::new(),
-        }
+        Self { plan, stage: Stage::Opening { since: now }, awaiting: Vec::new() }
     }
 
     pub(super) fn id(&self) -> TransferId {

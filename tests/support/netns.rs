@@ -3,15 +3,18 @@
 //! A namespace is held by a file descriptor; [`Namespace::run`] enters it with a thread of its own,
 //! since sockets, `/proc/sys/net` and netlink follow the thread. Nothing here needs `ip` or `nft`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
+
 use futures_util::TryStreamExt;
 use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 /// Set in the child process that has its own user namespace.
 const IN_USER_NAMESPACE: &str = "FTPGATE_TEST_IN_USER_NAMESPACE";
@@ -244,7 +247,7 @@ impl Lab {
                 v6.gateway_stranger,
             ),
         ];
-        for (host, name, host4, gateway4, host6, gateway6) in links {
+        for &(host, name, host4, gateway4, host6, gateway6) in &links {
             gateway.link(name, host, "net");
             gateway.address(name, &[(gateway4, 24), (gateway6, 64)]);
             host.address("net", &[(host4, 24), (host6, 64)]);
@@ -256,6 +259,21 @@ impl Lab {
             set("net/ipv6/conf/all/forwarding", "1");
             set("net/netfilter/nf_conntrack_acct", "1");
         });
+        for (host, _, _, gateway4, _, gateway6) in links {
+            for address in [gateway4, gateway6] {
+                settle(host, &gateway, address);
+            }
+        }
         Self { client, gateway, server, stranger }
     }
+}
+
+/// Waits until a host reaches its gateway: a new interface drops what is sent before the kernel has
+/// noticed its carrier, which takes up to a second where many are made at once.
+fn settle(host: &Namespace, gateway: &Namespace, address: IpAddr) {
+    let listener = gateway.run(|| TcpListener::bind((address, 0)).unwrap());
+    let to = listener.local_addr().unwrap();
+    let attempt = || TcpStream::connect_timeout(&to, Duration::from_millis(100));
+    let reached = host.run(|| (0..100).any(|_| attempt().is_ok()));
+    assert!(reached, "{address} is out of reach");
 }
