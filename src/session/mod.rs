@@ -247,7 +247,10 @@ impl Session {
     /// first. Everything that a server said before its end has been passed on already.
     fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
         match side {
-            Side::Client if orderly && self.phase == Phase::Text => self.client_ended = true,
+            Side::Client if orderly && self.phase == Phase::Text => {
+                self.client_ended = true;
+                self.last_activity = now;
+            }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
             Side::Server => {
                 self.pump(now);
