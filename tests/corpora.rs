@@ -38,3 +38,8 @@ fn reply() {
 fn host_port() {
     replay("host_port", checks::host_port);
 }
+
+#[test]
+fn session() {
+    replay("session", checks::session);
+}

@@ -105,6 +105,36 @@ const ADDRESSES: &[&[u8]] = &[
     b"Entering Passive Mode",
 ];
 
+/// Settings and steps of a conversation; whole negotiations are more likely than chance makes them.
+fn conversation() -> impl Strategy<Value = Vec<u8>> {
+    // Lines of the peers by their place in the vocabulary, and answers of the executor.
+    const PASSAGES: &[&[u8]] = &[
+        &[0, 3, 16, 5, 37],
+        &[0, 4, 16, 14, 37],
+        &[0, 8, 37, 16, 19],
+        &[0, 13, 37, 16, 19],
+        &[0, 3, 16, 7, 0x90, 8, 0x90, 10, 37],
+        &[0, 4, 16, 5, 37],
+        &[0, 8, 16, 5, 37, 42, 0],
+        &[0, 16, 16, 20, 16, 21],
+        &[0, 3, 0x80, 16, 0x80, 24],
+        &[16, 5, 0x90, 21],
+        &[42, 0, 48, 0, 0],
+        &[45, 0, 48, 0, 1],
+        &[0, 25, 16, 29],
+    ];
+    let step = prop_oneof![
+        3 => prop::sample::select(PASSAGES).prop_map(<[u8]>::to_vec),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
+    ];
+    let settings =
+        (any::<bool>(), any::<[u8; 3]>()).prop_map(|(log_in, [flags, choices, more])| {
+            vec![if log_in { flags | 0x80 } else { flags }, choices, more]
+        });
+    (settings, prop::collection::vec(step, 0..24))
+        .prop_map(|(settings, steps)| [settings, steps.concat()].concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -121,6 +151,11 @@ proptest! {
     #[test]
     fn reply(stream in made_of(REPLIES)) {
         checks::reply(&[&stream[..], b"\n"].concat());
+    }
+
+    #[test]
+    fn session(conversation in conversation()) {
+        checks::session(&conversation);
     }
 
     #[test]

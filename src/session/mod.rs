@@ -248,7 +248,10 @@ impl Session {
     /// first. Everything that a server said before its end has been passed on already.
     fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
         match side {
-            Side::Client if orderly && self.phase == Phase::Text => self.client_ended = true,
+            Side::Client if orderly && self.phase == Phase::Text => {
+                self.client_ended = true;
+                self.last_activity = now;
+            }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
             Side::Server => {
                 self.pump(now);
@@ -269,13 +272,13 @@ impl Session {
     fn pump(&mut self, now: Instant) {
         loop {
             while self.pump_client(now) {}
-            if !self.pump_server(now) {
-                break;
+            let idle = self.pending.is_empty() && !self.is_opening();
+            if self.client_ended && self.phase == Phase::Text && idle {
+                self.close(None, self.cause_of_client_end(), now);
             }
-        }
-        let idle = self.pending.is_empty() && !self.is_opening();
-        if self.client_ended && self.phase == Phase::Text && idle {
-            self.close(None, self.cause_of_client_end(), now);
+            if !self.pump_server(now) {
+                return;
+            }
         }
     }
 

@@ -8,11 +8,13 @@ mod command;
 mod host_port;
 mod line;
 mod reply;
+mod session;
 
 pub use command::command;
 pub use host_port::host_port;
 pub use line::line;
 pub use reply::reply;
+pub use session::session;
 
 use ftpgate::ftp::{Line, LineItem, LineReader};
 

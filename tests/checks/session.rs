@@ -1,0 +1,34 @@
+//! Sessions: whatever the peers say, however it is split, and whatever becomes of the data
+//! connections, what is promised of a session holds.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `script` | bytes as a conversation: settings, then what happens |
+//! | `stage` | plays it through a `Session`; the executor, the peers and the clock of the play |
+//! | `judge` | what has to hold during a play and at its end |
+
+mod judge;
+mod script;
+mod stage;
+
+use script::Script;
+use stage::{Play, Splits};
+
+/// The first bytes are the settings, the rest is the conversation, see `script`.
+pub fn session(input: &[u8]) {
+    let Some(script) = Script::read(input) else { return };
+    let whole = Play::of(&script, Splits::Whole);
+    let seed = input
+        .iter()
+        .fold(1, |seed: u32, byte| seed.wrapping_mul(0x0100_0193).wrapping_add(u32::from(*byte)));
+    for splits in [Splits::Bytes, Splits::Random(seed)] {
+        let split = Play::of(&script, splits);
+        // How far a peer gets that is held back depends on when it is held back.
+        if !whole.held_back && !split.held_back {
+            for (at, (one, other)) in whole.trace.iter().zip(&split.trace).enumerate() {
+                assert_eq!(one, other, "at {at}, with the input in pieces: {splits:?}");
+            }
+            assert_eq!(whole.trace.len(), split.trace.len(), "{splits:?}");
+        }
+    }
+}

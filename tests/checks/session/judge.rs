@@ -1,0 +1,355 @@
+//! What has to hold: some of it at every action, some of it when all is over.
+
+use super::super::lines;
+use super::script::{SECRET, Script};
+use super::stage::{READ_SIZE, index};
+use ftpgate::ftp::{self, Command, Line};
+use ftpgate::report::{PinholeOutcome, Report, RewrittenLine};
+use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
+use ftpgate::terms::{Side, TransferId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// What a session reads ahead of a peer whose lines have to wait.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// What the far sides may be told of the latest transfer.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    id: TransferId,
+    client: Option<SocketAddr>,
+    server: Option<SocketAddr>,
+}
+
+/// What was sent while the control connection was text.
+struct Sent {
+    to: Side,
+    bytes: Vec<u8>,
+    named: Option<Named>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    opened: usize,
+    closed: usize,
+    failed: usize,
+}
+
+/// Watches one play.
+pub(super) struct Judge {
+    dials_gateway: bool,
+    server: IpAddr,
+    advertise: [Option<IpAddr>; 2],
+    /// True if every line passes as it came, unless something is refused or rewritten.
+    converts: bool,
+    connected: bool,
+    ended: bool,
+    closed: bool,
+    passthrough: bool,
+    /// Something was refused or rewritten.
+    intervened: bool,
+    opening: bool,
+    last_transfer: u32,
+    read_while_opening: [usize; 2],
+    named: Option<Named>,
+    /// The next bytes to the client are the reply of a server that has listened.
+    passive_reply_due: bool,
+    pinholes: BTreeMap<TransferId, Count>,
+    started: BTreeSet<TransferId>,
+    finished: BTreeSet<TransferId>,
+    delivered: [Vec<u8>; 2],
+    sent: Vec<Sent>,
+    sent_through: [Vec<u8>; 2],
+}
+
+impl Judge {
+    pub(super) fn new(script: &Script) -> Self {
+        let same_family = script.parties.client.is_ipv4() == script.server.is_ipv4();
+        Self {
+            dials_gateway: script.parties.dials_gateway,
+            server: script.server.ip(),
+            advertise: [script.settings.advertise_client, script.settings.advertise_server],
+            converts: script.settings.mode != ModeChoice::Keep || !same_family,
+            connected: false,
+            ended: false,
+            closed: false,
+            passthrough: false,
+            intervened: false,
+            opening: false,
+            last_transfer: 0,
+            read_while_opening: [0; 2],
+            named: None,
+            passive_reply_due: false,
+            pinholes: BTreeMap::new(),
+            started: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            delivered: Default::default(),
+            sent: Vec::new(),
+            sent_through: Default::default(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn on_delivered(&mut self, from: Side, bytes: &[u8]) {
+        self.delivered[index(from)].extend_from_slice(bytes);
+        if self.opening {
+            let read = &mut self.read_while_opening[index(from)];
+            *read += bytes.len();
+            assert!(*read <= READ_AHEAD + READ_SIZE, "{read} bytes read ahead of {from:?}");
+        }
+    }
+
+    /// The executor is about to tell what became of opening a transfer.
+    pub(super) fn on_answer(&mut self) {
+        self.opening = false;
+    }
+
+    /// The executor is about to tell that a transfer is open.
+    pub(super) fn on_opened(
+        &mut self,
+        plan: &TransferPlan,
+        client: Option<SocketAddr>,
+        server: Option<SocketAddr>,
+    ) {
+        let [client, server] =
+            [(client, self.advertise[0]), (server, self.advertise[1])].map(|(entry, advertise)| {
+                let entry = entry?;
+                let ip = advertise.filter(|ip| ip.is_ipv4() == entry.is_ipv4());
+                Some(SocketAddr::new(ip.unwrap_or(entry.ip()), entry.port()))
+            });
+        self.named = Some(Named { id: plan.id, client, server });
+        self.passive_reply_due =
+            matches!((&plan.client, &plan.server), (Leg::Await(_), Leg::Dial(_)));
+    }
+
+    pub(super) fn on_action(&mut self, action: &Action) {
+        match action {
+            Action::SendBytes { to, bytes } => self.on_sent(*to, bytes),
+            Action::SendUrgent { to, .. } => {
+                assert!(*to == Side::Server && !self.closed && !self.opening);
+            }
+            Action::OpenTransfer(plan) => {
+                assert!(!self.closed && !self.opening);
+                assert_eq!(plan.id.0, self.last_transfer + 1, "transfers are numbered");
+                for (id, count) in &self.pinholes {
+                    assert_eq!(count.opened, count.closed, "{id} is still offered");
+                }
+                self.last_transfer = plan.id.0;
+                self.opening = true;
+                self.read_while_opening = [0; 2];
+            }
+            Action::DialData { id, .. } => {
+                assert!(!self.closed && !self.opening);
+                assert_eq!(self.named.map(|named| named.id), Some(*id), "dialled unopened");
+            }
+            Action::WithdrawTransfer { id } => {
+                assert!(id.0 <= self.last_transfer, "{id} was never opened");
+                self.named = self.named.filter(|named| named.id != *id);
+            }
+            Action::Report(report) => self.on_report(report),
+            Action::CloseSession => {
+                assert!(self.ended && !self.closed, "closed without a cause, or twice");
+                self.closed = true;
+            }
+        }
+    }
+
+    fn on_sent(&mut self, to: Side, bytes: &[u8]) {
+        assert!(!self.ended, "{to:?} is sent something after the end");
+        if self.opening {
+            // Only a farewell may leave now.
+            let farewell = bytes.starts_with(b"421 ") || bytes.starts_with(b"500 ");
+            assert!(to == Side::Client && farewell, "sent before its pinhole is open: {bytes:?}");
+        }
+        if self.passthrough {
+            self.sent_through[index(to)].extend_from_slice(bytes);
+            return;
+        }
+        if to == Side::Client && std::mem::take(&mut self.passive_reply_due) {
+            self.names_no_server(bytes);
+        }
+        self.sent.push(Sent { to, bytes: bytes.to_vec(), named: self.named });
+    }
+
+    /// The reply to a client that dialled the gateway: nothing in it leads to the server itself.
+    fn names_no_server(&self, reply: &[u8]) {
+        if !self.dials_gateway {
+            return;
+        }
+        let numbers = format!("{},", self.server).replace('.', ",");
+        let lines: Vec<_> = reply.split_inclusive(|b| *b == b'\n').collect();
+        for (at, line) in lines.iter().enumerate() {
+            let text = line.trim_ascii_end();
+            let has_code = at == 0 || at + 1 == lines.len();
+            let holds = text.windows(numbers.len()).any(|w| w == numbers.as_bytes());
+            let numbered = reply.starts_with(b"227");
+            assert!(!(numbered && has_code && holds), "the server's own address: {text:?}");
+            if numbered && let Ok(read) = ftp::parse_227(text) {
+                assert_ne!(IpAddr::from(*read.address.ip()), self.server, "{text:?}");
+            }
+            if let Ok(read) = ftp::parse_229(text) {
+                assert!(read.blank, "{text:?}");
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: &Report) {
+        let told = format!("{report:?}");
+        assert!(!told.contains(SECRET), "{told}");
+        match report {
+            Report::PinholeOpened { transfer, .. } => {
+                self.pinholes.entry(*transfer).or_default().opened += 1;
+            }
+            Report::PinholeClosed { transfer, outcome, .. } => {
+                let count = self.pinholes.entry(*transfer).or_default();
+                if *outcome == PinholeOutcome::Failed {
+                    count.failed += 1;
+                    assert!(count.failed == 1 && count.opened == 0, "{count:?}");
+                } else {
+                    count.closed += 1;
+                    assert!(count.closed <= count.opened, "{count:?}");
+                }
+            }
+            Report::DataConnectionStarted { transfer, .. } => {
+                assert!(self.started.insert(*transfer), "{transfer} started twice");
+            }
+            Report::DataConnectionEnded { transfer, .. } => {
+                assert!(self.started.contains(transfer) && self.finished.insert(*transfer));
+            }
+            Report::SessionEnded { .. } => {
+                assert!(!self.ended, "ended twice");
+                self.ended = true;
+            }
+            other => {
+                assert!(!self.ended, "after the end: {other:?}");
+                self.connected |= matches!(other, Report::ServerConnected { .. });
+                self.passthrough |= matches!(other, Report::ProtectionChanged { .. });
+                self.intervened |=
+                    matches!(other, Report::Refused { .. } | Report::LineRewritten { .. });
+                if let Report::LineRewritten { line } = other {
+                    let open = self.named.is_some() && !self.opening;
+                    assert!(*line == RewrittenLine::Feat || open, "rewritten without a pinhole");
+                }
+            }
+        }
+    }
+
+    pub(super) fn at_the_end(&self) {
+        assert!(self.ended && self.closed);
+        for (id, count) in &self.pinholes {
+            assert_eq!(count.opened, count.closed, "pinholes of {id}");
+        }
+        assert_eq!(self.started, self.finished, "data connections");
+        for side in [Side::Client, Side::Server] {
+            self.lines_are_kept(side);
+            let through = &self.sent_through[index(side)];
+            assert!(self.delivered[index(side.other())].ends_with(through), "bytes of TLS");
+        }
+    }
+
+    /// What one side was told is what the other one said, line for line and byte for byte; what is
+    /// not, names what is open for it, or is a reply of the gateway.
+    fn lines_are_kept(&self, to: Side) {
+        let said = lines(&self.delivered[index(to.other())]);
+        let mut unsaid = said.iter();
+        let mut told: Vec<&[u8]> = Vec::new();
+        for sent in self.sent.iter().filter(|sent| sent.to == to && !is_telnet(&sent.bytes)) {
+            for line in sent.bytes.split_inclusive(|b| *b == b'\n') {
+                told.push(line);
+                if bears_address(to, line) {
+                    // These may be the gateway's own without being said by anyone, or be said later.
+                    let verbatim = said.iter().any(|said| said.raw() == line);
+                    if to == Side::Server && is_active(line) || !verbatim {
+                        is_own(to, line, sent.named);
+                    }
+                } else {
+                    let mut ahead = unsaid.clone();
+                    if ahead.any(|said| said.raw() == line) {
+                        unsaid = ahead;
+                    } else {
+                        is_own(to, line, sent.named);
+                    }
+                }
+            }
+        }
+        if !self.intervened && !self.converts {
+            let farewell = |line: &&[u8]| line.starts_with(b"421 ") || line.starts_with(b"500 ");
+            let passed = match told.split_last() {
+                Some((last, passed))
+                    if farewell(last) && said.get(passed.len()).is_none_or(|l| l.raw() != last) =>
+                {
+                    passed
+                }
+                _ => &told[..],
+            };
+            let whole = said.iter().map(|line| &line.raw()[..]);
+            assert!(whole.take(passed.len()).eq(passed.iter().copied()), "to {to:?}: {told:?}");
+        }
+    }
+}
+
+fn command(line: &[u8]) -> Command {
+    Command::parse(Line::from_bytes(line.to_vec().into()))
+}
+
+/// PORT or EPRT.
+fn is_active(line: &[u8]) -> bool {
+    matches!(command(line).verb(), ftp::Verb::Port | ftp::Verb::Eprt)
+}
+
+/// A line about a data connection.
+fn bears_address(to: Side, line: &[u8]) -> bool {
+    match to {
+        Side::Server => command(line).verb().negotiates_data(),
+        Side::Client => {
+            line.starts_with(b"227") || line.starts_with(b"229") || ftp::parse_227(line).is_ok()
+        }
+    }
+}
+
+/// A line of the gateway's own: it names what is open, if anything.
+fn is_own(to: Side, line: &[u8], named: Option<Named>) {
+    let text = line.trim_ascii_end();
+    let command = command(line);
+    let told = match (to, text) {
+        (Side::Server, b"PASV" | b"EPSV") => return,
+        (Side::Server, _) => {
+            let port = ftp::parse_port(command.argument()).map(SocketAddr::V4).ok();
+            let eprt = ftp::parse_eprt(command.argument()).map(|eprt| eprt.address).ok();
+            let address = match command.verb() {
+                ftp::Verb::Port => port,
+                ftp::Verb::Eprt => eprt,
+                _ => None,
+            };
+            (address, named.and_then(|named| named.server))
+        }
+        (Side::Client, [b'2', b'2', b'9', ..]) => {
+            let port = ftp::parse_229(text).map(|reply| reply.port).ok();
+            let client = named.and_then(|named| named.client);
+            (client.filter(|client| Some(client.port()) == port), client)
+        }
+        // Also a line within a reply to PASV.
+        (Side::Client, _) if ftp::parse_227(text).is_ok() => {
+            let address = ftp::parse_227(text).map(|reply| SocketAddr::V4(reply.address)).ok();
+            (address, named.and_then(|named| named.client))
+        }
+        (Side::Client, [b'4' | b'5', ..] | [b'2', b'0', b'0', ..]) => return,
+        (Side::Client, other) => {
+            panic!("the client is told {:?}, and nobody said so", other.escape_ascii().to_string())
+        }
+    };
+    let words = text.escape_ascii();
+    assert!(told.0.is_some() && told.0 == told.1, "{to:?} is told {words}, open is {named:?}");
+}
+
+/// The gateway's own answer in a Telnet negotiation.
+fn is_telnet(bytes: &[u8]) -> bool {
+    matches!(bytes, [255, 252 | 254, _])
+}

@@ -1,0 +1,279 @@
+//! Bytes as a conversation. Every input is one, so that a fuzzer's changes keep their meaning.
+//!
+//! Three bytes of settings, then steps. A step is a byte, its low six bits saying what happens (see
+//! [`Script::step`]) and its high bit that it comes in one segment with what the same peer said
+//! just before; then its operands.
+
+use ftpgate::addr::OriginalDst;
+use ftpgate::policy::Policy;
+use ftpgate::report::DataOutcome;
+use ftpgate::session::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source};
+use ftpgate::terms::Side;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Stands for everything that a user keeps to himself.
+pub(super) const SECRET: &str = "s3cr3t";
+
+/// What the clients of the plays say; `%n` is the client's address as in PORT, `%e` as in EPRT.
+const CLIENT_LINES: &[&str] = &[
+    "USER s3cr3t\r\n",
+    "PASS s3cr3t\r\n",
+    "ACCT s3cr3t\r\n",
+    "PASV\r\n",
+    "EPSV\r\n",
+    "EPSV 1\r\n",
+    "EPSV 2\r\n",
+    "EPSV ALL\r\n",
+    "PORT %n,19,137\r\n",
+    "port  %n,19,138 \n",
+    "PORT 198,51,100,77,19,137\r\n",
+    "PORT %n,0,20\r\n",
+    "PORT 1,2,3\r\n",
+    "EPRT %e|5001|\r\n",
+    "EPRT |2|2001:db8::77|5001|\r\n",
+    "EPRT |3|x|5001|\r\n",
+    "RETR file\r\n",
+    "stor \u{e9}\r\n",
+    "LIST\r\n",
+    "ABOR\r\n",
+    "\u{f4}\u{f2}ABOR\r\n",
+    "REIN\r\n",
+    "QUIT\r\n",
+    "FEAT\r\n",
+    "NOOP\r\n",
+    "AUTH TLS\r\n",
+    "AUTH GSSAPI\r\n",
+    "LPRT 6,16,1\r\n",
+    "SITE %n,19,137\r\n",
+    "227 ok (1,2,3,4,5,6)\r\n",
+    "GET / HTTP/1.1\r\n",
+    "XYZZY\r\n",
+];
+
+/// What the servers of the plays say; `%n` is the server's address as in 227.
+const SERVER_LINES: &[&str] = &[
+    "220 ready\r\n",
+    "120 wait\r\n",
+    "331 password\r\n",
+    "230 in\r\n",
+    "530 no\r\n",
+    "227 Entering Passive Mode (%n,195,80).\r\n",
+    "227 =%n,195,81\r\n",
+    "227-Passive (%n,195,82)\r\n",
+    " mind (%n,195,82)\r\n",
+    "227 End\r\n",
+    "227 End (%n,195,82)\r\n",
+    "227 (10,99,0,5,195,83)\r\n",
+    "227 (%n,195,84) (%n,195,84)\r\n",
+    "227 (%n,0,21)\r\n",
+    "229 Extended (|||50007|)\r\n",
+    "229 Extended (|1|10.0.0.5|50008|)\r\n",
+    "229 (|||0|)\r\n",
+    "229-\r\n",
+    "229 (|||50009|)\r\n",
+    "200 ok\r\n",
+    "150 here\r\n",
+    "226 done\r\n",
+    "426 cut\r\n",
+    "225 nothing to abort\r\n",
+    "500 what\r\n",
+    "211-Features:\r\n",
+    " LPRT\r\n",
+    " EPSV\r\n",
+    "211 End\r\n",
+    "234 go\r\n",
+    "stray\r\n",
+    "PORT 10,0,0,5,1,2\r\n",
+];
+
+/// One thing that happens in a play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A peer sends this.
+    Say(Side, Vec<u8>),
+    /// The executor answers what it has been asked to open.
+    Answer {
+        /// That it is open, or else that it could not be opened.
+        opened: bool,
+    },
+    /// A connection came in. The transfer is counted back from the latest one.
+    Use(usize, Side),
+    /// A data connection ended.
+    End(usize, DataOutcome),
+    /// Time passes.
+    Wait(Duration),
+    /// A peer ends its connection: in order, or by a reset.
+    Close(Side, bool),
+    /// The server is connected to.
+    Connect,
+    /// It could not be connected to.
+    FailToConnect,
+    /// It would be the gateway itself.
+    Loop,
+    /// The gateway shuts down.
+    Shutdown,
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) settings: Settings,
+    pub(super) parties: Parties,
+    pub(super) server: SocketAddr,
+    pub(super) seen_as: SocketAddr,
+    /// The executor opens what it is asked for at once.
+    pub(super) prompt: bool,
+    /// At the end the peers stay, and only time goes on.
+    pub(super) ends_by_time: bool,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What is left of the input.
+struct Rest<'a>(std::slice::Iter<'a, u8>);
+
+impl Rest<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        self.0.next().copied()
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+        self.byte().map(|byte| choices[usize::from(byte) % choices.len()])
+    }
+}
+
+impl Script {
+    /// `None` if not even the settings are there.
+    pub(super) fn read(input: &[u8]) -> Option<Self> {
+        let mut rest = Rest(input.iter());
+        let [flags, choices, more] = [rest.byte()?, rest.byte()?, rest.byte()?];
+        let flag = |bit: u8| flags & (1 << bit) != 0;
+        let (client_v4, server_v4) = (choices & 1 == 0, choices & 2 == 0);
+        let same_family = client_v4 == server_v4;
+        let ip =
+            |v4: bool, texts: [&str; 2]| -> IpAddr { texts[usize::from(!v4)].parse().unwrap() };
+        let client = ip(client_v4, ["192.0.2.2", "2001:db8:1::2"]);
+        let server = ip(server_v4, ["10.0.0.5", "2001:db8:2::5"]);
+        let dials_gateway = flag(0) || !same_family;
+        let source = if flag(1) && same_family { Source::Client } else { Source::Gateway };
+        let gateway = ip(client_v4, ["203.0.113.7", "2001:db8:1::1"]);
+        let own = ip(server_v4, ["10.0.0.1", "2001:db8:2::1"]);
+        let advertise = |bits: u8| match bits & 3 {
+            1 => Some(ip(true, ["198.51.100.9", "::"])),
+            2 => Some(ip(false, ["", "2001:db8:9::9"])),
+            _ => None,
+        };
+        let dialled = if dials_gateway { gateway } else { server };
+        let seen_as = if source == Source::Client { client } else { own };
+        let settings = Settings {
+            policy: Policy { strict: flag(2), low_ports: flag(3) },
+            path: [PathChoice::Auto, PathChoice::Kernel, PathChoice::Relay, PathChoice::Auto]
+                [usize::from(choices >> 2 & 3)],
+            mode: [ModeChoice::Keep, ModeChoice::Passive, ModeChoice::Active, ModeChoice::Keep]
+                [usize::from(choices >> 4 & 3)],
+            auth: if flag(4) { AuthChoice::Refuse } else { AuthChoice::Passthrough },
+            source,
+            kernel: choices & 0x40 != 0,
+            advertise_client: advertise(more),
+            advertise_server: advertise(more >> 2),
+            login_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(900),
+            open_timeout: Duration::from_secs(30),
+            line_limit: 4160,
+        };
+        let parties = Parties {
+            client: SocketAddr::new(client, 40000),
+            original_dst: OriginalDst(SocketAddr::new(dialled, 21)),
+            dials_gateway,
+        };
+        let mut script = Self {
+            settings,
+            parties,
+            server: SocketAddr::new(server, 21),
+            seen_as: SocketAddr::new(seen_as, 33000),
+            prompt: flag(5),
+            ends_by_time: flag(6),
+            steps: Vec::new(),
+        };
+        if flag(7) {
+            script.log_in();
+        }
+        while let Some(code) = rest.byte() {
+            let Some(step) = script.step(code & 0x3f, &mut rest) else { break };
+            script.add(step, code & 0x80 != 0);
+        }
+        Some(script)
+    }
+
+    fn log_in(&mut self) {
+        self.steps.push(Step::Connect);
+        for (side, line) in
+            [(Side::Server, "220 ready"), (Side::Client, "USER s3cr3t"), (Side::Server, "230 in")]
+        {
+            self.steps.push(Step::Say(side, format!("{line}\r\n").into()));
+        }
+    }
+
+    fn add(&mut self, step: Step, joined: bool) {
+        match (self.steps.last_mut(), &step) {
+            (Some(Step::Say(earlier, said)), Step::Say(side, bytes))
+                if joined && earlier == side =>
+            {
+                said.extend_from_slice(bytes);
+            }
+            _ => self.steps.push(step),
+        }
+    }
+
+    fn step(&self, code: u8, rest: &mut Rest<'_>) -> Option<Step> {
+        Some(match code {
+            0..=15 => Step::Say(Side::Client, self.spoken(Side::Client, rest.pick(CLIENT_LINES)?)),
+            16..=31 => Step::Say(Side::Server, self.spoken(Side::Server, rest.pick(SERVER_LINES)?)),
+            32 | 33 => {
+                let length = rest.byte()? % 24;
+                let bytes = (0..length).map_while(|_| rest.byte()).collect();
+                Step::Say(if code == 32 { Side::Client } else { Side::Server }, bytes)
+            }
+            // More than is read ahead.
+            34 => Step::Say(Side::Client, b"NOOP\r\n".repeat(64 * usize::from(rest.byte()? % 64))),
+            35 => {
+                Step::Say(Side::Server, b"200 ok\r\n".repeat(48 * usize::from(rest.byte()? % 64)))
+            }
+            // Longer than what is held of a reply.
+            36 => {
+                Step::Say(Side::Server, b"150 so\r\n".repeat(64 * usize::from(rest.byte()? % 64)))
+            }
+            37..=41 => Step::Answer { opened: code != 41 },
+            42..=44 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
+            45..=47 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),
+            48..=50 => Step::End(usize::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),
+            51..=53 => Step::Wait(Duration::from_secs(rest.pick(&[1, 29, 31, 61, 899, 901])?)),
+            54 => Step::Close(Side::Client, true),
+            55 => Step::Close(Side::Client, false),
+            56 => Step::Close(Side::Server, true),
+            57 => Step::Close(Side::Server, false),
+            58..=60 => Step::Connect,
+            61 => Step::FailToConnect,
+            62 => Step::Loop,
+            _ => Step::Shutdown,
+        })
+    }
+
+    fn spoken(&self, side: Side, line: &str) -> Vec<u8> {
+        let ip = match side {
+            Side::Client => self.parties.client.ip(),
+            Side::Server => self.server.ip(),
+        };
+        let numbers =
+            if ip.is_ipv4() { ip.to_string().replace('.', ",") } else { "10,0,0,5".into() };
+        let extended = format!("|{}|{ip}", if ip.is_ipv4() { 1 } else { 2 });
+        let line = line.replace("%n", &numbers).replace("%e", &extended);
+        // The vocabulary is written in Latin-1; IAC stands ahead of each Telnet command.
+        line.chars()
+            .flat_map(|c| match u8::try_from(u32::from(c)).unwrap() {
+                command @ 0xf0.. => vec![0xff, command],
+                byte => vec![byte],
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,286 @@
+//! Plays a script: the executor, the two peers and the clock around one session.
+
+use super::judge::Judge;
+use super::script::{Script, Step};
+use ftpgate::session::{Action, Event, Leg, Session, TransferPlan};
+use ftpgate::terms::{Side, TransferId};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One read of the executor.
+pub(super) const READ_SIZE: usize = 4096;
+
+/// Timeouts that may follow each other after the last event until a session is over: a pinhole, the
+/// login, the silence.
+const MAX_TIMEOUTS: usize = 4;
+
+/// How what a peer sends is cut into reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Splits {
+    /// As it is said.
+    Whole,
+    /// Byte by byte.
+    Bytes,
+    /// At places that follow from a seed.
+    Random(u32),
+}
+
+/// What was seen of a session, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// What one side was sent, as far as nothing came in between.
+    Sent(Side, Vec<u8>),
+    /// Any other action.
+    Did(Action),
+}
+
+/// What a peer does.
+#[derive(Debug)]
+enum Inbound {
+    Bytes(Vec<u8>),
+    End { orderly: bool },
+}
+
+/// A session with everything around it.
+pub(super) struct Play<'a> {
+    script: &'a Script,
+    session: Session,
+    now: Instant,
+    splits: Splits,
+    /// What the client and the server have sent and the session has not read.
+    inbox: [VecDeque<Inbound>; 2],
+    ended: [bool; 2],
+    /// What the executor has been asked to open and has not answered.
+    opening: VecDeque<TransferPlan>,
+    next_port: u16,
+    last_transfer: u32,
+    judge: Judge,
+    /// True if a peer had to wait at the end of a step.
+    pub(super) held_back: bool,
+    pub(super) trace: Vec<Seen>,
+}
+
+impl<'a> Play<'a> {
+    /// Plays the script to its end and the session to its own.
+    pub(super) fn of(script: &'a Script, splits: Splits) -> Self {
+        let now = Instant::now();
+        let mut play = Self {
+            script,
+            session: Session::new(Arc::new(script.settings.clone()), script.parties, now),
+            now,
+            splits,
+            inbox: Default::default(),
+            ended: [false; 2],
+            opening: VecDeque::new(),
+            next_port: 50000,
+            last_transfer: 0,
+            judge: Judge::new(script),
+            held_back: false,
+            trace: Vec::new(),
+        };
+        play.drain();
+        for step in &script.steps {
+            play.step(step);
+            play.deliver();
+            play.held_back |= play.inbox.iter().any(|inbox| !inbox.is_empty());
+        }
+        play.finish();
+        play
+    }
+
+    fn step(&mut self, step: &Step) {
+        let ahead = |back: usize, last: u32| {
+            TransferId(last.saturating_sub(u32::try_from(back).unwrap()).max(1))
+        };
+        match step {
+            Step::Say(side, bytes) => {
+                for piece in self.pieces(bytes) {
+                    self.inbox[index(*side)].push_back(Inbound::Bytes(piece));
+                }
+            }
+            Step::Close(side, orderly) => {
+                self.inbox[index(*side)].push_back(Inbound::End { orderly: *orderly });
+            }
+            Step::Answer { opened } => self.answer(*opened),
+            Step::Use(back, side) => {
+                let id = ahead(*back, self.last_transfer);
+                if self.has_answered(id) {
+                    self.tell(Event::PinholeUsed { id, side: *side });
+                }
+            }
+            Step::End(back, outcome) => {
+                let id = ahead(*back, self.last_transfer);
+                if self.has_answered(id) {
+                    let outcome = *outcome;
+                    self.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+                }
+            }
+            Step::Wait(duration) => self.wait(*duration),
+            Step::Connect => {
+                let (server, seen_as) = (self.script.server, self.script.seen_as);
+                self.tell(Event::ServerConnected { server, seen_as });
+            }
+            Step::FailToConnect => self.tell(Event::ServerConnectFailed),
+            Step::Loop => self.tell(Event::LoopDetected),
+            Step::Shutdown => self.tell(Event::ShutdownRequested),
+        }
+    }
+
+    fn pieces(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut rest = bytes;
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            let length = match &mut self.splits {
+                Splits::Whole => READ_SIZE,
+                Splits::Bytes => 1,
+                Splits::Random(seed) => {
+                    *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    1 + usize::try_from(*seed >> 28).unwrap()
+                }
+            };
+            let (piece, later) = rest.split_at(length.min(rest.len()));
+            pieces.push(piece.to_vec());
+            rest = later;
+        }
+        pieces
+    }
+
+    /// Reads from the peers as long as the session wants it.
+    fn deliver(&mut self) {
+        loop {
+            let mut news = false;
+            for side in [Side::Client, Side::Server] {
+                // There is no connection to read from before it stands.
+                let connected = side == Side::Client || self.judge.is_connected();
+                if self.ended[index(side)] || self.judge.is_closed() {
+                    self.inbox[index(side)].clear();
+                } else if connected && self.session.wants_bytes(side) {
+                    news |= self.read(side);
+                }
+            }
+            if !news {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, from: Side) -> bool {
+        match self.inbox[index(from)].pop_front() {
+            None => return false,
+            Some(Inbound::Bytes(bytes)) => {
+                self.judge.on_delivered(from, &bytes);
+                self.tell(Event::BytesReceived { from, bytes: &bytes });
+            }
+            Some(Inbound::End { orderly }) => {
+                self.ended[index(from)] = true;
+                self.tell(Event::ConnectionClosed { side: from, orderly });
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        self.session.handle_event(event, self.now);
+        self.drain();
+    }
+
+    /// True if the executor has told what became of opening this transfer: nothing else of it can
+    /// be told before.
+    fn has_answered(&self, id: TransferId) -> bool {
+        id.0 <= self.last_transfer && !self.opening.iter().any(|plan| plan.id == id)
+    }
+
+    fn answer(&mut self, opened: bool) {
+        let Some(plan) = self.opening.pop_front() else { return };
+        self.judge.on_answer();
+        if !opened {
+            return self.tell(Event::TransferFailed { id: plan.id });
+        }
+        let client_entry = self.entry(&plan.client);
+        let server_entry = self.entry(&plan.server);
+        self.judge.on_opened(&plan, client_entry, server_entry);
+        self.tell(Event::TransferOpened { id: plan.id, client_entry, server_entry });
+    }
+
+    fn entry(&mut self, leg: &Leg) -> Option<SocketAddr> {
+        let Leg::Await(expected) = leg else { return None };
+        self.next_port += 1;
+        Some(SocketAddr::new(expected.address, expected.port.unwrap_or(self.next_port)))
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now += duration;
+        self.on_time();
+    }
+
+    fn on_time(&mut self) {
+        if self.session.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            self.session.handle_timeout(self.now);
+            self.drain();
+            let next = self.session.poll_timeout();
+            assert!(next.is_none_or(|deadline| deadline > self.now), "a timer that never rests");
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            self.judge.on_action(&action);
+            match (&action, self.trace.last_mut()) {
+                (Action::SendBytes { to, bytes }, Some(Seen::Sent(side, sent))) if side == to => {
+                    sent.extend_from_slice(bytes);
+                }
+                (Action::SendBytes { to, bytes }, _) => {
+                    self.trace.push(Seen::Sent(*to, bytes.to_vec()));
+                }
+                _ => self.trace.push(Seen::Did(action.clone())),
+            }
+            if let Action::OpenTransfer(plan) = action {
+                self.last_transfer = plan.id.0;
+                self.opening.push_back(plan);
+                if self.script.prompt {
+                    self.answer(true);
+                }
+            }
+        }
+    }
+
+    /// The executor answers, data connections end, and the peers go or are waited for.
+    fn finish(&mut self) {
+        while !self.opening.is_empty() {
+            self.answer(true);
+            self.deliver();
+        }
+        let end = |play: &mut Self| {
+            for id in (1..=play.last_transfer).map(TransferId) {
+                let outcome = ftpgate::report::DataOutcome::Aborted;
+                play.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+            }
+        };
+        end(self);
+        if !self.script.ends_by_time {
+            for side in [Side::Client, Side::Server] {
+                self.tell(Event::ConnectionClosed { side, orderly: false });
+            }
+        }
+        for _ in 0..MAX_TIMEOUTS {
+            let Some(deadline) = self.session.poll_timeout() else { break };
+            self.now = self.now.max(deadline);
+            self.on_time();
+        }
+        end(self);
+        assert!(self.session.is_over(), "a session that does not end");
+        assert_eq!(self.session.poll_timeout(), None);
+        assert!(!self.session.wants_bytes(Side::Client) && !self.session.wants_bytes(Side::Server));
+        self.judge.at_the_end();
+    }
+}
+
+/// Where the arrays of this check keep what belongs to a side.
+pub(super) fn index(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
