@@ -213,6 +213,8 @@ impl Openings {
                     // Its end is still to be told; the port may serve another one.
                     let lease = None;
                     self.open.push(Opened::Kernel { id, dialler, opening, lease, until, started });
+                } else if gone && let Some(firewall) = &self.shared.firewall {
+                    firewall.clear_away(opening);
                 }
                 in_use
             }
