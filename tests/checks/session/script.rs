@@ -235,14 +235,19 @@ impl Script {
                 Step::Say(if code == 32 { Side::Client } else { Side::Server }, bytes)
             }
             // More than is read ahead.
-            34 => Step::Say(Side::Client, b"NOOP\r\n".repeat(64 * usize::from(rest.byte()? % 64))),
-            35 => {
-                Step::Say(Side::Server, b"200 ok\r\n".repeat(48 * usize::from(rest.byte()? % 64)))
-            }
+            34 => Step::Say(
+                Side::Client,
+                b"NOOP and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
+            35 => Step::Say(
+                Side::Server,
+                b"200 ok and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
             // Longer than what is held of a reply.
-            36 => {
-                Step::Say(Side::Server, b"150 so\r\n".repeat(64 * usize::from(rest.byte()? % 64)))
-            }
+            36 => Step::Say(
+                Side::Server,
+                b"150 so and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
             37..=41 => Step::Answer { opened: code != 41 },
             42..=44 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
             45..=47 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),

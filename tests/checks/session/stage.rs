@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// One read of the executor.
 pub(super) const READ_SIZE: usize = 4096;
 
+/// What is sent at once beyond this is a burst: all it is for is to fill buffers.
+const BURST: usize = 1024;
+
 /// Timeouts that may follow each other after the last event until a session is over: a pinhole, the
 /// login, the silence.
 const MAX_TIMEOUTS: usize = 4;
@@ -21,7 +24,7 @@ const MAX_TIMEOUTS: usize = 4;
 pub(super) enum Splits {
     /// As it is said.
     Whole,
-    /// Byte by byte.
+    /// Byte by byte, but a burst in pieces.
     Bytes,
     /// At places that follow from a seed.
     Random(u32),
@@ -134,6 +137,7 @@ impl<'a> Play<'a> {
         while !rest.is_empty() {
             let length = match &mut self.splits {
                 Splits::Whole => READ_SIZE,
+                Splits::Bytes if bytes.len() > BURST => 61,
                 Splits::Bytes => 1,
                 Splits::Random(seed) => {
                     *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
