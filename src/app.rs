@@ -10,7 +10,8 @@ use crate::net::interfaces;
 use crate::net::routing::PolicyRouting;
 use crate::policy::Policy;
 use crate::relay::{
-    CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shared, SharedSettings,
+    CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shards, Shared,
+    SharedSettings,
 };
 use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source};
 use crate::telemetry::{Observer, Telemetry};
@@ -31,6 +32,7 @@ pub struct RunningGateway {
     readiness: Readiness,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    shards: Arc<Shards>,
     routing: Option<PolicyRouting>,
     firewall: Option<Firewall>,
 }
@@ -102,12 +104,17 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         data_idle_timeout: config.data.idle_timeout,
     };
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
+    let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let settings = listener_settings(config, listener, kernel)?;
-        let bound =
-            Listener::bind(settings, Arc::clone(&shared), telemetry.listener(&listener.name))
-                .with_context(|| format!("listener {}", listener.name))?;
+        let bound = Listener::bind(
+            settings,
+            Arc::clone(&shared),
+            Arc::clone(&shards),
+            telemetry.listener(&listener.name),
+        )
+        .with_context(|| format!("listener {}", listener.name))?;
         let address = bound.address();
         tracing::info!(
             listener = %listener.name, %address, capture = listener.capture.label(),
@@ -117,7 +124,16 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         tasks.spawn(bound.run(stopped.clone()));
     }
     readiness.set_ready();
-    Ok(RunningGateway { listeners, telemetry_address, readiness, stop, tasks, routing, firewall })
+    Ok(RunningGateway {
+        listeners,
+        telemetry_address,
+        readiness,
+        stop,
+        tasks,
+        shards,
+        routing,
+        firewall,
+    })
 }
 
 impl RunningGateway {
@@ -143,6 +159,10 @@ impl RunningGateway {
         // Sessions hold a receiver each: when the last one is gone, all are closed.
         if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
             tracing::warn!("some sessions are cut off");
+        }
+        let shards = self.shards;
+        if tokio::task::spawn_blocking(move || drop(shards)).await.is_err() {
+            tracing::warn!("the threads for sessions did not stop in order");
         }
         if let Some(routing) = self.routing
             && let Err(error) = routing.remove().await

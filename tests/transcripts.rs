@@ -12,17 +12,18 @@
 //! | `@ server ADDR seen-as ADDR` | the server and whom it sees; makes the connection |
 //! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports`, `@ refuse-auth` | |
 //! | `@ advertise client\|server IP` | |
+//! | `@ in-use` | the next withdrawal finds that the connection has come |
 //! | `@ logged-in` | greeting and login are taken for done |
 //!
 //! | `!` in | `!` out |
 //! |---|---|
 //! | `opened`, `failed`, `used SIDE`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
-//! | `shutdown` | `close CAUSE` |
+//! | `shutdown` | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
-use ftpgate::report::{DataOutcome, Report};
+use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
 use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
     TransferPlan,
@@ -59,6 +60,7 @@ struct Stage {
     now: Instant,
     next_port: u16,
     plan: Option<TransferPlan>,
+    in_use: bool,
 }
 
 impl Default for Stage {
@@ -78,13 +80,14 @@ impl Default for Stage {
                 open_timeout: Duration::from_secs(30),
                 line_limit: 4160,
             },
-            client: "192.0.2.2:40000".parse().unwrap(),
-            dialled: "203.0.113.7:21".parse().unwrap(),
+            client: SocketAddr::from(([192, 0, 2, 2], 40000)),
+            dialled: SocketAddr::from(([203, 0, 113, 7], 21)),
             dials_gateway: true,
             session: None,
             now: Instant::now(),
             next_port: 50000,
             plan: None,
+            in_use: false,
         }
     }
 }
@@ -143,6 +146,7 @@ impl Stage {
                 self.dialled = address(dialled)?;
                 self.dials_gateway = *whom == "gateway";
             }
+            ["in-use"] => self.in_use = true,
             ["kernel"] => self.settings.kernel = true,
             ["strict"] => self.settings.policy.strict = true,
             ["low-ports"] => self.settings.policy.low_ports = true,
@@ -263,7 +267,11 @@ impl Stage {
                     self.plan = Some(plan);
                 }
                 Action::DialData { side, .. } => done.push(format!("! dial {}", side.label())),
-                Action::WithdrawTransfer { .. } => done.push("! withdraw".to_owned()),
+                Action::WithdrawTransfer { id } => {
+                    done.push("! withdraw".to_owned());
+                    let in_use = std::mem::take(&mut self.in_use);
+                    session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
+                }
                 Action::CloseSession => {}
                 Action::Report(Report::Refused { reason }) => {
                     done.push(format!("! refused {}", reason.label()));
@@ -273,6 +281,11 @@ impl Stage {
                 }
                 Action::Report(Report::SessionEnded { cause, .. }) => {
                     done.push(format!("! close {}", cause.label()));
+                }
+                Action::Report(Report::PinholeClosed { outcome, .. })
+                    if outcome != PinholeOutcome::Failed =>
+                {
+                    done.push(format!("! closed {}", outcome.label()));
                 }
                 Action::Report(_) => {}
             }

@@ -67,8 +67,10 @@ impl Flows {
                 return Some(at - now);
             }
             self.closed.pop_front();
-            if self.waiting.get(&pinhole).is_some_and(|waiting| waiting.turn == turn) {
-                self.waiting.remove(&pinhole);
+            if self.waiting.get(&pinhole).is_some_and(|waiting| waiting.turn == turn)
+                && let Some(Waiting { watcher, .. }) = self.waiting.remove(&pinhole)
+            {
+                tell(&watcher, FlowEvent::Missed(pinhole));
             }
         }
         None
@@ -190,6 +192,7 @@ mod tests {
         flows.close(pinhole, now);
         flows.forget_closed(now + NEWS_TAKES);
         flows.on_began(&flow(3, State::Alive));
+        assert_eq!(third.try_recv(), Ok(FlowEvent::Missed(pinhole)));
         assert_eq!(third.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     }
 

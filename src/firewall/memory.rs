@@ -2,7 +2,7 @@
 
 use super::error::FirewallError;
 use super::worker::lock;
-use super::{FlowEvent, Opening};
+use super::{Closed, FlowEvent, Opening};
 use crate::pinhole::Pinhole;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -42,8 +42,11 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn close(&self, opening: Opening) {
-        lock(&self.state).open.retain(|other| other.pinhole() != opening.pinhole());
+    pub(super) fn close(&self, opening: Opening) -> Closed {
+        let mut state = lock(&self.state);
+        let before = state.open.len();
+        state.open.retain(|other| other.pinhole() != opening.pinhole());
+        if state.open.len() < before { Closed::Unused } else { Closed::Gone }
     }
 
     pub(super) fn stop(&self) {
@@ -95,7 +98,9 @@ impl MemoryView {
     /// Tells the watcher of the event's pinhole; false if there is none or it has gone.
     pub fn emit(&self, event: FlowEvent) -> bool {
         let pinhole = match event {
-            FlowEvent::Started(pinhole) | FlowEvent::Ended { pinhole, .. } => pinhole,
+            FlowEvent::Started(pinhole)
+            | FlowEvent::Ended { pinhole, .. }
+            | FlowEvent::Missed(pinhole) => pinhole,
         };
         let state = lock(&self.memory.state);
         state.watchers.get(&pinhole).is_some_and(|watcher| watcher.send(event).is_ok())

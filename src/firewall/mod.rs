@@ -91,6 +91,17 @@ pub enum FlowEvent {
         /// counts them. `None` while `net.netfilter.nf_conntrack_acct` is 0.
         bytes: Option<FlowBytes>,
     },
+    /// The pinhole is closed, and no connection has become known that came through it.
+    Missed(Pinhole),
+}
+
+/// What closing a pinhole has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It was open, and is no longer: nothing has come through it.
+    Unused,
+    /// It was not there any more: its one connection has used it up, or its timeout has passed.
+    Gone,
 }
 
 /// Bytes of one conntrack entry.
@@ -183,18 +194,16 @@ impl Firewall {
     }
 
     /// Closes a pinhole; one that is used, expired or closed already is no failure. A connection
-    /// that came through it goes on, and is watched to its end.
+    /// that came through it goes on, and is watched to its end, even if the news of its start are
+    /// still on the way; where there is none, the watcher of an [`Opening::Forward`] is told so.
     ///
     /// # Errors
     ///
     /// The pinhole then stays open until it expires.
-    pub async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
+    pub async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {
         match &self.backend {
             Backend::Kernel(kernel) => kernel.close(opening).await,
-            Backend::Memory(memory) => {
-                memory.close(opening);
-                Ok(())
-            }
+            Backend::Memory(memory) => Ok(memory.close(opening)),
         }
     }
 
@@ -204,7 +213,9 @@ impl Firewall {
     pub fn clear_away(&self, opening: Opening) {
         match &self.backend {
             Backend::Kernel(kernel) => kernel.clear_away(opening),
-            Backend::Memory(memory) => memory.close(opening),
+            Backend::Memory(memory) => {
+                memory.close(opening);
+            }
         }
     }
 
@@ -253,8 +264,8 @@ impl Kernel {
         Ok(())
     }
 
-    async fn close(&self, opening: Opening) -> Result<(), FirewallError> {
-        let result = self.worker.delete(elements(&opening)?).await;
+    async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {
+        let result = self.worker.close(elements(&opening)?).await;
         if let (Opening::Forward { pinhole, .. }, Some(watcher)) = (opening, &self.watcher) {
             watcher.flows().close(watched_key(pinhole), Instant::now());
         }

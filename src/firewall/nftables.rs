@@ -1,5 +1,6 @@
 //! One table in the kernel: installed, filled, emptied and removed over one kept socket.
 
+use super::Closed;
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
 use super::netlink::{Rejection, Socket, answers, attribute, attributes};
@@ -127,6 +128,23 @@ impl Nftables {
                 Err(failure) => return Err(self.explain("open a pinhole", &failure)),
             }
             repaired = true;
+        }
+    }
+
+    /// Deletes the elements of one pinhole: the pin, which stands last, by itself, since the packet
+    /// path deletes it too and only then is it known who was first; the maps where it was there.
+    pub(super) fn close(&mut self, elements: &[Element]) -> Result<Closed, FirewallError> {
+        let Some((pin, maps)) = elements.split_last() else { return Ok(Closed::Gone) };
+        let result = self.commit(|batch, table| {
+            batch.begin();
+            batch.delete(&table.name, pin);
+        });
+        match result {
+            Ok(()) if maps.is_empty() => Ok(Closed::Unused),
+            Ok(()) => self.delete(maps).map(|()| Closed::Unused),
+            // A connection that has come through may still be on its way to the maps.
+            Err(failure) if failure.errno() == libc::ENOENT => Ok(Closed::Gone),
+            Err(failure) => Err(self.explain("close a pinhole", &failure)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The thread that changes the firewall, one batch after the other.
 
+use super::Closed;
 use super::conntrack::{Flow, Query, State};
 use super::error::FirewallError;
 use super::nftables::Nftables;
@@ -25,11 +26,11 @@ enum Request {
     Add {
         elements: Vec<Element>,
         timeout: Duration,
-        done: Done,
+        done: Done<()>,
     },
-    Delete {
+    Close {
         elements: Vec<Element>,
-        done: Done,
+        done: Done<Closed>,
     },
     /// There are remains to be swept.
     Sweep,
@@ -38,7 +39,7 @@ enum Request {
 /// The elements of used pinholes by the key that all elements of a pinhole share.
 type Remains = Arc<Mutex<HashMap<Layout, Vec<Element>>>>;
 
-type Done = oneshot::Sender<Result<(), FirewallError>>;
+type Done<T> = oneshot::Sender<Result<T, FirewallError>>;
 
 /// The thread `ftpgate-nft`; ends, and removes the table, with [`Worker::stop`] or when dropped.
 #[derive(Debug)]
@@ -79,9 +80,9 @@ impl Worker {
         self.ask(|done| Request::Add { elements, timeout, done }).await
     }
 
-    /// Deletes elements, whether they exist or not.
-    pub(super) async fn delete(&self, elements: Vec<Element>) -> Result<(), FirewallError> {
-        self.ask(|done| Request::Delete { elements, done }).await
+    /// Deletes the elements of one pinhole, and tells whether it was still open.
+    pub(super) async fn close(&self, elements: Vec<Element>) -> Result<Closed, FirewallError> {
+        self.ask(|done| Request::Close { elements, done }).await
     }
 
     /// Deletes elements some time soon, whether they exist or not; nobody waits for it. They are
@@ -98,7 +99,7 @@ impl Worker {
         }
     }
 
-    async fn ask(&self, request: impl FnOnce(Done) -> Request) -> Result<(), FirewallError> {
+    async fn ask<T>(&self, request: impl FnOnce(Done<T>) -> Request) -> Result<T, FirewallError> {
         let (done, answer) = oneshot::channel();
         {
             let requests = lock(&self.requests);
@@ -146,8 +147,8 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
                     tracing::warn!(%error, "a pinhole nobody waits for stays until it expires");
                 }
             }
-            Ok(Request::Delete { elements, done }) => {
-                let _ = done.send(nftables.delete(&elements));
+            Ok(Request::Close { elements, done }) => {
+                let _ = done.send(nftables.close(&elements));
             }
             Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
             Err(RecvTimeoutError::Timeout) => {

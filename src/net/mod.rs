@@ -2,10 +2,12 @@
 //!
 //! Not here: what the sockets are for.
 
+mod acceptor;
 pub mod interfaces;
 pub mod routing;
 mod sockets;
 
+pub use acceptor::Acceptor;
 pub use sockets::{
     Dialling, NetError, connect, listen, original_dst, reset_on_close, tune_control,
 };

@@ -5,9 +5,10 @@ use crate::addr::canonical;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Connections that the kernel completes ahead of `accept`, per listener.
 const BACKLOG: i32 = 1024;
@@ -58,8 +59,12 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Listens on `address`; with `dual`, `[::]` takes
 /// IPv4 as well. A transparent listener also accepts
-/// connections to addresses that are not this host's.
-pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpListener, NetError> {
+/// connections to addresses that are not this host's. The socket does not block.
+pub fn listen(
+    address: SocketAddr,
+    transparent: bool,
+    dual: bool,
+) -> Result<std::net::TcpListener, NetError> {
     let failed = |reason| NetError::Listen { address, reason };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
@@ -73,7 +78,7 @@ pub fn listen(address: SocketAddr, transparent: bool, dual: bool) -> Result<TcpL
     }
     socket.bind(&address.into()).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
-    TcpListener::from_std(socket.into()).map_err(failed)
+    Ok(socket.into())
 }
 
 fn set_transparent(socket: &SockRef<'_>, address: SocketAddr) -> Result<(), NetError> {
@@ -134,7 +139,7 @@ fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
 
 /// Where the client of a redirected connection dialled (SO_ORIGINAL_DST). An error means that
 /// conntrack knows nothing of it: the connection was not redirected.
-pub fn original_dst(stream: &TcpStream) -> io::Result<SocketAddr> {
+pub fn original_dst(stream: &std::net::TcpStream) -> io::Result<SocketAddr> {
     let socket = SockRef::from(stream);
     let found = if canonical(stream.peer_addr()?).is_ipv4() {
         socket.original_dst_v4()?
@@ -147,9 +152,9 @@ pub fn original_dst(stream: &TcpStream) -> io::Result<SocketAddr> {
 
 /// Makes a control connection quick, alive, and readable in order: urgent data (the Telnet Synch
 /// ahead of ABOR) stays in line with the rest.
-pub fn tune_control(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub fn tune_control(stream: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
@@ -160,7 +165,7 @@ pub fn tune_control(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Makes the coming close a reset, so that an abnormal end is seen as one by the peer (case 46).
-pub fn reset_on_close(stream: &TcpStream) {
+pub fn reset_on_close(stream: &impl AsFd) {
     // Failing only means that the peer sees an orderly end of a broken connection.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

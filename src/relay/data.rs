@@ -10,6 +10,7 @@ use crate::terms::{ByteCounts, Side, TransferId};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -68,6 +69,9 @@ pub(super) enum LegSource {
 pub(super) struct DataTask {
     task: JoinHandle<()>,
     orders: mpsc::UnboundedSender<Side>,
+    /// Connections that are still awaited.
+    awaited: Arc<AtomicUsize>,
+    awaits: bool,
 }
 
 impl DataTask {
@@ -80,14 +84,23 @@ impl DataTask {
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
         let (orders, orders_in) = mpsc::unbounded_channel();
-        let carrier = Carrier { id, shared, events, orders: orders_in };
-        Self { task: tokio::spawn(carrier.run(client, server)), orders }
+        let is_awaited = |leg: &LegSource| !matches!(leg, LegSource::Dialled(_));
+        let count = [&client, &server].into_iter().filter(|leg| is_awaited(leg)).count();
+        let awaited = Arc::new(AtomicUsize::new(count));
+        let carrier =
+            Carrier { id, shared, events, orders: orders_in, awaited: Arc::clone(&awaited) };
+        Self { task: tokio::spawn(carrier.run(client, server)), orders, awaited, awaits: count > 0 }
     }
 
     /// Dials one leg of a transfer in which both legs dial.
     pub(super) fn dial(&self, side: Side) {
         // The task may have ended already; then it has said so.
         let _ = self.orders.send(side);
+    }
+
+    /// True if there was something to await, and all of it has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.awaits && self.awaited.load(Ordering::Acquire) == 0
     }
 
     /// Closes whatever is open, and returns when it is closed.
@@ -103,6 +116,7 @@ struct Carrier {
     shared: Arc<Shared>,
     events: mpsc::UnboundedSender<DataEvent>,
     orders: mpsc::UnboundedReceiver<Side>,
+    awaited: Arc<AtomicUsize>,
 }
 
 impl Carrier {
@@ -183,6 +197,7 @@ impl Carrier {
             }
             LegSource::Dialled(leg) => return dial(leg).await,
         };
+        self.awaited.fetch_sub(1, Ordering::AcqRel);
         let _ = self.events.send(DataEvent::Used { id: self.id, side });
         Ok(stream)
     }

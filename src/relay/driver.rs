@@ -121,7 +121,10 @@ impl Driver {
                 }
                 Action::OpenTransfer(plan) => self.open(plan).await,
                 Action::DialData { id, side } => self.openings.dial(id, side),
-                Action::WithdrawTransfer { id } => self.openings.withdraw(id).await,
+                Action::WithdrawTransfer { id } => {
+                    let in_use = self.openings.withdraw(id).await;
+                    self.tell(Event::TransferWithdrawn { id, in_use });
+                }
                 Action::Report(report) => self.telemetry.record(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);

@@ -2,20 +2,20 @@
 //! address that is not the gateway's, and are recognised by just that.
 
 use crate::addr::canonical;
-use crate::net::{self, NetError, reset_on_close};
+use crate::net::{self, Acceptor, NetError, reset_on_close};
 use crate::pinhole::Pinhole;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// After an `accept` that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Awaited = Arc<Mutex<HashMap<Pinhole, oneshot::Sender<TcpStream>>>>;
+type Awaited = Arc<Mutex<HashMap<Pinhole, oneshot::Sender<std::net::TcpStream>>>>;
 
 /// The transparent listeners for captured data connections, one per address family.
 #[derive(Debug)]
@@ -31,10 +31,10 @@ impl Intake {
     pub fn start() -> Result<Self, NetError> {
         let awaited = Awaited::default();
         let mut tasks = Vec::new();
-        let v4 = net::listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), true, false)?;
+        let v4 = listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
         let port_v4 = port_of(&v4);
         tasks.push(tokio::spawn(receive(v4, Arc::clone(&awaited))));
-        let v6 = net::listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), true, false).ok();
+        let v6 = listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).ok();
         let port_v6 = v6.as_ref().and_then(port_of);
         tasks.extend(v6.map(|listener| tokio::spawn(receive(listener, Arc::clone(&awaited)))));
         Ok(Self { awaited, ports: [port_v4, port_v6], tasks })
@@ -71,13 +71,13 @@ impl Drop for Intake {
 pub(super) struct Ticket {
     awaited: Awaited,
     pinhole: Pinhole,
-    receiver: oneshot::Receiver<TcpStream>,
+    receiver: oneshot::Receiver<std::net::TcpStream>,
 }
 
 impl Ticket {
-    /// The connection, when it has come. `None` if the gateway stops.
+    /// The connection, when it has come, for the runtime that asks. `None` if the gateway stops.
     pub(super) async fn connection(mut self) -> Option<TcpStream> {
-        (&mut self.receiver).await.ok()
+        TcpStream::from_std((&mut self.receiver).await.ok()?).ok()
     }
 }
 
@@ -91,11 +91,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn port_of(listener: &TcpListener) -> Option<u16> {
+fn listen(address: SocketAddr) -> Result<Acceptor, NetError> {
+    let socket = net::listen(address, true, false)?;
+    Acceptor::new(socket).map_err(|reason| NetError::Listen { address, reason })
+}
+
+fn port_of(listener: &Acceptor) -> Option<u16> {
     listener.local_addr().ok().map(|address| address.port())
 }
 
-async fn receive(listener: TcpListener, awaited: Awaited) {
+async fn receive(listener: Acceptor, awaited: Awaited) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;

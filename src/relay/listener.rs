@@ -1,17 +1,18 @@
 //! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
 
 use super::driver::Driver;
+use super::shards::Shards;
 use super::shared::Shared;
 use crate::addr::{OriginalDst, canonical};
-use crate::net::{self, Dialling, NetError};
+use crate::net::{self, Acceptor, Dialling, NetError};
 use crate::report::{CloseCause, Report};
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -67,10 +68,11 @@ pub struct ListenerSettings {
 
 /// A bound listener.
 pub struct Listener {
-    socket: TcpListener,
+    socket: Acceptor,
     address: SocketAddr,
     settings: Arc<ListenerSettings>,
     shared: Arc<Shared>,
+    shards: Arc<Shards>,
     telemetry: ListenerTelemetry,
 }
 
@@ -79,12 +81,16 @@ impl Listener {
     pub fn bind(
         settings: ListenerSettings,
         shared: Arc<Shared>,
+        shards: Arc<Shards>,
         telemetry: ListenerTelemetry,
     ) -> Result<Self, NetError> {
         let transparent = settings.capture == CaptureKind::Tproxy;
-        let socket = net::listen(settings.listen, transparent, settings.dual)?;
-        let address = socket.local_addr().unwrap_or(settings.listen);
-        Ok(Self { socket, address, settings: Arc::new(settings), shared, telemetry })
+        let address = settings.listen;
+        let socket = net::listen(address, transparent, settings.dual)?;
+        let socket =
+            Acceptor::new(socket).map_err(|reason| NetError::Listen { address, reason })?;
+        let address = socket.local_addr().unwrap_or(address);
+        Ok(Self { socket, address, settings: Arc::new(settings), shared, shards, telemetry })
     }
 
     /// Where it listens: with the port that the kernel chose if the settings named none.
@@ -98,7 +104,7 @@ impl Listener {
         let accept = async {
             loop {
                 match self.socket.accept().await {
-                    Ok((stream, peer)) => self.welcome(stream, canonical(peer), stop.clone()),
+                    Ok((stream, peer)) => self.welcome(stream, peer, stop.clone()),
                     Err(error) => {
                         tracing::warn!(%error, listener = %self.address, "cannot accept a client");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -112,14 +118,19 @@ impl Listener {
         }
     }
 
-    fn welcome(&self, stream: TcpStream, client: SocketAddr, shutdown: watch::Receiver<bool>) {
+    fn welcome(
+        &self,
+        stream: std::net::TcpStream,
+        client: SocketAddr,
+        shutdown: watch::Receiver<bool>,
+    ) {
         let started = Instant::now();
         let telemetry = self.telemetry.session(self.shared.next_session_id());
         let Ok(original_dst) = self.original_dst(&stream) else { return };
         let Some(permit) = self.shared.admit(client.ip()) else {
             telemetry.record(&Report::SessionStarted { client, original_dst });
             // Nobody waits for a client that does not take these few bytes at once.
-            let _ = stream.try_write(TOO_MANY);
+            let _ = (&stream).write(TOO_MANY);
             let cause = CloseCause::TooManySessions;
             telemetry.record(&Report::SessionEnded { cause, duration: started.elapsed() });
             return;
@@ -132,7 +143,6 @@ impl Listener {
         let session = Session::new(Arc::clone(&self.settings.session), parties, started);
         let span = telemetry.span();
         let shared = Arc::clone(&self.shared);
-        let driver = Driver::new(session, stream, shared, telemetry, permit, shutdown);
         let opener = Opener {
             settings: Arc::clone(&self.settings),
             shared: Arc::clone(&self.shared),
@@ -140,10 +150,16 @@ impl Listener {
             client,
             original_dst,
         };
-        tokio::spawn(opener.carry(driver).instrument(span));
+        let carry = async move {
+            // From here on the connection belongs to the thread that carries the session.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let driver = Driver::new(session, stream, shared, telemetry, permit, shutdown);
+            opener.carry(driver).await;
+        };
+        self.shards.spawn(carry.instrument(span));
     }
 
-    fn original_dst(&self, stream: &TcpStream) -> io::Result<OriginalDst> {
+    fn original_dst(&self, stream: &std::net::TcpStream) -> io::Result<OriginalDst> {
         net::tune_control(stream)?;
         let local = canonical(stream.local_addr()?);
         Ok(OriginalDst(match self.settings.capture {

@@ -10,6 +10,7 @@
 //! | `data` | one data connection on the relay path: two legs, joined |
 //! | `intake` | receives the connections that the firewall captures for the relay |
 //! | `splice` | moves the bytes |
+//! | `shards` | the threads that carry sessions |
 //! | `shared` | what the sessions share: ports, pipes, counts, the loop guard |
 //!
 //! Not here: FTP. What a line means is [`crate::session`]'s.
@@ -20,9 +21,11 @@ mod driver;
 mod intake;
 mod listener;
 mod openings;
+mod shards;
 mod shared;
 mod splice;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};

@@ -2,7 +2,7 @@
 
 use super::data::{DataEvent, DataTask, LegSource};
 use super::shared::{PortLease, Shared};
-use crate::firewall::{Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
+use crate::firewall::{Closed, Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
 use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
 use crate::report::DataOutcome;
@@ -11,7 +11,9 @@ use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// Ports that are tried where one is taken by another process.
@@ -44,8 +46,21 @@ pub(super) struct Openings {
 }
 
 enum Opened {
-    Kernel { id: TransferId, dialler: Side, opening: Opening, lease: Option<PortLease> },
-    Relay { id: TransferId, task: DataTask, captures: Vec<Opening> },
+    Kernel {
+        id: TransferId,
+        dialler: Side,
+        opening: Opening,
+        lease: Option<PortLease>,
+        /// When the kernel closes the pinhole by itself.
+        until: Instant,
+        /// The connection has come.
+        started: bool,
+    },
+    Relay {
+        id: TransferId,
+        task: DataTask,
+        captures: Vec<Opening>,
+    },
 }
 
 impl Opened {
@@ -87,8 +102,10 @@ impl Openings {
         let pinhole = Pinhole { peer: expected.peer, entry };
         let opening = Opening::Forward { pinhole, target: dial.to, source: dial.from };
         let timeout = self.shared.settings.open_timeout;
+        let until = Instant::now() + timeout;
         firewall.open(opening, timeout, self.flows.clone()).await?;
-        self.open.push(Opened::Kernel { id: plan.id, dialler, opening, lease });
+        let started = false;
+        self.open.push(Opened::Kernel { id: plan.id, dialler, opening, lease, until, started });
         Ok(match dialler {
             Side::Client => (Some(entry), None),
             Side::Server => (None, Some(entry)),
@@ -144,6 +161,8 @@ impl Openings {
             let (entry, lease) = self.choose_entry(expected)?;
             match net::listen(entry, false, false) {
                 Ok(listener) => {
+                    let listener = TcpListener::from_std(listener)
+                        .map_err(|reason| net::NetError::Listen { address: entry, reason })?;
                     let peer = expected.peer;
                     return Ok((LegSource::Listening { listener, peer, lease }, Some(entry)));
                 }
@@ -182,30 +201,47 @@ impl Openings {
         }
     }
 
-    /// Closes what is still open of a transfer, and returns when it is closed.
-    pub(super) async fn withdraw(&mut self, id: TransferId) {
-        let Some(opened) = self.remove(id) else { return };
+    /// Closes what is still open of a transfer, and returns when it is closed. True if there was
+    /// nothing to close any more, since all that was awaited has come.
+    pub(super) async fn withdraw(&mut self, id: TransferId) -> bool {
+        let Some(opened) = self.remove(id) else { return false };
         match opened {
-            Opened::Kernel { opening, lease, .. } => {
-                self.close_captures(vec![opening]).await;
-                drop(lease);
+            Opened::Kernel { dialler, opening, until, started, .. } => {
+                let gone = self.close(opening).await == Closed::Gone;
+                let in_use = started || (gone && Instant::now() < until);
+                if in_use {
+                    // Its end is still to be told; the port may serve another one.
+                    let lease = None;
+                    self.open.push(Opened::Kernel { id, dialler, opening, lease, until, started });
+                }
+                in_use
+            }
+            Opened::Relay { task, captures, .. } if task.is_complete() => {
+                self.open.push(Opened::Relay { id, task, captures });
+                true
             }
             Opened::Relay { task, captures, .. } => {
                 task.cancel().await;
                 self.close_captures(captures).await;
+                false
             }
         }
     }
 
     async fn close_captures(&self, openings: Vec<Opening>) {
-        let Some(firewall) = &self.shared.firewall else { return };
         for opening in openings {
-            if let Err(error) = firewall.close(opening).await {
-                // The element's own timeout closes it.
-                let pinhole = opening.pinhole();
-                tracing::warn!(%pinhole, %error, "the pinhole stays open until its timeout");
-            }
+            self.close(opening).await;
         }
+    }
+
+    async fn close(&self, opening: Opening) -> Closed {
+        let Some(firewall) = &self.shared.firewall else { return Closed::Gone };
+        firewall.close(opening).await.unwrap_or_else(|error| {
+            // The element's own timeout closes it.
+            let pinhole = opening.pinhole();
+            tracing::warn!(%pinhole, %error, "the pinhole stays open until its timeout");
+            Closed::Unused
+        })
     }
 
     fn remove(&mut self, id: TransferId) -> Option<Opened> {
@@ -215,25 +251,36 @@ impl Openings {
 
     /// What the kernel's news mean for the session.
     pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
-        let pinhole = match flow {
-            FlowEvent::Started(pinhole) | FlowEvent::Ended { pinhole, .. } => *pinhole,
+        let (pinhole, has_started) = match flow {
+            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (*pinhole, false),
+            FlowEvent::Ended { pinhole, .. } => (*pinhole, true),
         };
+        // One pinhole may be opened anew while the connection that came through it before runs.
         let at = self.open.iter().position(|opened| match opened {
-            Opened::Kernel { opening, .. } => opening.pinhole() == pinhole,
+            Opened::Kernel { opening, started, .. } => {
+                opening.pinhole() == pinhole && *started == has_started
+            }
             Opened::Relay { .. } => false,
         })?;
-        let Opened::Kernel { id, dialler, opening, lease } = self.open.get_mut(at)? else {
+        let Opened::Kernel { id, dialler, opening, lease, started, .. } = self.open.get_mut(at)?
+        else {
             return None;
         };
         let (id, dialler, opening) = (*id, *dialler, *opening);
         match flow {
             FlowEvent::Started(_) => {
+                *started = true;
                 // The connection keeps its translation; the port may serve another one.
                 *lease = None;
                 if let Some(firewall) = &self.shared.firewall {
                     firewall.clear_away(opening);
                 }
                 Some(Event::PinholeUsed { id, side: dialler })
+            }
+            FlowEvent::Missed(_) => {
+                self.open.swap_remove(at);
+                let outcome = DataOutcome::Aborted;
+                Some(Event::DataConnectionEnded { id, outcome, bytes: None })
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
                 self.open.swap_remove(at);

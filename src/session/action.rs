@@ -34,8 +34,8 @@ pub enum Action {
         /// Which leg.
         side: Side,
     },
-    /// Close every pinhole of the transfer that is still open. A data connection that has come
-    /// through one is left alone.
+    /// Close what the transfer still awaits, then tell [`super::Event::TransferWithdrawn`]. A data
+    /// connection whose news are only on the way is left alone.
     WithdrawTransfer {
         /// Which.
         id: TransferId,

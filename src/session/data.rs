@@ -179,20 +179,36 @@ impl Session {
     }
 
     fn close_offered(&mut self, outcome: PinholeOutcome, when: impl Fn(Instant) -> bool) {
-        let mut kept = Vec::with_capacity(self.transfers.len());
-        for mut transfer in std::mem::take(&mut self.transfers) {
-            if !transfer.expires_at().is_some_and(&when) {
-                kept.push(transfer);
-                continue;
-            }
-            let (id, path) = (transfer.id(), transfer.path());
-            self.actions.push_back(Action::WithdrawTransfer { id });
-            self.pending.forget_opened(id);
-            for closed in transfer.close_pinholes(outcome) {
-                self.report_closed(id, path, closed);
+        for transfer in &mut self.transfers {
+            if transfer.expires_at().is_some_and(&when) {
+                let id = transfer.id();
+                transfer.stage = Stage::Withdrawing { outcome };
+                self.actions.push_back(Action::WithdrawTransfer { id });
+                self.pending.forget_opened(id);
             }
         }
-        self.transfers = kept;
+    }
+
+    /// The news of a connection may be overtaken by the client's next command: whether a pinhole was
+    /// used is known for certain only when it is closed.
+    pub(super) fn on_transfer_withdrawn(&mut self, id: TransferId, in_use: bool, now: Instant) {
+        let Some(at) = self.transfers.iter().position(|transfer| transfer.id() == id) else {
+            return;
+        };
+        let Some(transfer) = self.transfers.get_mut(at) else { return };
+        let Stage::Withdrawing { outcome } = transfer.stage else { return };
+        if in_use {
+            for side in transfer.awaiting() {
+                self.on_pinhole_used(id, side, now);
+            }
+            return;
+        }
+        let path = transfer.path();
+        let closed = transfer.close_pinholes(outcome);
+        self.transfers.swap_remove(at);
+        for closed in closed {
+            self.report_closed(id, path, closed);
+        }
     }
 
     fn report_closed(&mut self, transfer: TransferId, path: DataPath, closed: ClosedPinhole) {

@@ -46,6 +46,14 @@ pub enum Event<'a> {
         /// Which.
         id: TransferId,
     },
+    /// [`super::Action::WithdrawTransfer`] is done.
+    TransferWithdrawn {
+        /// Which.
+        id: TransferId,
+        /// True if every connection that it awaited had come before, so that it goes on; false if
+        /// nothing of it is open any more.
+        in_use: bool,
+    },
     /// A connection came through a pinhole of the transfer.
     PinholeUsed {
         /// Which transfer.

@@ -163,6 +163,7 @@ impl Session {
                 self.on_transfer_opened(id, client_entry, server_entry, now);
             }
             Event::TransferFailed { id } => self.on_transfer_failed(id),
+            Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
@@ -307,8 +308,10 @@ impl Session {
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
-        let busy = self.transfers.iter().any(Transfer::is_running);
+        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44). In
+        // passthrough transfers are not seen; there only TCP's keepalive tells a dead peer.
+        let busy =
+            self.phase == Phase::Passthrough || self.transfers.iter().any(Transfer::is_running);
         let timeout = if self.client_ended {
             self.settings.idle_timeout.min(HALF_CLOSED_TIMEOUT)
         } else {

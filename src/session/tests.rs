@@ -72,6 +72,10 @@ impl Bench {
                 self.plan = Some(plan);
             }
             done += &format!("{action:?}\n");
+            if let Action::WithdrawTransfer { id } = action {
+                let withdrawn = Event::TransferWithdrawn { id, in_use: false };
+                self.session.handle_event(withdrawn, self.now);
+            }
         }
         done
     }

@@ -30,6 +30,11 @@ pub(super) enum Stage {
         /// When they close.
         until: Instant,
     },
+    /// The executor has been asked to close what has not been used.
+    Withdrawing {
+        /// What is told of it if nothing has come meanwhile.
+        outcome: PinholeOutcome,
+    },
     /// Every leg has its connection, or is about to.
     Running {
         /// Since when.
@@ -83,6 +88,11 @@ impl Transfer {
         Some(ClosedPinhole { mode: self.plan.mode(side), outcome: PinholeOutcome::Used })
     }
 
+    /// The sides whose pinhole is open and unused.
+    pub(super) fn awaiting(&self) -> Vec<Side> {
+        self.awaiting.clone()
+    }
+
     /// True if no pinhole is waiting any more.
     pub(super) fn is_complete(&self) -> bool {
         self.awaiting.is_empty()
@@ -102,7 +112,7 @@ impl Transfer {
     pub(super) fn expires_at(&self) -> Option<Instant> {
         match self.stage {
             Stage::Offered { until } => Some(until),
-            Stage::Opening { .. } | Stage::Running { .. } => None,
+            Stage::Opening { .. } | Stage::Withdrawing { .. } | Stage::Running { .. } => None,
         }
     }
 }

@@ -1,0 +1,167 @@
+"""Hostile and odd input over real sockets: ftpgate on loopback, without any privilege, relay path.
+
+Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
+are the gate that the scripts talk through and the register; the scripts themselves lie in
+`hostile_commands.py`, `hostile_replies.py` and `hostile_data.py`.
+"""
+
+import itertools
+import json
+import os
+import random
+import socket
+import threading
+import urllib.request
+
+from gateway import Metrics
+from process import Failed, Process, wait_until
+from scripted import Peers
+
+ALL = []
+
+# Blocks of a hundred ports, below the range from which the kernel takes ports by itself; where they
+# begin is left to chance, so that two runs on one host hardly meet.
+_blocks = itertools.count(10_000 + 100 * random.randrange(100), 100)
+_blocks_lock = threading.Lock()
+
+LINE_LIMIT = 4160
+
+
+def case(number, text):
+    """Registers a check: `case(8, "an octet over 255")`; the function gets a `Gate` factory."""
+    def register(function):
+        def test(binary, folder):
+            os.makedirs(folder)
+            gates = []
+
+            def gate(**options):
+                gates.append(Gate(binary, os.path.join(folder, str(len(gates))), **options))
+                return gates[-1]
+            try:
+                function(gate)
+            except Exception as error:
+                error.logs = [g.log for g in gates]
+                raise
+            finally:
+                for each in gates:
+                    each.close()
+        ALL.append((f"case {number}: {text}", test))
+        return function
+    return register
+
+
+def free_block():
+    """A hundred ports of loopback that nobody else in this run uses."""
+    with _blocks_lock:
+        first = next(_blocks)
+    return range(first, first + 100)
+
+
+class Gate:
+    """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1."""
+
+    def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None):
+        os.makedirs(folder)
+        self.host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, 0), family=family)
+        *pool, self.port, self.telemetry = free_block()
+        self.pool = range(pool[0], pool[-1] + 1)
+        bracketed = f"[{host}]" if ":" in host else host
+        settings = {
+            "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
+                           "server": f"{bracketed}:{self.listener.getsockname()[1]}"}],
+            "data": {"path": "relay", "ports": f"{pool[0]}-{pool[-1]}",
+                     "open_timeout": "5s"} | (data or {}),
+            "firewall": {"backend": "none"},
+            **({"policies": {"default": policy}} if policy else {}),
+            **({"limits": limits} if limits else {}),
+            "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
+                          "log": {"format": "text", "level": "debug"}},
+        }
+        config = os.path.join(folder, "ftpgate.yaml")
+        with open(config, "w", encoding="utf-8") as out:
+            json.dump(settings, out, indent=1)
+        self.log = os.path.join(folder, "ftpgate.log")
+        self.process = Process(["setpriv", "--bounding-set=-all", "--inh-caps=-all", binary, "run",
+                                "--config", config], self.log)
+        try:
+            wait_until(self._ready, "ftpgate is not ready", timeout=10)
+        except Failed as error:
+            tail = "\n".join(self.process.tail())
+            self.close()
+            raise Failed(f"ftpgate does not start\n{tail}") from error
+
+    def _ready(self):
+        if not self.process.alive():
+            raise Failed("ftpgate ended at once")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/readyz", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def connect(self):
+        return socket.create_connection((self.host, self.port), 5)
+
+    def peers(self, **options):
+        """A session: by default greeted and logged in."""
+        return Peers(self.connect, self.listener, **({"login": True} | options))
+
+    def data_listener(self):
+        """A listening socket of a peer for one data connection."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return socket.create_server((self.host, 0), family=family)
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry}/metrics", timeout=3) as answer:
+            return Metrics(answer.read().decode())
+
+    def open_ports(self):
+        """The ports of its pool on which the process listens."""
+        inodes = set()
+        for fd in os.listdir(f"/proc/{self.process.pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{self.process.pid}/fd/{fd}")
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+        ports = set()
+        for name in ("tcp", "tcp6"):
+            with open(f"/proc/net/{name}", encoding="ascii") as table:
+                for fields in (line.split() for line in list(table)[1:]):
+                    if fields[3] == "0A" and fields[9] in inodes:
+                        ports.add(int(fields[1].rpartition(":")[2], 16))
+        return sorted(ports & set(self.pool))
+
+    def nothing_open(self):
+        """No pinhole is open, in the process's sockets and in its own words; bounded wait."""
+        wait_until(lambda: not self.open_ports(), f"port {self.open_ports()} still listens")
+        wait_until(lambda: self.metrics().sum("pinholes_open") == 0, "pinholes_open is not 0")
+
+    def never_opened(self):
+        """Not one pinhole was opened since the start."""
+        self.nothing_open()
+        if total := self.metrics().sum("pinholes_total"):
+            raise Failed(f"{total:g} pinholes were opened")
+
+    def no_session(self):
+        """The session is over and all that it had is released."""
+        wait_until(lambda: self.metrics().sum("sessions_active") == 0, "sessions_active is not 0")
+        self.nothing_open()
+
+    def memory(self):
+        """Resident memory in KiB."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as text:
+            return next(int(line.split()[1]) for line in text if line.startswith("VmRSS:"))
+
+    def close(self):
+        self.process.stop()
+        self.listener.close()
+
+
+# The scripts register themselves; they need the names above.
+import hostile_commands  # noqa: E402,F401
+import hostile_replies  # noqa: E402,F401
+import hostile_data  # noqa: E402,F401
