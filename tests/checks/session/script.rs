@@ -124,6 +124,8 @@ pub(super) struct Script {
     pub(super) seen_as: SocketAddr,
     /// The executor opens what it is asked for at once.
     pub(super) prompt: bool,
+    /// The kernel's news of a connection are overtaken: a withdrawal finds that it has come.
+    pub(super) overtaken: bool,
     /// At the end the peers stay, and only time goes on.
     pub(super) ends_by_time: bool,
     pub(super) steps: Vec<Step>,
@@ -192,6 +194,7 @@ impl Script {
             server: SocketAddr::new(server, 21),
             seen_as: SocketAddr::new(seen_as, 33000),
             prompt: flag(5),
+            overtaken: more & 0x10 != 0,
             ends_by_time: flag(6),
             steps: Vec::new(),
         };
