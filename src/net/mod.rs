@@ -9,5 +9,5 @@ mod sockets;
 
 pub use acceptor::Acceptor;
 pub use sockets::{
-    Dialling, NetError, connect, listen, original_dst, reset_on_close, tune_control,
+    Dialling, NetError, connect, end_on_close, listen, original_dst, reset_on_close, tune_control,
 };

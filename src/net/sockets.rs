@@ -164,8 +164,15 @@ pub fn tune_control(stream: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES))
 }
 
-/// Makes the coming close a reset, so that an abnormal end is seen as one by the peer (case 46).
+/// Makes the coming close a reset, so that an abnormal end is seen as one by the peer (case 46): also
+/// the close that the kernel does for a process that is killed.
 pub fn reset_on_close(stream: &impl AsFd) {
     // Failing only means that the peer sees an orderly end of a broken connection.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Takes [`reset_on_close`] back: what is unsent is still sent, and then the end.
+pub fn end_on_close(stream: &impl AsFd) {
+    // Failing means that the connection is gone already.
+    let _ = SockRef::from(stream).set_linger(None);
 }

@@ -132,7 +132,8 @@ impl Carrier {
         let _ = self.events.send(DataEvent::Ended { id: self.id, outcome, bytes });
     }
 
-    /// Both connections, or none: one that has come alone is reset.
+    /// Both connections, or none. Until a transfer has ended in order, every close of a connection is
+    /// a reset: also where one has come alone, or the task is cut short with the gateway.
     async fn connect_legs(
         &mut self,
         client: LegSource,
@@ -144,12 +145,12 @@ impl Carrier {
             }
             (LegSource::Dialled(client), server) => {
                 let server = self.wait_for(Side::Server, server).await?;
-                let client = dial(client).await.inspect_err(|_| reset_on_close(&server))?;
+                let client = dial(client).await?;
                 Ok((client, server))
             }
             (client, LegSource::Dialled(server)) => {
                 let client = self.wait_for(Side::Client, client).await?;
-                let server = dial(server).await.inspect_err(|_| reset_on_close(&client))?;
+                let server = dial(server).await?;
                 Ok((client, server))
             }
             (client, server) => tokio::try_join!(
@@ -197,6 +198,7 @@ impl Carrier {
             }
             LegSource::Dialled(leg) => return dial(leg).await,
         };
+        reset_on_close(&stream);
         self.awaited.fetch_sub(1, Ordering::AcqRel);
         let _ = self.events.send(DataEvent::Used { id: self.id, side });
         Ok(stream)
@@ -217,5 +219,10 @@ async fn accept_only(listener: &TcpListener, peer: IpAddr) -> TcpStream {
 async fn dial(leg: Dial) -> io::Result<TcpStream> {
     let Dial { to, from, foreign } = leg;
     let dialling = Dialling { to, from: Some(from), foreign };
-    tokio::time::timeout(DIAL_TIMEOUT, net::connect(dialling)).await?
+    let stream = tokio::time::timeout(DIAL_TIMEOUT, net::connect(dialling)).await??;
+    reset_on_close(&stream);
+    Ok(stream)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //!
 //! Every end is passed on as what it is: a FIN as a half-close, an error as a reset.
 
-use crate::net::reset_on_close;
+use crate::net::end_on_close;
 use crate::report::DataOutcome;
 use crate::terms::ByteCounts;
 use rustix::fd::{AsFd, OwnedFd};
@@ -63,7 +63,8 @@ impl PipePool {
 }
 
 /// Moves bytes both ways until both directions have ended, one fails, or nothing moves for
-/// `idle_timeout`. Abnormal ends reset both connections.
+/// `idle_timeout`. The connections come set to be reset when closed (case 46); only where both
+/// directions have ended in order is their close an orderly one.
 pub(super) async fn join(
     client: TcpStream,
     server: TcpStream,
@@ -86,9 +87,9 @@ pub(super) async fn join(
             () = stalled(&upload, &download, idle_timeout) => DataOutcome::IdleTimeout,
         }
     };
-    if outcome != DataOutcome::Completed {
-        reset_on_close(&client);
-        reset_on_close(&server);
+    if outcome == DataOutcome::Completed {
+        end_on_close(&client);
+        end_on_close(&server);
     }
     let bytes = ByteCounts { upload: upload.into_inner(), download: download.into_inner() };
     (outcome, bytes)

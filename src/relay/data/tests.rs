@@ -1,0 +1,89 @@
+use super::*;
+use crate::pinhole::PortRange;
+use crate::relay::{Limits, SharedSettings};
+use crate::telemetry::Telemetry;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+const ID: TransferId = TransferId(1);
+/// Bounds every wait for something that has to come.
+const COMES_WITHIN: Duration = Duration::from_secs(5);
+
+fn shared() -> Arc<Shared> {
+    let settings = SharedSettings {
+        ports: PortRange::new(50_000, 50_999).unwrap(),
+        limits: Limits { sessions: 1, sessions_per_client: 1 },
+        open_timeout: COMES_WITHIN,
+        data_idle_timeout: COMES_WITHIN,
+    };
+    Shared::new(settings, None, None, Telemetry::new())
+}
+
+async fn peer() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn dialled(to: SocketAddr) -> LegSource {
+    LegSource::Dialled(Dial { to, from: to.ip(), foreign: false })
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    timeout(COMES_WITHIN, listener.accept()).await.unwrap().unwrap().0
+}
+
+/// What a peer sees at the end: all that came before it, and whether it was a reset.
+async fn end_of(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let end = timeout(COMES_WITHIN, stream.read_to_end(&mut bytes)).await.unwrap();
+    (bytes, end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset))
+}
+
+/// Both peers, joined by a running task.
+async fn joined() -> (DataTask, TcpStream, TcpStream, mpsc::UnboundedReceiver<DataEvent>) {
+    let (client, server) = (peer().await, peer().await);
+    let (events, told) = mpsc::unbounded_channel();
+    let task = DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), events);
+    task.dial(Side::Server);
+    task.dial(Side::Client);
+    (task, accept(&client.0).await, accept(&server.0).await, told)
+}
+
+#[tokio::test]
+async fn case_46_a_server_whose_client_cannot_be_reached_sees_no_complete_upload() {
+    let (client, server) = (peer().await, peer().await);
+    drop(client.0);
+    let (events, mut told) = mpsc::unbounded_channel();
+    let task = DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), events);
+    task.dial(Side::Server);
+    let mut stream = accept(&server.0).await;
+    task.dial(Side::Client);
+    let event = timeout(COMES_WITHIN, told.recv()).await.unwrap();
+    assert!(matches!(event, Some(DataEvent::Ended { outcome: DataOutcome::ConnectFailed, .. })));
+    assert_eq!(end_of(&mut stream).await, (vec![], true));
+}
+
+#[tokio::test]
+async fn case_46_a_transfer_that_is_cut_off_is_seen_as_complete_by_neither_side() {
+    let (task, mut client, mut server, _told) = joined().await;
+    client.write_all(b"half of it").await.unwrap();
+    let mut half = [0; 10];
+    timeout(COMES_WITHIN, server.read_exact(&mut half)).await.unwrap().unwrap();
+    task.cancel().await;
+    assert_eq!(end_of(&mut server).await, (vec![], true));
+    assert_eq!(end_of(&mut client).await, (vec![], true));
+}
+
+#[tokio::test]
+async fn case_46_an_end_in_order_stays_one() {
+    let (_task, mut client, mut server, mut told) = joined().await;
+    client.write_all(b"all of it").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut server).await, (b"all of it".to_vec(), false));
+    server.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut client).await, (vec![], false));
+    let event = timeout(COMES_WITHIN, told.recv()).await.unwrap();
+    assert!(matches!(event, Some(DataEvent::Ended { outcome: DataOutcome::Completed, .. })));
+}
