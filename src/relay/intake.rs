@@ -6,6 +6,7 @@ use crate::net::{self, Acceptor, NetError, reset_on_close};
 use crate::pinhole::Pinhole;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -15,12 +16,21 @@ use tokio::task::JoinHandle;
 /// After an `accept` that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Awaited = Arc<Mutex<HashMap<Pinhole, oneshot::Sender<std::net::TcpStream>>>>;
+type Awaited = Arc<Mutex<HashMap<Pinhole, Place>>>;
+
+/// Who awaits the connection through a pinhole.
+#[derive(Debug)]
+struct Place {
+    sender: oneshot::Sender<std::net::TcpStream>,
+    /// Tells the ticket's own place from one that was taken later for the same pinhole.
+    turn: u64,
+}
 
 /// The transparent listeners for captured data connections, one per address family.
 #[derive(Debug)]
 pub struct Intake {
     awaited: Awaited,
+    turns: AtomicU64,
     ports: [Option<u16>; 2],
     tasks: Vec<JoinHandle<()>>,
 }
@@ -37,7 +47,7 @@ impl Intake {
         let v6 = listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).ok();
         let port_v6 = v6.as_ref().and_then(port_of);
         tasks.extend(v6.map(|listener| tokio::spawn(receive(listener, Arc::clone(&awaited)))));
-        Ok(Self { awaited, ports: [port_v4, port_v6], tasks })
+        Ok(Self { awaited, turns: AtomicU64::new(0), ports: [port_v4, port_v6], tasks })
     }
 
     /// Where the firewall has to deliver captured IPv4 packets.
@@ -50,11 +60,13 @@ impl Intake {
         self.ports[1]
     }
 
-    /// Awaits the one connection that comes through `pinhole`. Dropping the ticket forgets it.
+    /// Awaits the one connection that comes through `pinhole`. Dropping the ticket forgets it. The
+    /// newest ticket for a pinhole is the one that counts.
     pub(super) fn register(&self, pinhole: Pinhole) -> Ticket {
         let (sender, receiver) = oneshot::channel();
-        lock(&self.awaited).insert(pinhole, sender);
-        Ticket { awaited: Arc::clone(&self.awaited), pinhole, receiver }
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        lock(&self.awaited).insert(pinhole, Place { sender, turn });
+        Ticket { awaited: Arc::clone(&self.awaited), pinhole, turn, receiver }
     }
 }
 
@@ -71,6 +83,7 @@ impl Drop for Intake {
 pub(super) struct Ticket {
     awaited: Awaited,
     pinhole: Pinhole,
+    turn: u64,
     receiver: oneshot::Receiver<std::net::TcpStream>,
 }
 
@@ -83,7 +96,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        lock(&self.awaited).remove(&self.pinhole);
+        let mut awaited = lock(&self.awaited);
+        if awaited.get(&self.pinhole).is_some_and(|place| place.turn == self.turn) {
+            awaited.remove(&self.pinhole);
+        }
     }
 }
 
@@ -109,11 +125,34 @@ async fn receive(listener: Acceptor, awaited: Awaited) {
         let Ok(entry) = stream.local_addr() else { continue };
         let waiting = lock(&awaited).remove(&Pinhole::between(peer, canonical(entry)));
         let refused = match waiting {
-            Some(sender) => sender.send(stream).err(),
+            Some(place) => place.sender.send(stream).err(),
             None => Some(stream),
         };
         if let Some(stream) = refused {
             reset_on_close(&stream);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_goes_leaves_the_place_of_a_newer_one() {
+        let intake = Intake {
+            awaited: Awaited::default(),
+            turns: AtomicU64::new(0),
+            ports: [None; 2],
+            tasks: Vec::new(),
+        };
+        let entry = "203.0.113.7:50000".parse().unwrap();
+        let pinhole = Pinhole { peer: "192.0.2.2".parse().unwrap(), entry };
+        let older = intake.register(pinhole);
+        let newer = intake.register(pinhole);
+        drop(older);
+        assert!(lock(&intake.awaited).contains_key(&pinhole));
+        drop(newer);
+        assert!(lock(&intake.awaited).is_empty());
     }
 }
