@@ -211,7 +211,9 @@ impl Session {
             Side::Client => &self.client_reader,
             Side::Server => &self.server_reader,
         };
-        self.phase != Phase::Closed && reader.buffered() < READ_AHEAD
+        // A line at its limit has to fit, or its end would never be read.
+        let room = READ_AHEAD.max(self.settings.line_limit);
+        self.phase != Phase::Closed && reader.buffered() < room
     }
 
     /// True once the session is closed and every data connection has ended.
