@@ -78,13 +78,6 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
                 .context("firewall.backend: nftables")?,
         ),
     };
-    let routing = if transparent {
-        let mark = config.firewall.mark;
-        Some(PolicyRouting::install(mark, routing_table(mark)).await?)
-    } else {
-        None
-    };
-
     let kernel = firewall.as_ref().is_some_and(Firewall::counts_flows);
     if firewall.is_some() && !kernel {
         if config.data.path == config::PathChoice::Kernel {
@@ -105,23 +98,34 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     };
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
-    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
     for listener in &config.listeners {
         let settings = listener_settings(config, listener, kernel)?;
-        let bound = Listener::bind(
+        let socket = Listener::bind(
             settings,
             Arc::clone(&shared),
             Arc::clone(&shards),
             telemetry.listener(&listener.name),
         )
         .with_context(|| format!("listener {}", listener.name))?;
-        let address = bound.address();
+        bound.push((listener, socket));
+    }
+    // Last, since it would outlive a start that fails.
+    let routing = if transparent {
+        let mark = config.firewall.mark;
+        Some(PolicyRouting::install(mark, routing_table(mark)).await?)
+    } else {
+        None
+    };
+    let mut listeners = Vec::new();
+    for (listener, socket) in bound {
+        let address = socket.address();
         tracing::info!(
             listener = %listener.name, %address, capture = listener.capture.label(),
             source = listener.source.label(), path = config.data.path.label(), "listening",
         );
         listeners.push(address);
-        tasks.spawn(bound.run(stopped.clone()));
+        tasks.spawn(socket.run(stopped.clone()));
     }
     readiness.set_ready();
     Ok(RunningGateway {

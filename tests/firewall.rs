@@ -460,6 +460,27 @@ fn policy_routing_replaces_what_a_killed_process_left() {
     });
 }
 
+#[test]
+fn a_gateway_that_cannot_start_leaves_nothing_behind() {
+    privileged("a_gateway_that_cannot_start_leaves_nothing_behind", || {
+        let text = "listeners: [{ name: main, listen: \"0.0.0.0:2121\", capture: tproxy }]\n\
+                    telemetry: { listen: null }\n";
+        let config = ftpgate::config::parse("test", text).unwrap();
+        let namespace = Namespace::new();
+        namespace.block_on(async || {
+            let taken = TcpListener::bind("0.0.0.0:2121").unwrap();
+            let error = ftpgate::app::start(&config, None).await.err().unwrap();
+            assert!(format!("{error:#}").contains("another process listens there"), "{error:#}");
+            assert!(rules().await.is_empty(), "a rule is left behind");
+            drop(taken);
+            let gateway = ftpgate::app::start(&config, None).await.unwrap();
+            assert_eq!(rules().await, [MARK; 2]);
+            gateway.shutdown().await;
+            assert!(rules().await.is_empty());
+        });
+    });
+}
+
 fn netns_without_ipv6() -> Namespace {
     let namespace = Namespace::new();
     namespace.run(|| {

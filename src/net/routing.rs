@@ -59,20 +59,20 @@ impl PolicyRouting {
     ///
     /// # Errors
     ///
-    /// Without CAP_NET_ADMIN, and where the kernel refuses a rule or a route.
+    /// Without CAP_NET_ADMIN, and where the kernel refuses a rule or a route. Nothing is left behind.
     pub async fn install(mark: u32, table: u32) -> Result<Self, RoutingError> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(RoutingError::Socket)?;
         let connection = tokio::spawn(connection);
         let loopback = loopback(&handle).await?;
         let this = Self { handle, connection, mark, table, loopback };
-        this.install_family(IpVersion::V4).await?;
-        match this.install_family(IpVersion::V6).await {
-            Err(Failed { errno, .. }) if is_without_ipv6(errno) => {
-                tracing::info!("this host has no IPv6: policy routing for IPv4 only");
+        match this.install_families().await {
+            Ok(()) => Ok(this),
+            Err(failed) => {
+                // What has stopped it is told; this may well fail for the same reason.
+                let _ = this.remove().await;
+                Err(failed.into())
             }
-            result => result?,
         }
-        Ok(this)
     }
 
     /// Takes rules and routes away again; what is gone already is no failure.
@@ -88,6 +88,17 @@ impl PolicyRouting {
             }
         }
         Ok(())
+    }
+
+    async fn install_families(&self) -> Result<(), Failed> {
+        self.install_family(IpVersion::V4).await?;
+        match self.install_family(IpVersion::V6).await {
+            Err(Failed { errno, .. }) if is_without_ipv6(errno) => {
+                tracing::info!("this host has no IPv6: policy routing for IPv4 only");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     async fn install_family(&self, version: IpVersion) -> Result<(), Failed> {
