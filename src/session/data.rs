@@ -12,6 +12,17 @@ use crate::terms::{ByteCounts, DataPath, ProtectionLevel, Side, TransferId};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+/// Data connections of one session that may run at a time. A user has one (RFC 959 §2.3); what runs
+/// besides are earlier ones whose end has not been seen yet, or a peer that leaves them open to use
+/// up what carries them. In the kernel that is an entry of conntrack's, whose news may lag behind a
+/// client of many small files; on the relay it is six descriptors and two pipes.
+const fn most_running(path: DataPath) -> usize {
+    match path {
+        DataPath::Kernel => 1024,
+        DataPath::Relay => 32,
+    }
+}
+
 impl Session {
     /// Asks the executor to open what the two legs await. Everything else of this session waits.
     pub(super) fn open(
@@ -25,6 +36,10 @@ impl Session {
         let Some(path) = ends.path(&self.settings, &client, &server) else {
             return self.fail_negotiation(Refusal::PinholeFailed);
         };
+        let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
+        if self.transfers.iter().filter(alike).count() >= most_running(path) {
+            return self.fail_negotiation(Refusal::PinholeFailed);
+        }
         let plan = TransferPlan { id: self.next_transfer_id(), path, client, server };
         self.transfers.push(Transfer::new(plan, now));
         self.opening = Some(negotiation);

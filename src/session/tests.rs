@@ -21,7 +21,11 @@ struct Bench {
 
 impl Bench {
     fn connecting() -> Self {
-        let settings = Settings {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             policy: Policy::default(),
             path: PathChoice::Auto,
             mode: ModeChoice::Keep,
@@ -35,6 +39,7 @@ impl Bench {
             open_timeout: OPEN,
             line_limit: 4160,
         };
+        change(&mut settings);
         let parties = Parties {
             client: at("192.0.2.2:40000"),
             original_dst: OriginalDst(at("203.0.113.7:21")),
@@ -46,13 +51,17 @@ impl Bench {
     }
 
     fn logged_in() -> Self {
-        let mut bench = Self::connecting();
+        Self::connecting().log_in()
+    }
+
+    fn log_in(mut self) -> Self {
+        let bench = &mut self;
         let (server, seen_as) = (at("10.0.0.5:21"), at("10.0.0.1:33000"));
         bench.tell(Event::ServerConnected { server, seen_as });
         bench.say(Side::Server, "220 ready\r\n");
         bench.say(Side::Client, "USER a\r\n");
         bench.say(Side::Server, "230 in\r\n");
-        bench
+        self
     }
 
     /// Whatever the session does besides `OpenTransfer`, as text.
@@ -137,6 +146,36 @@ fn a_client_that_sends_ahead_is_held_back_and_loses_nothing() {
     let told = bench.say(Side::Server, &replies);
     assert_eq!(256 + told.matches(r#"to: Server, bytes: b"NOOP"#).count(), sent / "NOOP\r\n".len());
     assert!(bench.session.wants_bytes(Side::Client));
+}
+
+#[test]
+fn a_line_as_long_as_the_limit_allows_is_read_to_its_end() {
+    let limit = 4 * READ_AHEAD;
+    let mut bench = Bench::with(|settings| settings.line_limit = limit).log_in();
+    let line = format!("CWD {}\r\n", "a".repeat(limit - "CWD \r\n".len()));
+    for part in line.as_bytes().chunks(4096) {
+        assert!(bench.session.wants_bytes(Side::Client), "the end of the line is never read");
+        bench.say(Side::Client, std::str::from_utf8(part).unwrap());
+    }
+    let told = bench.say(Side::Server, "250 there\r\n");
+    assert!(told.contains("250 there") && !told.contains("Distrusted"), "{told}");
+}
+
+/// A hostile client leaves its data connections open and asks for the next: each costs descriptors.
+#[test]
+fn data_connections_of_one_session_have_a_bound() {
+    let mut bench = Bench::with(|settings| settings.kernel = false).log_in();
+    for _ in 0..32 {
+        bench.offer();
+        let id = bench.id();
+        bench.tell(Event::PinholeUsed { id, side: Side::Client });
+    }
+    bench.say(Side::Client, "EPSV\r\n");
+    let told = bench.say(Side::Server, "229 ok (|||6446|)\r\n");
+    assert!(told.contains("425 ") && !told.contains("OpenTransfer"), "{told}");
+    let id = bench.id();
+    bench.tell(Event::DataConnectionEnded { id, outcome: DataOutcome::Completed, bytes: None });
+    bench.offer();
 }
 
 #[test]
