@@ -7,7 +7,7 @@
 mod netns;
 
 use ftpgate::firewall::{
-    Capture, CaptureKind, DemoPolicy, Firewall, FirewallError, FlowEvent, Intake, Opening,
+    Capture, CaptureKind, Closed, DemoPolicy, Firewall, FirewallError, FlowEvent, Intake, Opening,
     Settings, install_demo_policy, render,
 };
 use ftpgate::net::routing::PolicyRouting;
@@ -237,6 +237,26 @@ fn flows_are_told_with_their_bytes_when_they_start_and_end() {
                 assert_eq!(events.recv().await, None, "nothing more is told");
             });
         }
+    });
+}
+
+/// Conntrack tells nothing of a first packet that the owner's policy drops, and a gateway where every
+/// one is dropped hears nothing at all.
+#[test]
+fn a_used_pinhole_whose_connection_is_dropped_is_told_as_missed() {
+    privileged("a_used_pinhole_whose_connection_is_dropped_is_told_as_missed", || {
+        let lab = Lab::build();
+        let _policy = lab.gateway.run(|| install_demo_policy(MARK + 2).unwrap());
+        let opening = through_nat(&at::v4());
+        let pinhole = opening.pinhole();
+        lab.gateway.block_on(async || {
+            let firewall = Firewall::start(&settings()).unwrap();
+            let (sender, mut events) = watcher();
+            firewall.open(opening, OPEN, sender).await.unwrap();
+            assert!(lab.client.run(|| say_hello(pinhole.entry)).is_err(), "dropped");
+            assert_eq!(firewall.close(opening).await, Ok(Closed::Gone));
+            assert_eq!(next(&mut events).await, FlowEvent::Missed(pinhole));
+        });
     });
 }
 

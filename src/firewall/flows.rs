@@ -19,7 +19,8 @@ type Watcher = mpsc::UnboundedSender<FlowEvent>;
 /// packet of a connection pairs it with the watcher of its pinhole.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    waiting: HashMap<Pinhole, Waiting>,
+    /// Each in the order of opening; only the last one's pinhole may still be open.
+    waiting: HashMap<Pinhole, VecDeque<Waiting>>,
     running: HashMap<u32, Running>,
     /// Ended, but still an entry of conntrack's.
     ended: HashSet<u32>,
@@ -32,6 +33,8 @@ pub(super) struct Flows {
 struct Waiting {
     watcher: Watcher,
     turn: u64,
+    /// The pinhole is gone; what came through it may still become known.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -41,23 +44,51 @@ struct Running {
 }
 
 impl Flows {
-    /// Tells `watcher` of the next connection through this pinhole; an earlier watcher that still
-    /// waits is forgotten.
+    /// Tells `watcher` of the next connection through this pinhole, after those through earlier
+    /// pinholes of the same key. Where such a one is still open, it is opened anew for `watcher`, and
+    /// its own watcher waits in vain.
     pub(super) fn watch(&mut self, pinhole: Pinhole, watcher: Watcher) {
-        self.turn += 1;
-        self.waiting.insert(pinhole, Waiting { watcher, turn: self.turn });
-    }
-
-    /// The pinhole could not be opened.
-    pub(super) fn abandon(&mut self, pinhole: Pinhole) {
-        self.waiting.remove(&pinhole);
-    }
-
-    /// The pinhole is closed. A connection that has begun is watched to its end.
-    pub(super) fn close(&mut self, pinhole: Pinhole, now: Instant) {
-        if let Some(waiting) = self.waiting.get(&pinhole) {
-            self.closed.push_back((now + NEWS_TAKES, pinhole, waiting.turn));
+        if let Some(replaced) = self.take_open(pinhole) {
+            tell(&replaced.watcher, FlowEvent::Missed(pinhole));
         }
+        self.turn += 1;
+        let waiting = Waiting { watcher, turn: self.turn, closed: false };
+        self.waiting.entry(pinhole).or_default().push_back(waiting);
+    }
+
+    /// The pinhole could not be opened, or was closed unused: nothing has come through it.
+    pub(super) fn abandon(&mut self, pinhole: Pinhole) {
+        self.take_open(pinhole);
+    }
+
+    /// The pinhole is gone. A connection that has begun is watched to its end. True if nothing was
+    /// due to be forgotten, so that [`forget_closed`](Self::forget_closed) has to be asked again.
+    pub(super) fn close(&mut self, pinhole: Pinhole, now: Instant) -> bool {
+        let last = self.waiting.get_mut(&pinhole).and_then(VecDeque::back_mut);
+        let Some(waiting) = last.filter(|waiting| !waiting.closed) else { return false };
+        waiting.closed = true;
+        self.closed.push_back((now + NEWS_TAKES, pinhole, waiting.turn));
+        self.closed.len() == 1
+    }
+
+    fn take_open(&mut self, pinhole: Pinhole) -> Option<Waiting> {
+        self.take(pinhole, |queue| {
+            queue.back().is_some_and(|waiting| !waiting.closed).then(|| queue.len() - 1)
+        })
+    }
+
+    /// Takes the one of those that wait at this pinhole which `find` points to.
+    fn take(
+        &mut self,
+        pinhole: Pinhole,
+        find: impl FnOnce(&VecDeque<Waiting>) -> Option<usize>,
+    ) -> Option<Waiting> {
+        let queue = self.waiting.get_mut(&pinhole)?;
+        let taken = find(queue).and_then(|at| queue.remove(at));
+        if queue.is_empty() {
+            self.waiting.remove(&pinhole);
+        }
+        taken
     }
 
     /// Forgets the watchers of pinholes closed for long enough; says when to ask again.
@@ -67,9 +98,8 @@ impl Flows {
                 return Some(at - now);
             }
             self.closed.pop_front();
-            if self.waiting.get(&pinhole).is_some_and(|waiting| waiting.turn == turn)
-                && let Some(Waiting { watcher, .. }) = self.waiting.remove(&pinhole)
-            {
+            let own = |queue: &VecDeque<Waiting>| queue.iter().position(|w| w.turn == turn);
+            if let Some(Waiting { watcher, .. }) = self.take(pinhole, own) {
                 tell(&watcher, FlowEvent::Missed(pinhole));
             }
         }
@@ -79,7 +109,7 @@ impl Flows {
     /// The first packet has passed.
     pub(super) fn on_began(&mut self, flow: &Flow) {
         let pinhole = flow.pinhole();
-        if let Some(Waiting { watcher, .. }) = self.waiting.remove(&pinhole) {
+        if let Some(Waiting { watcher, .. }) = self.take(pinhole, |_| Some(0)) {
             self.ended.remove(&flow.id);
             tell(&watcher, FlowEvent::Started(pinhole));
             self.running.insert(flow.id, Running { pinhole, watcher });
@@ -194,6 +224,34 @@ mod tests {
         flows.on_began(&flow(3, State::Alive));
         assert_eq!(third.try_recv(), Ok(FlowEvent::Missed(pinhole)));
         assert_eq!(third.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn late_news_of_a_used_pinhole_are_not_taken_for_news_of_the_next() {
+        let mut flows = Flows::default();
+        let (pinhole, mut used) = watched(&mut flows);
+        assert!(flows.close(pinhole, Instant::now()), "somebody has to ask again");
+        let (_, mut next) = watched(&mut flows);
+        flows.on_began(&flow(1, State::Alive));
+        assert_eq!(used.try_recv(), Ok(FlowEvent::Started(pinhole)));
+        assert_eq!(next.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        flows.on_began(&flow(2, State::Alive));
+        assert_eq!(next.try_recv(), Ok(FlowEvent::Started(pinhole)));
+        assert!(flows.waiting.is_empty());
+    }
+
+    #[test]
+    fn whose_pinhole_is_opened_anew_for_another_waits_in_vain() {
+        let mut flows = Flows::default();
+        let (pinhole, mut older) = watched(&mut flows);
+        let (_, mut newer) = watched(&mut flows);
+        assert_eq!(older.try_recv(), Ok(FlowEvent::Missed(pinhole)));
+        flows.on_began(&flow(1, State::Alive));
+        assert_eq!(newer.try_recv(), Ok(FlowEvent::Started(pinhole)));
+        let (_, mut unused) = watched(&mut flows);
+        flows.abandon(pinhole);
+        assert_eq!(unused.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert!(flows.waiting.is_empty());
     }
 
     #[test]

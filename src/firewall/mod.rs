@@ -41,7 +41,7 @@ use rule::Family;
 use ruleset::elements;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use watcher::Watcher;
 use worker::Worker;
@@ -91,7 +91,8 @@ pub enum FlowEvent {
         /// counts them. `None` while `net.netfilter.nf_conntrack_acct` is 0.
         bytes: Option<FlowBytes>,
     },
-    /// The pinhole is closed, and no connection has become known that came through it.
+    /// The pinhole is gone, and no connection has become known that came through it: it has expired,
+    /// the owner's policy has dropped the first packet, or it was opened anew for somebody else.
     Missed(Pinhole),
 }
 
@@ -195,7 +196,8 @@ impl Firewall {
 
     /// Closes a pinhole; one that is used, expired or closed already is no failure. A connection
     /// that came through it goes on, and is watched to its end, even if the news of its start are
-    /// still on the way; where there is none, the watcher of an [`Opening::Forward`] is told so.
+    /// still on the way; where none comes, though the pinhole was used or has expired, the watcher of
+    /// an [`Opening::Forward`] is told so.
     ///
     /// # Errors
     ///
@@ -267,7 +269,10 @@ impl Kernel {
     async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {
         let result = self.worker.close(elements(&opening)?).await;
         if let (Opening::Forward { pinhole, .. }, Some(watcher)) = (opening, &self.watcher) {
-            watcher.flows().close(watched_key(pinhole), Instant::now());
+            match result {
+                Ok(Closed::Unused) => watcher.flows().abandon(watched_key(pinhole)),
+                Ok(Closed::Gone) | Err(_) => watcher.close(watched_key(pinhole)),
+            }
         }
         result
     }

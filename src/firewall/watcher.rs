@@ -4,7 +4,8 @@ use super::conntrack::{Flow, Happening, Query, State, event, subscribe};
 use super::flows::Flows;
 use super::netlink::{Socket, answers};
 use super::worker::lock;
-use std::io::{self, PipeReader, PipeWriter};
+use crate::pinhole::Pinhole;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Watcher {
     flows: Arc<Mutex<Flows>>,
-    /// Closing it wakes and ends the thread.
+    /// A byte wakes the thread; closing it ends the thread.
     alive: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,6 +36,16 @@ impl Watcher {
     /// The connections that are watched.
     pub(super) fn flows(&self) -> std::sync::MutexGuard<'_, Flows> {
         lock(&self.flows)
+    }
+
+    /// The pinhole is closed, but was used or has expired before: its connection is awaited for a
+    /// little while, then given up.
+    pub(super) fn close(&self, pinhole: Pinhole) {
+        let wake = lock(&self.flows).close(pinhole, Instant::now());
+        if wake && let Some(mut alive) = self.alive.as_ref() {
+            // An error means that the thread has ended.
+            let _ = alive.write(&[0]);
+        }
     }
 }
 
@@ -74,8 +85,8 @@ impl Ear {
         }
     }
 
-    /// Waits for an event, for at most `limit`; false when it is time to end.
-    fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+    /// Waits for an event or a byte, for at most `limit`; false when it is time to end.
+    fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
         let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut fds = [poll(self.events.as_raw_fd()), poll(self.stop.as_raw_fd())];
         // Rounded up, so that the time has passed when this returns.
@@ -88,7 +99,11 @@ impl Ear {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
         }
-        Ok(fds[1].revents == 0)
+        match fds[1].revents {
+            0 => Ok(true),
+            // No byte but the end: the other end of the pipe is closed.
+            _ => Ok(self.stop.read(&mut [0; 64])? > 0),
+        }
     }
 
     /// Reads one datagram of events, if there is one.
