@@ -248,7 +248,8 @@ impl Openings {
 
     fn remove(&mut self, id: TransferId) -> Option<Opened> {
         let at = self.open.iter().position(|opened| opened.id() == id)?;
-        Some(self.open.swap_remove(at))
+        // In order: of two with one pinhole, the older one's news come first.
+        Some(self.open.remove(at))
     }
 
     /// What the kernel's news mean for the session.
@@ -274,18 +275,22 @@ impl Openings {
                 *started = true;
                 // The connection keeps its translation; the port may serve another one.
                 *lease = None;
-                if let Some(firewall) = &self.shared.firewall {
+                let awaited_anew = self.open.iter().any(|opened| {
+                    matches!(opened, Opened::Kernel { opening: other, started: false, .. }
+                        if other.pinhole() == pinhole)
+                });
+                if !awaited_anew && let Some(firewall) = &self.shared.firewall {
                     firewall.clear_away(opening);
                 }
                 Some(Event::PinholeUsed { id, side: dialler })
             }
             FlowEvent::Missed(_) => {
-                self.open.swap_remove(at);
+                self.open.remove(at);
                 let outcome = DataOutcome::Aborted;
                 Some(Event::DataConnectionEnded { id, outcome, bytes: None })
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
-                self.open.swap_remove(at);
+                self.open.remove(at);
                 let outcome = if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
                 let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
                 Some(Event::DataConnectionEnded { id, outcome, bytes })
@@ -316,5 +321,57 @@ fn is_taken(error: &net::NetError) -> bool {
     match error {
         net::NetError::Listen { reason, .. } => reason.kind() == io::ErrorKind::AddrInUse,
         net::NetError::Transparent { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::MemoryView;
+    use crate::pinhole::PortRange;
+    use crate::relay::{Limits, SharedSettings};
+    use crate::session::Dial;
+    use crate::telemetry::Telemetry;
+    use std::time::Duration;
+
+    fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
+        let (firewall, view) = Firewall::memory();
+        let settings = SharedSettings {
+            ports: PortRange::new(50_000, 50_999).unwrap(),
+            limits: Limits { sessions: 1, sessions_per_client: 1 },
+            open_timeout: Duration::from_secs(30),
+            data_idle_timeout: Duration::from_secs(30),
+        };
+        let shared = Shared::new(settings, Some(firewall), None, Telemetry::new());
+        let (flows, flows_in) = mpsc::unbounded_channel();
+        let (events, _) = mpsc::unbounded_channel();
+        (Openings::new(shared, flows, events), view, flows_in)
+    }
+
+    /// The client dials the server's own address, where it listens on the same port each time.
+    fn plan(id: u32) -> TransferPlan {
+        let (client, server) = ("192.0.2.2".parse().unwrap(), "198.51.100.5".parse().unwrap());
+        let (port, foreign) = (Some(6000), true);
+        TransferPlan {
+            id: TransferId(id),
+            path: DataPath::Kernel,
+            client: Leg::Await(Expectation { peer: client, address: server, port, foreign }),
+            server: Leg::Dial(Dial { to: SocketAddr::new(server, 6000), from: client, foreign }),
+        }
+    }
+
+    #[tokio::test]
+    async fn late_news_of_a_used_pinhole_do_not_close_the_next_one() {
+        let (mut openings, view, mut flows) = openings();
+        openings.open(&plan(1)).await.unwrap();
+        let pinhole = view.open().first().unwrap().pinhole();
+        assert!(view.connect(pinhole));
+        assert!(openings.withdraw(TransferId(1)).await, "it is in use");
+        openings.open(&plan(2)).await.unwrap();
+        let used = |id| Some(Event::PinholeUsed { id: TransferId(id), side: Side::Client });
+        assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(1));
+        assert_eq!(view.open().len(), 1, "the next one is closed");
+        assert!(view.connect(pinhole));
+        assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(2));
     }
 }
