@@ -41,6 +41,8 @@ impl Shards {
                     // An error means that the gateway is gone, which is an end too.
                     let _ = stopped.wait_for(|stop| *stop).await;
                 });
+                // A name that is being resolved is not waited for: the resolver may take half a minute.
+                runtime.shutdown_background();
             })?);
         }
         Ok(shards)
