@@ -32,7 +32,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Drives one session from its accepted client to its last data connection.
 pub(super) struct Driver {
     session: Session,
-    client: Control,
+    /// `None` when it is hung up.
+    client: Option<Control>,
+    /// `None` until it is dialled, and when it is hung up.
     server: Option<Control>,
     openings: Openings,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
@@ -67,7 +69,7 @@ impl Driver {
         let (data_out, data) = mpsc::unbounded_channel();
         Self {
             session,
-            client: Control::new(client),
+            client: Some(Control::new(client)),
             server: None,
             openings: Openings::new(shared, flows_out, data_out),
             flows,
@@ -98,8 +100,12 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             self.perform().await;
-            if self.closing_until.is_some() && self.session.is_over() && self.is_closed() {
-                return;
+            if self.closing_until.is_some() && self.is_closed() {
+                // Data connections may run for days; their session holds no others meanwhile.
+                (self.client, self.server) = (None, None);
+                if self.session.is_over() {
+                    return;
+                }
             }
             poll_fn(|cx| self.poll_news(cx)).await;
         }
@@ -149,14 +155,15 @@ impl Driver {
 
     fn control(&mut self, side: Side) -> Option<&mut Control> {
         match side {
-            Side::Client => Some(&mut self.client),
+            Side::Client => self.client.as_mut(),
             Side::Server => self.server.as_mut(),
         }
     }
 
     /// Both control connections are through: the last words are sent, and the client has seen them.
     fn is_closed(&self) -> bool {
-        self.given_up || (self.client.has_ended() && self.client.is_flushed())
+        let through = |client: &Control| client.has_ended() && client.is_flushed();
+        self.given_up || self.client.as_ref().is_none_or(through)
     }
 
     /// Ready when the session has been told something.
@@ -214,10 +221,11 @@ impl Driver {
         if self.given_up {
             return false;
         }
-        let full = match side {
-            Side::Client => self.server.as_ref().is_some_and(Control::is_backlogged),
-            Side::Server => self.client.is_backlogged(),
+        let other = match side {
+            Side::Client => &self.server,
+            Side::Server => &self.client,
         };
+        let full = other.as_ref().is_some_and(Control::is_backlogged);
         let wanted = closing || (!full && self.session.wants_bytes(side));
         let Some(control) = self.control(side) else { return false };
         // Answers to Telnet negotiation go back to the peer that asks: one that does not read them
