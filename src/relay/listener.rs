@@ -191,9 +191,10 @@ impl Opener {
             return driver.run().await;
         };
         // Kept until the session ends, so that a connection from this end is known as our own.
-        let _own_end = self.shared.remember_own_end(seen_as);
+        let far_end = (self.settings.session.source == Source::Client).then_some(server);
+        let _own_end = self.shared.remember_own_end(seen_as, far_end);
         // The far end of a loop may have been accepted before its near end could be remembered.
-        if self.shared.is_own_end(self.client) {
+        if self.is_own_end() {
             driver.tell(Event::LoopDetected);
         } else {
             driver.attach_server(stream, Event::ServerConnected { server, seen_as });
@@ -208,7 +209,11 @@ impl Opener {
         let to_itself = self.settings.server == ServerAddress::Original
             && self.original_dst.0.port() == self.own_address.port()
             && net::interfaces::is_local(self.original_dst.0.ip());
-        to_itself || self.shared.is_own_end(self.client)
+        to_itself || self.is_own_end()
+    }
+
+    fn is_own_end(&self) -> bool {
+        self.shared.is_own_end(self.client, self.original_dst.0)
     }
 
     async fn connect(&self) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {

@@ -7,7 +7,7 @@ use crate::firewall::Firewall;
 use crate::pinhole::{PortPool, PortRange};
 use crate::telemetry::Telemetry;
 use crate::terms::SessionId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,9 +44,13 @@ pub struct Shared {
     pub(super) pipes: PipePool,
     ports: Mutex<PortPool>,
     sessions: Mutex<Counts>,
-    own_ends: Mutex<HashSet<SocketAddr>>,
+    own_ends: Mutex<HashMap<End, usize>>,
     last_session: AtomicU64,
 }
+
+/// The gateway's own end of a control connection to a server. Its far end belongs to it where the
+/// near one is a client's address, which the client itself uses too, towards other ends.
+type End = (SocketAddr, Option<SocketAddr>);
 
 /// The sessions that are admitted.
 #[derive(Debug, Default)]
@@ -107,16 +111,24 @@ impl Shared {
         Some(Permit { shared: Arc::clone(self), client })
     }
 
-    /// Remembers the gateway's own end of a control connection to a server.
-    pub(super) fn remember_own_end(self: &Arc<Self>, end: SocketAddr) -> OwnEnd {
-        lock(&self.own_ends).insert(end);
+    /// Remembers the gateway's own end of a control connection to a server: `server` is given where
+    /// the server sees the client's own address.
+    pub(super) fn remember_own_end(
+        self: &Arc<Self>,
+        end: SocketAddr,
+        server: Option<SocketAddr>,
+    ) -> OwnEnd {
+        let end = (end, server);
+        // One local port may serve several connections, to different servers.
+        *lock(&self.own_ends).entry(end).or_default() += 1;
         OwnEnd { shared: Arc::clone(self), end }
     }
 
-    /// True if a client is the gateway itself: its address is that of a control connection which
-    /// the gateway has dialled (case 48).
-    pub(super) fn is_own_end(&self, client: SocketAddr) -> bool {
-        lock(&self.own_ends).contains(&client)
+    /// True if a client that dialled `dialled` is the gateway itself: its address is that of a
+    /// control connection which the gateway has dialled (case 48).
+    pub(super) fn is_own_end(&self, client: SocketAddr, dialled: SocketAddr) -> bool {
+        let ends = lock(&self.own_ends);
+        ends.contains_key(&(client, None)) || ends.contains_key(&(client, Some(dialled)))
     }
 }
 
@@ -168,11 +180,48 @@ impl Drop for Permit {
 /// The gateway's own end of a control connection; forgotten when dropped.
 pub(super) struct OwnEnd {
     shared: Arc<Shared>,
-    end: SocketAddr,
+    end: End,
 }
 
 impl Drop for OwnEnd {
     fn drop(&mut self) {
-        lock(&self.shared.own_ends).remove(&self.end);
+        let mut ends = lock(&self.shared.own_ends);
+        if let Some(count) = ends.get_mut(&self.end) {
+            *count -= 1;
+            if *count == 0 {
+                ends.remove(&self.end);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn case_48_own_ends_are_known_while_one_of_their_connections_stands() {
+        let settings = SharedSettings {
+            ports: PortRange::new(50_000, 50_999).unwrap(),
+            limits: Limits { sessions: 1, sessions_per_client: 1 },
+            open_timeout: Duration::from_secs(30),
+            data_idle_timeout: Duration::from_secs(30),
+        };
+        let shared = Shared::new(settings, None, None, Telemetry::new());
+        let (gateway, client) = (at("198.51.100.1:40000"), at("192.0.2.2:40000"));
+        let (server, other) = (at("198.51.100.5:21"), at("198.51.100.6:21"));
+        let first = shared.remember_own_end(gateway, None);
+        let second = shared.remember_own_end(gateway, None);
+        drop(first);
+        assert!(shared.is_own_end(gateway, server));
+        drop(second);
+        assert!(!shared.is_own_end(gateway, server));
+        let _seen_as_client = shared.remember_own_end(client, Some(server));
+        assert!(shared.is_own_end(client, server));
+        assert!(!shared.is_own_end(client, other), "the client itself, with the same port");
     }
 }
