@@ -158,7 +158,8 @@ words! {
         AfterEpsvAll => "after_epsv_all",
         /// LPRT, LPSV: RFC 1639 is not supported.
         LongAddress => "long_address",
-        /// The pinhole could not be opened: no port free, or the firewall refused.
+        /// The pinhole could not be opened: no port free, the firewall refused, or too many data
+        /// connections of the session run.
         PinholeFailed => "pinhole_failed",
         /// AUTH, where the policy refuses secured sessions.
         AuthRefused => "auth_refused",
