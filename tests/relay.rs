@@ -1,0 +1,90 @@
+//! A whole gateway on loopback with the relay path, between a client and a server in one hand:
+//! what only shows where sockets are real.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
+
+use ftpgate::app;
+use ftpgate::config::Config;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Bounds every wait for something that has to come.
+const COMES_WITHIN: Duration = Duration::from_secs(10);
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(COMES_WITHIN, what).await.expect("in time")
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+async fn say(to: &mut BufReader<TcpStream>, line: &str) {
+    within(to.write_all(line.as_bytes())).await.unwrap();
+}
+
+async fn hear(from: &mut BufReader<TcpStream>, start: &str) -> String {
+    let mut line = String::new();
+    within(from.read_line(&mut line)).await.unwrap();
+    assert!(line.starts_with(start), "{line:?} instead of {start}");
+    line
+}
+
+/// The port of a 229.
+fn port_of(reply: &str) -> u16 {
+    reply.split('|').nth(3).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn case_45_a_session_that_only_waits_for_its_data_has_hung_up() {
+    let (control, server_address) = listen().await;
+    let (data, data_address) = listen().await;
+    let free = listen().await.1;
+    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let gateway = app::start(&config, None).await.unwrap();
+    let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
+    let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
+    for (command, reply) in [
+        ("", "220 ready\r\n"),
+        ("USER a\r\n", "230 in\r\n"),
+        ("EPSV\r\n", &format!("229 ok (|||{}|)\r\n", data_address.port())),
+    ] {
+        if !command.is_empty() {
+            say(&mut client, command).await;
+            hear(&mut server, command).await;
+        }
+        say(&mut server, reply).await;
+        if !command.starts_with("EPSV") {
+            hear(&mut client, reply).await;
+        }
+    }
+    let entry = SocketAddr::new(free.ip(), port_of(&hear(&mut client, "229").await));
+    let mut upload = within(TcpStream::connect(entry)).await.unwrap();
+    let mut arriving = within(data.accept()).await.unwrap().0;
+
+    // The client's control connection breaks; its data connection goes on.
+    client.get_ref().set_zero_linger().unwrap();
+    drop(client);
+    assert_eq!(within(server.read(&mut [0; 1])).await.unwrap(), 0);
+    let hung_up = async {
+        // A gateway that still held this connection would take it all.
+        while server.write_all(b"226 done\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(hung_up).await;
+    let mut word = [0; 4];
+    within(upload.write_all(b"more")).await.unwrap();
+    within(arriving.read_exact(&mut word)).await.unwrap();
+    assert_eq!(&word, b"more");
+
+    // The gateway ends with the upload half done, and the server must not take it for whole.
+    within(gateway.shutdown()).await;
+    let end = within(arriving.read(&mut word)).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
