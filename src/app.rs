@@ -160,7 +160,7 @@ impl RunningGateway {
         if tokio::time::timeout(FAREWELL, all).await.is_err() {
             tracing::warn!("some parts did not stop in time");
         }
-        // Sessions hold a receiver each: when the last one is gone, all are closed.
+        // Each session holds a receiver until it has hung up.
         if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
             tracing::warn!("some sessions are cut off");
         }

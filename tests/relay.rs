@@ -88,3 +88,24 @@ async fn case_45_a_session_that_only_waits_for_its_data_has_hung_up() {
     let end = within(arriving.read(&mut word)).await;
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
+
+#[tokio::test]
+async fn a_gateway_that_stops_hangs_up_when_its_clients_have_had_the_farewell() {
+    let (control, server_address) = listen().await;
+    let free = listen().await.1;
+    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let gateway = app::start(&config, None).await.unwrap();
+    let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
+    let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
+    say(&mut server, "220 ready\r\n").await;
+    hear(&mut client, "220 ready").await;
+    let stopping = tokio::spawn(gateway.shutdown());
+    hear(&mut client, "421 ").await;
+    // What the client still says meets no reset, which could overtake the farewell.
+    for _ in 0..3 {
+        say(&mut client, "NOOP\r\n").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(client);
+    within(stopping).await.unwrap();
+}

@@ -41,6 +41,8 @@ pub(super) struct Driver {
     data: mpsc::UnboundedReceiver<DataEvent>,
     /// Completes when the gateway shuts down.
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Held until the control connections are hung up: the gateway that shuts down waits for it.
+    present: Option<watch::Receiver<bool>>,
     telemetry: SessionTelemetry,
     timer: Pin<Box<Sleep>>,
     armed_for: Option<Instant>,
@@ -61,6 +63,7 @@ impl Driver {
         permit: Permit,
         mut shutdown: watch::Receiver<bool>,
     ) -> Self {
+        let present = Some(shutdown.clone());
         let shutdown = Box::pin(async move {
             // An error means that the gateway is gone, which is a shutdown too.
             let _ = shutdown.wait_for(|stop| *stop).await;
@@ -75,6 +78,7 @@ impl Driver {
             flows,
             data,
             shutdown,
+            present,
             telemetry,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed_for: None,
@@ -102,7 +106,7 @@ impl Driver {
             self.perform().await;
             if self.closing_until.is_some() && self.is_closed() {
                 // Data connections may run for days; their session holds no others meanwhile.
-                (self.client, self.server) = (None, None);
+                (self.client, self.server, self.present) = (None, None, None);
                 if self.session.is_over() {
                     return;
                 }
