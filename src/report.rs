@@ -267,8 +267,6 @@ words! {
         LineTooLong => "line_too_long",
         /// A reply without end, or more unanswered commands than the gateway keeps (case 22).
         TooMuch => "too_much",
-        /// Text where the reply to AUTH promised TLS, or bytes ahead of it (cases 25, 26).
-        AuthViolation => "auth_violation",
         /// The gateway shuts down.
         Shutdown => "shutdown",
     }
@@ -284,8 +282,7 @@ impl CloseCause {
             | Self::RolesReversed
             | Self::ForbiddenByte
             | Self::LineTooLong
-            | Self::TooMuch
-            | Self::AuthViolation => true,
+            | Self::TooMuch => true,
             Self::Quit
             | Self::ClientClosed
             | Self::ServerClosed

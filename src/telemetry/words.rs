@@ -54,7 +54,6 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::ForbiddenByte => "session closed: NUL or a bare CR inside a line",
         CloseCause::LineTooLong => "session closed: a line over the limit",
         CloseCause::TooMuch => "session closed: more unanswered than the gateway keeps",
-        CloseCause::AuthViolation => "session closed: plain text where TLS is due",
         CloseCause::Shutdown => "session ended: the gateway shuts down",
     }
 }
