@@ -193,6 +193,6 @@ def installed():
     """What setup.sh has not yet brought, as a list of paths; empty when the lab can run."""
     needed = [f"{CACHE}/vsftpd/usr/sbin/vsftpd", f"{CACHE}/proftpd-core/usr/sbin/proftpd",
               f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python"]
-    tools = ["nft", "ip", "curl", "lftp", "tnftp", "ncftpget", "wget", "kermit", "openssl"]
+    tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl"]
     return ([path for path in needed if not os.path.exists(path)]
             + [tool for tool in tools if not shutil.which(tool)])
