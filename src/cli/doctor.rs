@@ -238,7 +238,7 @@ fn disturbances(host: &Host) -> [Finding; 2] {
             "see that no rule assigns it: nft list ruleset | grep helper; iptables -t raw -S",
         )
     } else {
-        Finding::ok("the kernel's own FTP helper is not in the way", HELPER)
+        Finding::ok("the kernel assigns no FTP helper by itself", HELPER)
     };
     [routes, helper]
 }

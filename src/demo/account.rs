@@ -86,31 +86,14 @@ impl Account {
     pub(super) fn text(&self, number: usize, style: Style) -> String {
         let mut text = self.heading(number, style);
         let (sent, received) = self.lines();
-        let opened = |text: &mut String| self.report_rows(text, style, is_opening);
-        match self.arrangement.mode() {
-            // The line is held until the pinhole is open.
-            DataMode::Passive => {
-                row(&mut text, "server sent", sent.unwrap_or("-"), "");
-                opened(&mut text);
-                row(
-                    &mut text,
-                    "client received",
-                    received.unwrap_or("-"),
-                    &remark(sent, received, style),
-                );
-            }
-            // The pinhole is opened once the server has agreed.
-            DataMode::Active => {
-                row(&mut text, "client sent", sent.unwrap_or("-"), "");
-                row(
-                    &mut text,
-                    "server received",
-                    received.unwrap_or("-"),
-                    &remark(sent, received, style),
-                );
-                opened(&mut text);
-            }
-        }
+        let (sender, receiver) = match self.arrangement.mode() {
+            DataMode::Passive => ("server sent", "client received"),
+            DataMode::Active => ("client sent", "server received"),
+        };
+        row(&mut text, sender, sent.unwrap_or("-"), "");
+        // The line is held until the pinhole is open.
+        self.report_rows(&mut text, style, is_opening);
+        row(&mut text, receiver, received.unwrap_or("-"), &remark(sent, received, style));
         self.report_rows(&mut text, style, is_closing);
         let client = line_of(&self.client, Said::Data, "");
         let server = line_of(&self.server, Said::Data, "");
@@ -343,8 +326,8 @@ mod tests {
         let expected = "\
 3  download in active mode: PORT, RETR                                          ok
    client sent       PORT 192,0,2,2,195,80
-   server received   PORT 198,51,100,1,196,26                                   rewritten
    pinhole opened    198.51.100.2 -> 198.51.100.1:50202                         in 11 µs
+   server received   PORT 198,51,100,1,196,26                                   rewritten
    client saw        198.51.100.2:35001 -> 192.0.2.2:50000
    server saw        198.51.100.2:35001 -> 198.51.100.1:50202                   translated
    kernel path       1100000 bytes, 4000 back: IP packets with headers          completed

@@ -1,5 +1,6 @@
 //! The gateway's own data ports: a range, handed out at random, each to one pinhole at a time.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -82,11 +83,14 @@ impl FromStr for PortRange {
 /// The free ports of a [`PortRange`].
 ///
 /// `take` and `give` are O(1). The caller supplies the randomness: a port that a stranger cannot
-/// guess is one of the guards against the theft of a data connection (RFC 2577 §8).
+/// guess is one of the guards against the theft of a data connection (RFC 2577 §8). It picks among
+/// the half that has been free for longer, so that a port rests before it serves again: what the
+/// kernel keeps of its last use is then cleared away.
 #[derive(Debug)]
 pub struct PortPool {
     range: PortRange,
-    free: Vec<u16>,
+    /// Roughly in the order in which they were given back.
+    free: VecDeque<u16>,
 }
 
 impl PortPool {
@@ -97,18 +101,18 @@ impl PortPool {
 
     /// Takes the port that `random` picks among the free ones; `None` if the pool is exhausted.
     pub fn take(&mut self, random: u32) -> Option<u16> {
-        let count = self.free.len();
-        if count == 0 {
+        let rested = self.free.len().div_ceil(2);
+        if rested == 0 {
             return None;
         }
-        Some(self.free.swap_remove(random as usize % count))
+        self.free.swap_remove_front(random as usize % rested)
     }
 
     /// Gives back a port taken before; a port outside the range is ignored.
     pub fn give(&mut self, port: u16) {
         debug_assert!(!self.free.contains(&port), "port {port} given back twice");
         if (self.range.first..=self.range.last).contains(&port) {
-            self.free.push(port);
+            self.free.push_back(port);
         }
     }
 
@@ -143,6 +147,18 @@ mod tests {
         assert_eq!(pool.take(9), None);
         pool.give(a);
         assert_eq!(pool.take(1), Some(a));
+    }
+
+    #[test]
+    fn a_port_rests_before_it_serves_again() {
+        let mut pool = PortPool::new(PortRange::new(5000, 5099).unwrap());
+        for random in 0..1000 {
+            let port = pool.take(random).unwrap();
+            pool.give(port);
+            let next: Vec<u16> = (0..40).map_while(|more| pool.take(more)).collect();
+            assert!(!next.contains(&port), "{port} came again at once");
+            next.into_iter().for_each(|port| pool.give(port));
+        }
     }
 
     proptest! {

@@ -87,6 +87,8 @@ impl Listener {
         let transparent = settings.capture == CaptureKind::Tproxy;
         let address = settings.listen;
         let socket = net::listen(address, transparent, settings.dual)?;
+        // Accepted connections inherit the options of their listener.
+        net::tune_control(&socket).map_err(|reason| NetError::Listen { address, reason })?;
         let socket =
             Acceptor::new(socket).map_err(|reason| NetError::Listen { address, reason })?;
         let address = socket.local_addr().unwrap_or(address);
@@ -160,7 +162,6 @@ impl Listener {
     }
 
     fn original_dst(&self, stream: &std::net::TcpStream) -> io::Result<OriginalDst> {
-        net::tune_control(stream)?;
         let local = canonical(stream.local_addr()?);
         Ok(OriginalDst(match self.settings.capture {
             CaptureKind::Direct | CaptureKind::Tproxy => local,

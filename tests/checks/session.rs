@@ -29,6 +29,7 @@ pub fn session(input: &[u8]) {
                 assert_eq!(one, other, "at {at}, with the input in pieces: {splits:?}");
             }
             assert_eq!(whole.trace.len(), split.trace.len(), "{splits:?}");
+            assert_eq!(whole.news, split.news, "{splits:?}");
         }
     }
 }

@@ -55,6 +55,7 @@ pub(super) struct Judge {
     /// The next bytes to the client are the reply of a server that has listened.
     passive_reply_due: bool,
     pinholes: BTreeMap<TransferId, Count>,
+    withdrawn: BTreeSet<TransferId>,
     started: BTreeSet<TransferId>,
     finished: BTreeSet<TransferId>,
     delivered: [Vec<u8>; 2],
@@ -81,6 +82,7 @@ impl Judge {
             named: None,
             passive_reply_due: false,
             pinholes: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             started: BTreeSet::new(),
             finished: BTreeSet::new(),
             delivered: Default::default(),
@@ -95,6 +97,10 @@ impl Judge {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    pub(super) fn is_passthrough(&self) -> bool {
+        self.passthrough
     }
 
     pub(super) fn on_delivered(&mut self, from: Side, bytes: &[u8]) {
@@ -139,7 +145,8 @@ impl Judge {
                 assert!(!self.closed && !self.opening);
                 assert_eq!(plan.id.0, self.last_transfer + 1, "transfers are numbered");
                 for (id, count) in &self.pinholes {
-                    assert_eq!(count.opened, count.closed, "{id} is still offered");
+                    let over = count.opened == count.closed || self.withdrawn.contains(id);
+                    assert!(over, "{id} is still offered");
                 }
                 self.last_transfer = plan.id.0;
                 self.opening = true;
@@ -151,6 +158,7 @@ impl Judge {
             }
             Action::WithdrawTransfer { id } => {
                 assert!(id.0 <= self.last_transfer, "{id} was never opened");
+                assert!(self.withdrawn.insert(*id), "{id} is withdrawn twice");
                 self.named = self.named.filter(|named| named.id != *id);
             }
             Action::Report(report) => self.on_report(report),

@@ -124,6 +124,8 @@ pub(super) struct Script {
     pub(super) seen_as: SocketAddr,
     /// The executor opens what it is asked for at once.
     pub(super) prompt: bool,
+    /// The kernel's news of a connection are overtaken: a withdrawal finds that it has come.
+    pub(super) overtaken: bool,
     /// At the end the peers stay, and only time goes on.
     pub(super) ends_by_time: bool,
     pub(super) steps: Vec<Step>,
@@ -192,6 +194,7 @@ impl Script {
             server: SocketAddr::new(server, 21),
             seen_as: SocketAddr::new(seen_as, 33000),
             prompt: flag(5),
+            overtaken: more & 0x10 != 0,
             ends_by_time: flag(6),
             steps: Vec::new(),
         };
@@ -235,14 +238,19 @@ impl Script {
                 Step::Say(if code == 32 { Side::Client } else { Side::Server }, bytes)
             }
             // More than is read ahead.
-            34 => Step::Say(Side::Client, b"NOOP\r\n".repeat(64 * usize::from(rest.byte()? % 64))),
-            35 => {
-                Step::Say(Side::Server, b"200 ok\r\n".repeat(48 * usize::from(rest.byte()? % 64)))
-            }
+            34 => Step::Say(
+                Side::Client,
+                b"NOOP and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
+            35 => Step::Say(
+                Side::Server,
+                b"200 ok and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
             // Longer than what is held of a reply.
-            36 => {
-                Step::Say(Side::Server, b"150 so\r\n".repeat(64 * usize::from(rest.byte()? % 64)))
-            }
+            36 => Step::Say(
+                Side::Server,
+                b"150 so and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
+            ),
             37..=41 => Step::Answer { opened: code != 41 },
             42..=44 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
             45..=47 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),

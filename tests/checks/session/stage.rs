@@ -2,15 +2,19 @@
 
 use super::judge::Judge;
 use super::script::{Script, Step};
+use ftpgate::report::Report;
 use ftpgate::session::{Action, Event, Leg, Session, TransferPlan};
-use ftpgate::terms::{Side, TransferId};
-use std::collections::VecDeque;
+use ftpgate::terms::{DataPath, Side, TransferId};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One read of the executor.
 pub(super) const READ_SIZE: usize = 4096;
+
+/// What is sent at once beyond this is a burst: all it is for is to fill buffers.
+const BURST: usize = 1024;
 
 /// Timeouts that may follow each other after the last event until a session is over: a pinhole, the
 /// login, the silence.
@@ -21,7 +25,7 @@ const MAX_TIMEOUTS: usize = 4;
 pub(super) enum Splits {
     /// As it is said.
     Whole,
-    /// Byte by byte.
+    /// Byte by byte, but a burst in pieces.
     Bytes,
     /// At places that follow from a seed.
     Random(u32),
@@ -54,12 +58,17 @@ pub(super) struct Play<'a> {
     ended: [bool; 2],
     /// What the executor has been asked to open and has not answered.
     opening: VecDeque<TransferPlan>,
+    /// Transfers that the kernel carries.
+    kernel: BTreeSet<TransferId>,
     next_port: u16,
     last_transfer: u32,
     judge: Judge,
     /// True if a peer had to wait at the end of a step.
     pub(super) held_back: bool,
     pub(super) trace: Vec<Seen>,
+    /// What was told of pinholes and data connections: it follows the executor's answers, and may
+    /// stand before or behind what else is under way.
+    pub(super) news: Vec<Action>,
 }
 
 impl<'a> Play<'a> {
@@ -74,11 +83,13 @@ impl<'a> Play<'a> {
             inbox: Default::default(),
             ended: [false; 2],
             opening: VecDeque::new(),
+            kernel: BTreeSet::new(),
             next_port: 50000,
             last_transfer: 0,
             judge: Judge::new(script),
             held_back: false,
             trace: Vec::new(),
+            news: Vec::new(),
         };
         play.drain();
         for step in &script.steps {
@@ -134,6 +145,7 @@ impl<'a> Play<'a> {
         while !rest.is_empty() {
             let length = match &mut self.splits {
                 Splits::Whole => READ_SIZE,
+                Splits::Bytes if bytes.len() > BURST => 61,
                 Splits::Bytes => 1,
                 Splits::Random(seed) => {
                     *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -227,6 +239,15 @@ impl<'a> Play<'a> {
     fn drain(&mut self) {
         while let Some(action) = self.session.poll_action() {
             self.judge.on_action(&action);
+            if let Action::Report(
+                Report::PinholeClosed { .. }
+                | Report::DataConnectionStarted { .. }
+                | Report::DataConnectionEnded { .. },
+            ) = action
+            {
+                self.news.push(action);
+                continue;
+            }
             match (&action, self.trace.last_mut()) {
                 (Action::SendBytes { to, bytes }, Some(Seen::Sent(side, sent))) if side == to => {
                     sent.extend_from_slice(bytes);
@@ -236,7 +257,14 @@ impl<'a> Play<'a> {
                 }
                 _ => self.trace.push(Seen::Did(action.clone())),
             }
+            if let Action::WithdrawTransfer { id } = action {
+                let in_use = self.script.overtaken && self.kernel.contains(&id);
+                self.session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
+            }
             if let Action::OpenTransfer(plan) = action {
+                if plan.path == DataPath::Kernel {
+                    self.kernel.insert(plan.id);
+                }
                 self.last_transfer = plan.id.0;
                 self.opening.push_back(plan);
                 if self.script.prompt {
@@ -259,7 +287,8 @@ impl<'a> Play<'a> {
             }
         };
         end(self);
-        if !self.script.ends_by_time {
+        // Inside TLS silence ends nothing: a transfer may be running there unseen.
+        if !self.script.ends_by_time || self.judge.is_passthrough() {
             for side in [Side::Client, Side::Server] {
                 self.tell(Event::ConnectionClosed { side, orderly: false });
             }
