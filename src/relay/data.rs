@@ -1,6 +1,7 @@
 //! One data connection on the relay path: two legs, each awaited or dialled by itself, then joined.
 
 use super::intake::Ticket;
+use super::openings::keeps_port;
 use super::shared::{PortLease, Shared};
 use super::splice;
 use crate::net::{self, Dialling, reset_on_close};
@@ -65,6 +66,16 @@ pub(super) enum LegSource {
     Dialled(Dial),
 }
 
+impl LegSource {
+    /// The port of the pool, for a holder that outlives the wait.
+    fn take_lease(&mut self) -> Option<PortLease> {
+        match self {
+            Self::Listening { lease, .. } | Self::Captured { lease, .. } => lease.take(),
+            Self::Dialled(_) => None,
+        }
+    }
+}
+
 /// A running task that carries one transfer.
 pub(super) struct DataTask {
     task: JoinHandle<()>,
@@ -120,7 +131,8 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn run(mut self, client: LegSource, server: LegSource) {
+    async fn run(mut self, client: LegSource, mut server: LegSource) {
+        let server_port = if keeps_port(Side::Server) { server.take_lease() } else { None };
         let (outcome, bytes) = match self.connect_legs(client, server).await {
             Ok((client, server)) => {
                 let timeout = self.shared.settings.data_idle_timeout;
@@ -128,6 +140,7 @@ impl Carrier {
             }
             Err(_) => (DataOutcome::ConnectFailed, ByteCounts::default()),
         };
+        drop(server_port);
         // A session that is over does not listen any more.
         let _ = self.events.send(DataEvent::Ended { id: self.id, outcome, bytes });
     }

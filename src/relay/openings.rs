@@ -50,6 +50,7 @@ enum Opened {
         id: TransferId,
         dialler: Side,
         opening: Opening,
+        /// The port of the pool, for as long as no other pinhole may have it.
         lease: Option<PortLease>,
         /// When the kernel closes the pinhole by itself.
         until: Instant,
@@ -206,12 +207,12 @@ impl Openings {
     pub(super) async fn withdraw(&mut self, id: TransferId) -> bool {
         let Some(opened) = self.remove(id) else { return false };
         match opened {
-            Opened::Kernel { dialler, opening, until, started, .. } => {
+            Opened::Kernel { dialler, opening, lease, until, started, .. } => {
                 let gone = self.close(opening).await == Closed::Gone;
                 let in_use = started || (gone && Instant::now() < until);
                 if in_use {
-                    // Its end is still to be told; the port may serve another one.
-                    let lease = None;
+                    // Its end is still to be told.
+                    let lease = lease.filter(|_| keeps_port(dialler));
                     self.open.push(Opened::Kernel { id, dialler, opening, lease, until, started });
                 } else if gone && let Some(firewall) = &self.shared.firewall {
                     firewall.clear_away(opening);
@@ -273,8 +274,11 @@ impl Openings {
         match flow {
             FlowEvent::Started(_) => {
                 *started = true;
-                // The connection keeps its translation; the port may serve another one.
-                *lease = None;
+                // The connection keeps its translation; the port may serve another client, which
+                // dials from a port of its own choice.
+                if !keeps_port(dialler) {
+                    *lease = None;
+                }
                 let awaited_anew = self.open.iter().any(|opened| {
                     matches!(opened, Opened::Kernel { opening: other, started: false, .. }
                         if other.pinhole() == pinhole)
@@ -307,6 +311,17 @@ impl Openings {
                 Event::DataConnectionEnded { id: *id, outcome: *outcome, bytes: Some(*bytes) }
             }
         }
+    }
+}
+
+/// True if a port of the pool stays taken while the connection that was dialled to it runs.
+///
+/// A server dials every active data connection from its own port 20 (RFC 959 §3.2), so that the
+/// gateway's port is all that tells two of them apart. Clients dial from a port for each.
+pub(super) fn keeps_port(dialler: Side) -> bool {
+    match dialler {
+        Side::Client => false,
+        Side::Server => true,
     }
 }
 

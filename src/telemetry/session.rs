@@ -128,7 +128,8 @@ impl SessionTelemetry {
             }
             Report::ProtectionChanged { state } => {
                 self.gauges().set_protection(*state);
-                debug!(state = state.label(), "the protection of the control connection changed");
+                // Told without being asked: what an FTPS client is left with looks like a hang.
+                info!(state = state.label(), "{}", words::protection(*state));
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }

@@ -1,7 +1,7 @@
 //! What an operator reads: the message of a log line for each reason. The reason's own word stands
 //! beside it in a field, for machines.
 
-use crate::report::{CloseCause, DataOutcome, Distrust, Refusal};
+use crate::report::{CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
 
 pub(super) fn refusal(reason: Refusal) -> &'static str {
     match reason {
@@ -35,6 +35,17 @@ pub(super) fn data_end(outcome: DataOutcome) -> &'static str {
         DataOutcome::Aborted => "data connection cut",
         DataOutcome::IdleTimeout => "data connection closed: idle for too long",
         DataOutcome::ConnectFailed => "data connection failed: the far side cannot be reached",
+    }
+}
+
+pub(super) fn protection(state: ControlProtection) -> &'static str {
+    match state {
+        ControlProtection::Clear => "the control connection is in clear text",
+        ControlProtection::Passthrough => {
+            "TLS end to end: data connections are not seen, and nothing is opened for them"
+        }
+        ControlProtection::Terminated => "TLS ends at the gateway",
+        ControlProtection::Cleared => "the control connection is back in clear text",
     }
 }
 

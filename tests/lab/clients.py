@@ -129,6 +129,18 @@ def _tnftp(task):
     task.listing = task.read("listing")
 
 
+def _inetutils(task):
+    lines = [f"user {task.user} {task.password}", "binary",
+             *(["epsv4"] if task.family == 4 and task.mode in ("EPSV", "EPRT") else []),
+             *(["passive"] if task.passive else []),
+             f"put {task.upload} pub/{task.stored_as}",
+             f"get pub/{task.fetch} {task.fetched}",
+             f"ls pub {task.folder}/listing", "quit", ""]
+    task.run(["inetutils-ftp", "-n", "-v", "-d", task.host, str(task.port)],
+             stdin="\n".join(lines).encode(), check=False)
+    task.listing = task.read("listing")
+
+
 def _ncftp(task):
     debug = os.path.join(task.folder, "debug")
     common = ["-u", task.user, "-p", task.password, "-P", str(task.port), "-d", debug,
@@ -235,6 +247,8 @@ CLIENTS = {client.name: client for client in (
     # Over IPv4 lftp knows EPSV but no EPRT.
     Client("lftp", {4: ("PASV", "EPSV", "PORT"), 6: V6}, _lftp),
     Client("tnftp", {4: MODES, 6: V6}, _tnftp),
+    # What its `epsv4` is about is PASV alone: over IPv4 it knows no EPRT.
+    Client("inetutils", {4: ("PASV", "EPSV", "PORT"), 6: V6}, _inetutils),
     Client("ncftp", {4: ("PASV", "PORT")}, _ncftp),
     Client("wget", {4: ("PASV", "PORT"), 6: V6}, _wget, uploads=False),
     Client("ftplib", {4: MODES, 6: V6}, _ftplib),

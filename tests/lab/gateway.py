@@ -23,13 +23,14 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
-           open_timeout="30s"):
+           open_timeout="30s", tls=None):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
-    `data`, `limits` and `policy` are laid over the defaults of the lab.
+    `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners.
     """
     listeners = []
-    common = {"capture": setting.capture, "source": setting.source, "policy": "default"}
+    common = {"capture": setting.capture, "source": setting.source, "policy": "default",
+              **({"tls": tls} if tls else {})}
     if setting.capture == "direct":
         for server in servers.values():
             for family in (4, 6):

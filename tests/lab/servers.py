@@ -167,10 +167,16 @@ def _pure_ftpd(server, private):
                     f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}/./::::::::::::\n")
     database = os.path.join(private, "users.pdb")
     call([f"{CACHE}/pure-ftpd/usr/bin/pure-pw", "mkdb", database, "-f", passwd])
+    # TLS for who asks for it.
+    certificate = os.path.join(private, "certificate.pem")
+    call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+          "-subj", "/CN=lab", "-keyout", certificate, "-out", f"{certificate}.chain"])
+    with open(certificate, "a") as both, open(f"{certificate}.chain") as chain:
+        both.write(chain.read())
     for family in (4, 6):
         yield [f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", "-S", f"{server.address(family)},{server.port}",
                "-4" if family == 4 else "-6", "-l", f"puredb:{database}", "-A", "-E", "-H", "-c", "200",
-               "-C", "100", "-u", "1000", "-g", os.path.join(private, f"pid{family}")]
+               "-C", "100", "-u", "1000", "-Y", "1", "-2", certificate, "-g", os.path.join(private, f"pid{family}")]
 
 
 def _pyftpdlib(server, private):
@@ -187,6 +193,6 @@ def installed():
     """What setup.sh has not yet brought, as a list of paths; empty when the lab can run."""
     needed = [f"{CACHE}/vsftpd/usr/sbin/vsftpd", f"{CACHE}/proftpd-core/usr/sbin/proftpd",
               f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python"]
-    tools = ["nft", "ip", "curl", "lftp", "tnftp", "ncftpget", "wget", "kermit", "openssl"]
+    tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl"]
     return ([path for path in needed if not os.path.exists(path)]
             + [tool for tool in tools if not shutil.which(tool)])

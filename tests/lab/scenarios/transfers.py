@@ -229,6 +229,31 @@ def drain(sock):
     return digest.hexdigest()
 
 
+@scenario("active transfers at once from a server's one data port", *PATHS[:3])
+def one_data_port(binary, folder, setting):
+    """Case 43. vsftpd dials from port 20 always: the gateway's port alone tells two of them apart."""
+    with Lab(folder, binary, setting, data={"ports": "50000-50001"}) as lab:
+        digest = lab.put_file("large", LARGE)
+        sessions = [lab.ftp("PORT") for _ in range(3)]
+        for _ in range(4):
+            running = [ftp.transfercmd("RETR large") for ftp in sessions[:2]]
+            sessions[2].ask(f"PORT {comma(HOST['client', 4], 40000)}", "425")
+            for ftp, data in zip(sessions, running):
+                got = hashlib.sha256()
+                with data:
+                    while piece := data.recv(1 << 18):
+                        got.update(piece)
+                ftp.expect("226")
+                if got.hexdigest() != digest:
+                    raise Failed("one transfer harmed the other")
+            wait_until(lambda: lab.gateway.metrics().sum("ports_free") == 2,
+                       "the ports do not come back", timeout=15)
+        if (refused := lab.gateway.metrics().sum("refusals_total", reason="pinhole_failed")) != 4:
+            raise Failed(f"{refused:g} refusals counted, 4 made")
+        for ftp in sessions:
+            ftp.quit()
+
+
 @scenario("a server that refuses data from another address", "vsftpd", "proftpd")
 def picky_server(binary, folder, name):
     """That it is picky is asserted here; that all cells pass with it is then worth something."""
