@@ -161,6 +161,8 @@ words! {
         /// The pinhole could not be opened: no port free, the firewall refused, or too many data
         /// connections of the session run.
         PinholeFailed => "pinhole_failed",
+        /// `data.path: kernel`, and the two sides differ in mode or family, or one is this host.
+        KernelCannot => "kernel_cannot",
         /// AUTH, where the policy refuses secured sessions.
         AuthRefused => "auth_refused",
     }

@@ -34,7 +34,7 @@ impl Session {
     ) {
         let Some(ends) = self.ends else { return };
         let Some(path) = ends.path(&self.settings, &client, &server) else {
-            return self.fail_negotiation(Refusal::PinholeFailed);
+            return self.fail_negotiation(Refusal::KernelCannot);
         };
         let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
         if self.transfers.iter().filter(alike).count() >= most_running(path) {

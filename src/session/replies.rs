@@ -18,7 +18,8 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol
-        | Refusal::PinholeFailed => CANNOT_OPEN,
+        | Refusal::PinholeFailed
+        | Refusal::KernelCannot => CANNOT_OPEN,
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::AfterEpsvAll => "refused: after EPSV ALL only EPSV is allowed",
         Refusal::LongAddress => "refused: LPRT and LPSV are not supported",
         Refusal::PinholeFailed => "refused: the pinhole for the data connection cannot be opened",
+        Refusal::KernelCannot => {
+            "refused: the kernel cannot join these two sides; data.path: auto lets the relay do it"
+        }
         Refusal::AuthRefused => "refused: the policy allows no secured sessions",
     }
 }
