@@ -54,16 +54,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
                 .await
                 .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            let mut stopped = stopped.clone();
-            let shutdown = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            let served = admin::serve(listener, telemetry.clone(), readiness.clone(), shutdown);
-            tasks.spawn(async move {
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "metrics and health are no longer served");
-                }
-            });
+            let served =
+                serve_telemetry(listener, telemetry.clone(), readiness.clone(), stopped.clone());
+            tasks.spawn(served);
             Some(bound)
         }
     };
@@ -78,24 +71,8 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
                 .context("firewall.backend: nftables")?,
         ),
     };
-    let kernel = firewall.as_ref().is_some_and(Firewall::counts_flows);
-    if firewall.is_some() && !kernel {
-        if config.data.path == config::PathChoice::Kernel {
-            bail!(
-                "data.path: kernel needs conntrack events (nf_conntrack_netlink); see `ftpgate doctor`"
-            );
-        }
-        tracing::warn!("conntrack events cannot be had: all data takes the relay path");
-    }
-    let settings = SharedSettings {
-        ports: config.data.ports,
-        limits: Limits {
-            sessions: config.limits.sessions,
-            sessions_per_client: config.limits.sessions_per_client,
-        },
-        open_timeout: config.data.open_timeout,
-        data_idle_timeout: config.data.idle_timeout,
-    };
+    let kernel = carries_data(firewall.as_ref(), config)?;
+    let settings = shared_settings(config);
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
     let mut bound = Vec::new();
@@ -179,6 +156,49 @@ impl RunningGateway {
                 tracing::warn!("the firewall did not stop in order; the kernel removes its table");
             }
         }
+    }
+}
+
+async fn serve_telemetry(
+    listener: tokio::net::TcpListener,
+    telemetry: Telemetry,
+    readiness: Readiness,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let shutdown = async move {
+        // An error means that the gateway is gone, which is an end too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let served = admin::serve(listener, telemetry, readiness, shutdown);
+    if let Err(error) = served.await {
+        tracing::error!(%error, "metrics and health are no longer served");
+    }
+}
+
+/// True if the kernel can carry data connections: where it tells of them.
+fn carries_data(firewall: Option<&Firewall>, config: &Config) -> anyhow::Result<bool> {
+    let Some(firewall) = firewall else { return Ok(false) };
+    if firewall.counts_flows() {
+        return Ok(true);
+    }
+    if config.data.path == config::PathChoice::Kernel {
+        bail!(
+            "data.path: kernel needs conntrack events (nf_conntrack_netlink); see `ftpgate doctor`"
+        );
+    }
+    tracing::warn!("conntrack events cannot be had: all data takes the relay path");
+    Ok(false)
+}
+
+fn shared_settings(config: &Config) -> SharedSettings {
+    SharedSettings {
+        ports: config.data.ports,
+        limits: Limits {
+            sessions: config.limits.sessions,
+            sessions_per_client: config.limits.sessions_per_client,
+        },
+        open_timeout: config.data.open_timeout,
+        data_idle_timeout: config.data.idle_timeout,
     }
 }
 
