@@ -8,7 +8,7 @@ use ftpgate::config::Config;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Bounds every wait for something that has to come.
@@ -108,4 +108,51 @@ async fn a_gateway_that_stops_hangs_up_when_its_clients_have_had_the_farewell() 
     }
     drop(client);
     within(stopping).await.unwrap();
+}
+
+/// A client whose queue is full loses the first SYN of the data connection, so that it is dialled
+/// for a second while the server is through with a short listing.
+#[tokio::test]
+async fn a_short_listing_is_not_reported_done_ahead_of_its_data_connection() {
+    let (control, server_address) = listen().await;
+    let free = listen().await.1;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let queue = socket.listen(0).unwrap();
+    let client_address = queue.local_addr().unwrap();
+    let _filler = within(TcpStream::connect(client_address)).await.unwrap();
+
+    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let gateway = app::start(&config, None).await.unwrap();
+    let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
+    let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
+    say(&mut server, "220 ready\r\n").await;
+    hear(&mut client, "220").await;
+    let eprt = format!("EPRT |1|127.0.0.1|{}|\r\n", client_address.port());
+    let mut entry = None;
+    for (command, reply) in
+        [("USER a\r\n", "230 in\r\n"), (&eprt, "200 ok\r\n"), ("LIST\r\n", "150 here\r\n")]
+    {
+        say(&mut client, command).await;
+        let heard = hear(&mut server, command.split(' ').next().unwrap().trim_end()).await;
+        if command.starts_with("EPRT") {
+            entry = Some(SocketAddr::new(free.ip(), port_of(&heard)));
+        }
+        say(&mut server, reply).await;
+        hear(&mut client, reply).await;
+    }
+    let mut listing = within(TcpStream::connect(entry.unwrap())).await.unwrap();
+    within(listing.write_all(b"a file\r\n")).await.unwrap();
+    drop(listing);
+    say(&mut server, "226 done\r\n").await;
+
+    let early = timeout(Duration::from_millis(300), client.fill_buf()).await;
+    assert!(early.is_err(), "the client hears {early:?} before it is dialled");
+    drop(within(queue.accept()).await.unwrap());
+    let mut data = within(queue.accept()).await.unwrap().0;
+    hear(&mut client, "226 done").await;
+    let mut listed = String::new();
+    within(data.read_to_string(&mut listed)).await.unwrap();
+    assert_eq!(listed, "a file\r\n");
+    within(gateway.shutdown()).await;
 }

@@ -17,7 +17,7 @@
 //!
 //! | `!` in | `!` out |
 //! |---|---|
-//! | `opened`, `failed`, `used SIDE`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
+//! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
 //! | `shutdown` | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 
@@ -209,6 +209,7 @@ impl Stage {
             }
             ["failed"] => self.tell(Event::TransferFailed { id: id()? }),
             ["used", side] => self.tell(Event::PinholeUsed { id: id()?, side: side_of(side)? }),
+            ["joined"] => self.tell(Event::DataConnectionJoined { id: id()? }),
             ["ended", outcome] => {
                 let outcome = DataOutcome::ALL.iter().find(|o| o.label() == *outcome);
                 let outcome = *outcome.ok_or("unknown outcome")?;

@@ -31,5 +31,5 @@ pub use host_port::{
     format_port, parse_227, parse_229, parse_eprt, parse_epsv, parse_port, splice,
 };
 pub use line::{Line, LineItem, LineReader, LineViolation};
-pub use reply::{Code, ReplyLine, ReplyReader, looks_like_command};
+pub use reply::{Code, ReplyLine, ReplyReader, looks_like_command, reply_code};
 pub use verb::Verb;

@@ -110,7 +110,12 @@ enum Continues {
     No,
 }
 
-/// The code that a line starts with: three digits, then a space, `-` or the end.
+/// The code of a line at a reply boundary, if it bears one.
+pub fn reply_code(line: &[u8]) -> Option<Code> {
+    read_code(line).map(|(code, _)| code)
+}
+
+/// The code that a line starts with, and whether its reply goes on: three digits, then a space, `-` or the end.
 fn read_code(line: &[u8]) -> Option<(Code, Continues)> {
     let (&[a, b, c], rest) = line.split_first_chunk()?;
     if ![a, b, c].iter().all(u8::is_ascii_digit) {

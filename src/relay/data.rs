@@ -33,6 +33,11 @@ pub(super) enum DataEvent {
         /// Whose connection.
         side: Side,
     },
+    /// Both legs stand.
+    Joined {
+        /// Which transfer.
+        id: TransferId,
+    },
     /// It is over.
     Ended {
         /// Which transfer.
@@ -135,6 +140,7 @@ impl Carrier {
         let server_port = if keeps_port(Side::Server) { server.take_lease() } else { None };
         let (outcome, bytes) = match self.connect_legs(client, server).await {
             Ok((client, server)) => {
+                let _ = self.events.send(DataEvent::Joined { id: self.id });
                 let timeout = self.shared.settings.data_idle_timeout;
                 splice::join(client, server, &self.shared.pipes, timeout).await
             }

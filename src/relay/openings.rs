@@ -306,6 +306,7 @@ impl Openings {
     pub(super) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
         match event {
             DataEvent::Used { id, side } => Event::PinholeUsed { id: *id, side: *side },
+            DataEvent::Joined { id } => Event::DataConnectionJoined { id: *id },
             DataEvent::Ended { id, outcome, bytes } => {
                 self.remove(*id);
                 Event::DataConnectionEnded { id: *id, outcome: *outcome, bytes: Some(*bytes) }

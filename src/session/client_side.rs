@@ -6,7 +6,7 @@ use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, par
 use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
 use crate::session::{Action, AuthChoice};
-use crate::terms::Side;
+use crate::terms::{Side, TransferId};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -127,7 +127,7 @@ impl Session {
                 self.forward(&command, Pending::Plain);
             }
             verb if verb.transfers_data() => {
-                self.forward(&command, Pending::Transfer);
+                self.forward(&command, Pending::Transfer { id: TransferId(self.last_transfer) });
                 self.dial_waiting_server();
             }
             _ => self.forward(&command, Pending::Plain),

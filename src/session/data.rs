@@ -155,6 +155,12 @@ impl Session {
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
     }
 
+    pub(super) fn on_data_joined(&mut self, id: TransferId) {
+        if let Some(transfer) = self.transfers.iter_mut().find(|transfer| transfer.id() == id) {
+            transfer.join();
+        }
+    }
+
     pub(super) fn on_data_ended(
         &mut self,
         id: TransferId,

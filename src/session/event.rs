@@ -61,6 +61,11 @@ pub enum Event<'a> {
         /// Whose connection.
         side: Side,
     },
+    /// Both legs of a transfer on the relay path stand.
+    DataConnectionJoined {
+        /// Which transfer.
+        id: TransferId,
+    },
     /// The data connection is over.
     DataConnectionEnded {
         /// Which transfer.

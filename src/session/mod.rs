@@ -11,6 +11,7 @@
 //! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
 //! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
 //! | `data` | the life of transfers: opened, used, ended, withdrawn |
+//! | `early_reply` | the reply that would outrun its data connection |
 //! | `ends` | which addresses a data connection enters by, leads to and comes from |
 //! | `pending` | the commands that await their reply |
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
@@ -26,6 +27,7 @@ mod client_side;
 mod data;
 mod data_command;
 mod data_reply;
+mod early_reply;
 mod ends;
 mod event;
 mod negotiation;
@@ -45,6 +47,7 @@ use crate::ftp::{Line, LineReader, ReplyReader};
 use crate::report::{CloseCause, ControlProtection, Report};
 use crate::terms::{Side, TransferId};
 use bytes::Bytes;
+use early_reply::EarlyReply;
 use ends::Ends;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
@@ -89,6 +92,8 @@ pub struct Session {
     reply_bytes: usize,
     /// The client's first line, read ahead of the greeting to see whether it is FTP at all.
     early_line: Option<Line>,
+    /// A line of the server that has to wait for its data connection.
+    early_reply: Option<EarlyReply>,
     client_ended: bool,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
@@ -132,6 +137,7 @@ impl Session {
             replies: ReplyReader::new(),
             reply_bytes: 0,
             early_line: None,
+            early_reply: None,
             client_ended: false,
             pending: PendingQueue::default(),
             opening: None,
@@ -165,6 +171,7 @@ impl Session {
             Event::TransferFailed { id } => self.on_transfer_failed(id),
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
+            Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
@@ -186,6 +193,7 @@ impl Session {
         } else if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
             self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
         }
+        self.pump(now);
     }
 
     /// The next thing to do, in order.
@@ -199,7 +207,10 @@ impl Session {
         let control = match self.phase {
             Phase::Closed => None,
             Phase::Connecting | Phase::Text | Phase::Passthrough => {
-                [self.login_deadline(), self.idle_deadline()].into_iter().flatten().min()
+                [self.login_deadline(), self.idle_deadline(), self.early_reply_deadline()]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         };
         transfers.chain(control).min()
@@ -256,6 +267,7 @@ impl Session {
             }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
             Side::Server => {
+                self.hurry_early_reply(now);
                 self.pump(now);
                 let cause =
                     if self.client_has_quit { CloseCause::Quit } else { CloseCause::ServerClosed };
@@ -298,6 +310,7 @@ impl Session {
             self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
         }
         self.phase = Phase::Closed;
+        self.early_reply = None;
         let duration = now.saturating_duration_since(self.started);
         self.report(Report::SessionEnded { cause, duration });
         self.actions.push_back(Action::CloseSession);

@@ -19,7 +19,10 @@ pub(super) enum Pending {
     /// USER, PASS or ACCT: the reply may accept the login.
     Login,
     /// A command that moves data: a 1xx reply says that it has begun.
-    Transfer,
+    Transfer {
+        /// The transfer that was negotiated last when it was sent.
+        id: TransferId,
+    },
     /// A data connection is being negotiated with the server.
     Data(Negotiation),
     /// FEAT: features that the gateway does not support are taken out of the reply.
@@ -44,7 +47,7 @@ impl Pending {
             Self::Greeting
             | Self::Plain
             | Self::Login
-            | Self::Transfer
+            | Self::Transfer { .. }
             | Self::Feat
             | Self::Abor
             | Self::Own(_) => false,

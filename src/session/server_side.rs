@@ -18,11 +18,16 @@ const MAX_HELD_REPLY: usize = 16 * 1024;
 impl Session {
     /// Reads the server's next line if it may be read. True if there was something.
     pub(super) fn pump_server(&mut self, now: Instant) -> bool {
-        if self.phase != Phase::Text || self.is_opening() {
+        if self.phase != Phase::Text || self.is_opening() || self.holds_reply(now) {
             return false;
+        }
+        if let Some(line) = self.take_early_reply() {
+            self.on_server_line(&line, now);
+            return true;
         }
         match self.server_reader.next_item() {
             None => return false,
+            Some(LineItem::Line(line)) if self.hold_if_early(&line, now) => {}
             Some(LineItem::Line(line)) => self.on_server_line(&line, now),
             Some(LineItem::Answer(answer)) => self.send(Side::Server, answer),
             Some(LineItem::Violation(violation)) => {
@@ -136,13 +141,13 @@ impl Session {
                     self.enter_passthrough();
                 }
             }
-            Pending::Transfer if code.is_negative() => {
+            Pending::Transfer { .. } if code.is_negative() => {
                 self.on_transfer_refused();
                 self.send(Side::Client, raw);
             }
             Pending::Greeting
             | Pending::Plain
-            | Pending::Transfer
+            | Pending::Transfer { .. }
             | Pending::Feat
             | Pending::Abor => {
                 if matches!(code.value(), 227 | 229) {
@@ -161,7 +166,7 @@ impl Session {
 
     /// A 1xx reply: the command is not finished.
     fn on_preliminary(&mut self, line: &Line, now: Instant) {
-        if matches!(self.pending.front(), Some(Pending::Transfer)) {
+        if matches!(self.pending.front(), Some(Pending::Transfer { .. })) {
             self.on_transfer_begun(now);
         }
         let whole = self.release(line);

@@ -15,6 +15,8 @@ pub(super) struct Transfer {
     pub(super) stage: Stage,
     /// Legs whose pinhole is open and unused.
     awaiting: Vec<Side>,
+    /// Both connections stand. Not known of the kernel path, where one is the other.
+    joined: bool,
 }
 
 /// How far a transfer has come.
@@ -51,7 +53,7 @@ pub(super) struct ClosedPinhole {
 
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, now: Instant) -> Self {
-        Self { plan, stage: Stage::Opening { since: now }, awaiting: Vec::new() }
+        Self { plan, stage: Stage::Opening { since: now }, awaiting: Vec::new(), joined: false }
     }
 
     pub(super) fn id(&self) -> TransferId {
@@ -79,6 +81,18 @@ impl Transfer {
     /// True if both legs dial, so that nothing comes in that would set the transfer going.
     pub(super) fn dials_both(&self) -> bool {
         matches!((&self.plan.client, &self.plan.server), (Leg::Dial(_), Leg::Dial(_)))
+    }
+
+    pub(super) fn join(&mut self) {
+        self.joined = true;
+    }
+
+    /// True if the client may hear that the transfer is done before its connection stands: the
+    /// server's ends at the gateway, and the client is dialled only then.
+    pub(super) fn outruns_client(&self) -> bool {
+        self.plan.path == DataPath::Relay
+            && !self.joined
+            && matches!(self.plan.client, Leg::Dial(_))
     }
 
     /// A connection came through the pinhole of `side`; `None` if that is known already.

@@ -44,11 +44,14 @@ async fn end_of(stream: &mut TcpStream) -> (Vec<u8>, bool) {
 /// Both peers, joined by a running task.
 async fn joined() -> (DataTask, TcpStream, TcpStream, mpsc::UnboundedReceiver<DataEvent>) {
     let (client, server) = (peer().await, peer().await);
-    let (events, told) = mpsc::unbounded_channel();
+    let (events, mut told) = mpsc::unbounded_channel();
     let task = DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), events);
     task.dial(Side::Server);
     task.dial(Side::Client);
-    (task, accept(&client.0).await, accept(&server.0).await, told)
+    let (client, server) = (accept(&client.0).await, accept(&server.0).await);
+    let event = timeout(COMES_WITHIN, told.recv()).await.unwrap();
+    assert!(matches!(event, Some(DataEvent::Joined { id: ID })));
+    (task, client, server, told)
 }
 
 #[tokio::test]

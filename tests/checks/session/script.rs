@@ -99,6 +99,8 @@ pub(super) enum Step {
     },
     /// A connection came in. The transfer is counted back from the latest one.
     Use(usize, Side),
+    /// Both legs of a transfer stand.
+    Join(usize),
     /// A data connection ended.
     End(usize, DataOutcome),
     /// Time passes.
@@ -253,7 +255,8 @@ impl Script {
             ),
             37..=41 => Step::Answer { opened: code != 41 },
             42..=44 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
-            45..=47 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),
+            45 | 46 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),
+            47 => Step::Join(usize::from(rest.byte()? % 4)),
             48..=50 => Step::End(usize::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),
             51..=53 => Step::Wait(Duration::from_secs(rest.pick(&[1, 29, 31, 61, 899, 901])?)),
             54 => Step::Close(Side::Client, true),

@@ -121,6 +121,12 @@ impl<'a> Play<'a> {
                     self.tell(Event::PinholeUsed { id, side: *side });
                 }
             }
+            Step::Join(back) => {
+                let id = ahead(*back, self.last_transfer);
+                if self.has_answered(id) {
+                    self.tell(Event::DataConnectionJoined { id });
+                }
+            }
             Step::End(back, outcome) => {
                 let id = ahead(*back, self.last_transfer);
                 if self.has_answered(id) {
