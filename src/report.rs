@@ -8,7 +8,7 @@
 use crate::addr::OriginalDst;
 use crate::pinhole::Pinhole;
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, Side, TransferId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One fact about one session.
@@ -109,6 +109,31 @@ pub enum Report {
         /// What it is now.
         state: ControlProtection,
     },
+    /// A secured control connection came back to text, or ended without.
+    CccObserved {
+        /// Which of them.
+        outcome: CccOutcome,
+        /// True if `data.blind_ports` were open for it.
+        blind: bool,
+    },
+    /// The range of `data.blind_ports` is open between these two.
+    BlindRangeOpened {
+        /// Who may dial.
+        client: IpAddr,
+        /// Where the client dials.
+        entry: IpAddr,
+        /// Who is reached.
+        server: IpAddr,
+    },
+    /// The range of `data.blind_ports` could not be opened between these two.
+    BlindRangeFailed {
+        /// Who would have dialled.
+        client: IpAddr,
+        /// Where the client would have dialled.
+        entry: IpAddr,
+        /// Who would have been reached.
+        server: IpAddr,
+    },
     /// The session is over.
     SessionEnded {
         /// Why.
@@ -165,6 +190,9 @@ words! {
         KernelCannot => "kernel_cannot",
         /// AUTH, where the policy refuses secured sessions.
         AuthRefused => "auth_refused",
+        /// USER, PASS or ACCT outside TLS, or AUTH with another mechanism, where `tls.required` is
+        /// set (case 28).
+        TlsRequired => "tls_required",
     }
 }
 
@@ -239,6 +267,20 @@ words! {
 }
 
 words! {
+    /// What became of the protection of a control connection that is carried unread.
+    CccOutcome {
+        /// Both directions are text again, after what may have been a login and CCC.
+        Cleared => "cleared",
+        /// Text came where no login and CCC can have gone before (case 34).
+        Early => "early",
+        /// Only one direction was text again when the session ended.
+        Halfway => "halfway",
+        /// The session ended inside TLS: its data connections were not visible.
+        Missing => "none",
+    }
+}
+
+words! {
     /// Why a session ended.
     CloseCause {
         /// The client said QUIT and the server agreed.
@@ -269,6 +311,17 @@ words! {
         LineTooLong => "line_too_long",
         /// A reply without end, or more unanswered commands than the gateway keeps (case 22).
         TooMuch => "too_much",
+        /// Text where the handshake of TLS is due (cases 25, 26).
+        PlaintextInHandshake => "plaintext_in_handshake",
+        /// Bytes that are neither TLS nor text, or too many records where text has begun (case 33).
+        TlsGarbled => "tls_garbled",
+        /// TLS or the greeting begins where `client_start` and `server_start` do not have it
+        /// (case 41).
+        TlsStart => "tls_start",
+        /// No TLS handshake in time.
+        TlsTimeout => "tls_timeout",
+        /// Text before a login inside TLS, where `tls.required` is set (cases 28, 34).
+        TlsRequired => "tls_required",
         /// The gateway shuts down.
         Shutdown => "shutdown",
     }
@@ -284,7 +337,12 @@ impl CloseCause {
             | Self::RolesReversed
             | Self::ForbiddenByte
             | Self::LineTooLong
-            | Self::TooMuch => true,
+            | Self::TooMuch
+            | Self::PlaintextInHandshake
+            | Self::TlsGarbled
+            | Self::TlsStart
+            | Self::TlsTimeout
+            | Self::TlsRequired => true,
             Self::Quit
             | Self::ClientClosed
             | Self::ServerClosed

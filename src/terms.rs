@@ -122,11 +122,14 @@ pub enum ProtectionLevel {
     Confidential,
     /// `P`: both; the only level besides `C` that TLS knows (RFC 4217 §9).
     Private,
+    /// Agreed where the gateway could not read it: inside TLS, before CCC.
+    Unknown,
 }
 
 impl ProtectionLevel {
     /// All levels, in the order of the metric labels.
-    pub const ALL: [Self; 4] = [Self::Clear, Self::Safe, Self::Confidential, Self::Private];
+    pub const ALL: [Self; 5] =
+        [Self::Clear, Self::Safe, Self::Confidential, Self::Private, Self::Unknown];
 
     /// The word used in logs and metric labels.
     pub const fn label(self) -> &'static str {
@@ -135,6 +138,7 @@ impl ProtectionLevel {
             Self::Safe => "safe",
             Self::Confidential => "confidential",
             Self::Private => "private",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -26,7 +26,7 @@ use ftpgate::policy::Policy;
 use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
 use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
-    TransferPlan,
+    TlsStart, TransferPlan,
 };
 use ftpgate::terms::Side;
 use std::net::SocketAddr;
@@ -71,6 +71,9 @@ impl Default for Stage {
                 path: PathChoice::Auto,
                 mode: ModeChoice::Keep,
                 auth: AuthChoice::Passthrough,
+                tls_required: false,
+                tls_start: TlsStart::Explicit,
+                blind_ports: false,
                 source: Source::Gateway,
                 kernel: false,
                 advertise_client: None,

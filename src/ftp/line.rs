@@ -150,6 +150,23 @@ impl LineReader {
         self.begun.len() + self.raw.len()
     }
 
+    /// Allows lines of `limit` bytes from now on, if that is more than before.
+    pub fn raise_limit(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
+    /// What is buffered, undecoded, if the next line has not begun; `None` within a line.
+    pub fn line_start(&self) -> Option<&[u8]> {
+        let begun = self.scanned > 0 || !self.begun.is_empty() || self.in_subnegotiation;
+        (!begun).then_some(&self.raw)
+    }
+
+    /// Drops the first `len` bytes at the start of a line.
+    pub fn skip(&mut self, len: usize) {
+        debug_assert!(self.line_start().is_some_and(|start| start.len() >= len));
+        self.raw.advance(len.min(self.raw.len()));
+    }
+
     /// Takes everything that is not handed out yet and starts afresh, because the connection stops
     /// being text. What follows a line is exactly as received if this is called before the next
     /// [`next_item`](Self::next_item).

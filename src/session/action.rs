@@ -40,11 +40,32 @@ pub enum Action {
         /// Which.
         id: TransferId,
     },
+    /// Open the ports of `data.blind_ports` between these two, then tell
+    /// [`super::Event::BlindRangeOpened`] or [`super::Event::BlindRangeFailed`]. There is one for a
+    /// session at a time.
+    OpenBlindRange(BlindRange),
+    /// Close them. Connections that run go on.
+    CloseBlindRange,
     /// Tell the world.
     Report(Report),
     /// Send what is still to be sent, then close both control connections. Nothing but reports of
     /// data connections that are still running comes after it.
     CloseSession,
+}
+
+/// Between whom data connections may pass that the gateway cannot see being agreed: the client
+/// dials a port of `data.blind_ports` at `entry` and reaches the same port of the server, which sees
+/// `source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlindRange {
+    /// Who may dial.
+    pub client: IpAddr,
+    /// Where: the address that its control connection went to.
+    pub entry: IpAddr,
+    /// Who is reached.
+    pub server: IpAddr,
+    /// Whom the server sees: the address that its control connection came from.
+    pub source: IpAddr,
 }
 
 /// A data connection to be carried: two legs, each with its own mode, address and family.

@@ -1,12 +1,14 @@
 //! What a line of the client leads to: forwarded, held, answered here, or the end of the session.
 
 use super::pending::Pending;
+use super::security::{Mechanism, Request};
 use super::{Phase, Session, replies};
 use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, parse_epsv};
 use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
-use crate::session::{Action, AuthChoice};
+use crate::session::{Action, AuthChoice, TlsStart};
 use crate::terms::{Side, TransferId};
+use crate::tls;
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -19,8 +21,9 @@ impl Session {
     pub(super) fn pump_client(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Connecting => return self.read_early_line(now),
-            Phase::Text => {}
-            Phase::Passthrough | Phase::Closed => return false,
+            Phase::Open if self.tunnel.hides(Side::Client) => return false,
+            Phase::Open => {}
+            Phase::Closed => return false,
         }
         if matches!(self.pending.front(), Some(Pending::Greeting)) {
             return self.read_early_line(now);
@@ -32,6 +35,12 @@ impl Session {
             self.on_client_line(line, now);
             return true;
         }
+        if !self.first_line_seen && self.begins_tls_unasked(now) {
+            return true;
+        }
+        if !self.drop_late_records(Side::Client, now) {
+            return false;
+        }
         match self.next_client_item(now) {
             Some(line) => self.on_client_line(line, now),
             None => return false,
@@ -42,7 +51,13 @@ impl Session {
     /// Before the greeting only the first line is looked at, and only to see whether it is FTP: the
     /// server speaks first (case 3).
     fn read_early_line(&mut self, now: Instant) -> bool {
-        if self.early_line.is_some() {
+        if self.early_line.is_some() || self.settings.tls_start == TlsStart::Implicit {
+            return false;
+        }
+        if self.begins_tls_unasked(now) {
+            return true;
+        }
+        if self.settings.tls_start == TlsStart::ImplicitAfterGreeting {
             return false;
         }
         let Some(line) = self.next_client_item(now) else { return false };
@@ -50,6 +65,17 @@ impl Session {
             self.early_line = Some(line);
         }
         true
+    }
+
+    /// Ends the session of a client that begins with TLS where text is due (case 41): it would wait
+    /// for an answer that no server gives.
+    fn begins_tls_unasked(&mut self, now: Instant) -> bool {
+        let first = self.client_reader.line_start().and_then(<[u8]>::first).copied();
+        let unasked = first.is_some_and(tls::begins_record);
+        if unasked {
+            self.close(Some(replies::TLS_START), CloseCause::TlsStart, now);
+        }
+        unasked
     }
 
     fn next_client_item(&mut self, now: Instant) -> Option<Line> {
@@ -111,10 +137,18 @@ impl Session {
                 | EpsvArgument::Unknown => self.on_data_command(command, now),
             },
             Verb::Lprt | Verb::Lpsv => self.refuse(Refusal::LongAddress),
+            Verb::User | Verb::Pass | Verb::Acct if self.settings.tls_required => {
+                self.refuse(Refusal::TlsRequired);
+            }
             Verb::User | Verb::Pass | Verb::Acct => self.forward(&command, Pending::Login),
             Verb::Feat => self.forward(&command, Pending::Feat),
             Verb::Rein => self.forward(&command, Pending::Rein),
             Verb::Auth => self.on_auth(&command),
+            Verb::Adat | Verb::Prot => {
+                let request = Request::of(&command);
+                self.forward(&command, request.map_or(Pending::Plain, Pending::Security));
+            }
+            Verb::Mic | Verb::Conf | Verb::Enc => self.forward(&command, Pending::Enclosed),
             Verb::Abor => {
                 if command.line().synch() {
                     let bytes = Bytes::from_static(TELNET_SYNCH);
@@ -134,17 +168,15 @@ impl Session {
         }
     }
 
-    /// AUTH with TLS (RFC 4217 §4; SSL is the older name of the same). Other mechanisms of RFC 2228
-    /// wrap single lines, which pass as they are.
     fn on_auth(&mut self, command: &Command) {
         if self.settings.auth == AuthChoice::Refuse {
-            self.refuse(Refusal::AuthRefused);
-            return;
+            return self.refuse(Refusal::AuthRefused);
         }
-        let mechanism = command.argument().to_ascii_uppercase();
-        let tls = mechanism.starts_with(b"TLS") || mechanism.starts_with(b"SSL");
-        let pending = if tls { Pending::AuthTls } else { Pending::Plain };
-        self.forward(command, pending);
+        let Some(request) = Request::of(command) else { return };
+        if self.settings.tls_required && request == Request::Auth(Mechanism::Enclosing) {
+            return self.refuse_with(Refusal::TlsRequired, replies::ONLY_TLS);
+        }
+        self.forward(command, Pending::Security(request));
     }
 
     fn on_data_command(&mut self, command: Command, now: Instant) {

@@ -8,7 +8,7 @@ use super::transfer::{ClosedPinhole, Stage, Transfer};
 use super::{Phase, Session};
 use crate::pinhole::{Expectation, Pinhole};
 use crate::report::{DataOutcome, PinholeOutcome, Refusal, Report};
-use crate::terms::{ByteCounts, DataPath, ProtectionLevel, Side, TransferId};
+use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ impl Session {
             return self.fail_negotiation(Refusal::PinholeFailed);
         }
         let plan = TransferPlan { id: self.next_transfer_id(), path, client, server };
-        self.transfers.push(Transfer::new(plan, now));
+        self.transfers.push(Transfer::new(plan, self.security.data(), now));
         self.opening = Some(negotiation);
         self.actions.push_back(Action::OpenTransfer(plan));
     }
@@ -99,7 +99,7 @@ impl Session {
         let mode = transfer.client_mode();
         let (path, outcome) = (transfer.path(), PinholeOutcome::Failed);
         self.report(Report::PinholeClosed { transfer: id, path, mode, outcome });
-        if self.opening.take().is_some() && self.phase == Phase::Text {
+        if self.opening.take().is_some() && self.phase == Phase::Open {
             self.fail_negotiation(Refusal::PinholeFailed);
         }
     }
@@ -182,7 +182,7 @@ impl Session {
             transfer: id,
             path,
             mode,
-            protection: ProtectionLevel::Clear,
+            protection: transfer.protection,
             outcome,
             bytes,
             duration: now.saturating_duration_since(since),

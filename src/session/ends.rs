@@ -3,7 +3,7 @@
 //! Two facts decide everything: what the client dialled (the gateway or the server), and what the
 //! server sees as its client (the gateway or the client). No case here knows the other side's mode.
 
-use super::action::{Dial, Leg};
+use super::action::{BlindRange, Dial, Leg};
 use super::settings::{Parties, PathChoice, Settings, Source};
 use crate::pinhole::Expectation;
 use crate::terms::DataPath;
@@ -85,6 +85,14 @@ impl Ends {
             from: self.seen_as,
             foreign: self.source == Source::Client,
         })
+    }
+
+    /// Between whom ports are opened for data connections whose agreement cannot be read. `None`
+    /// where the kernel cannot translate: between the families, and on the gateway itself.
+    pub(super) fn blind_range(&self) -> Option<BlindRange> {
+        let Self { client, dialled: entry, server, seen_as: source, .. } = *self;
+        let kernel = self.same_family() && !self.on_the_gateway();
+        kernel.then_some(BlindRange { client, entry, server, source })
     }
 
     /// Who can carry a data connection with these legs; `None` if the settings leave nobody.

@@ -1,5 +1,6 @@
 //! What a session is told: the only way in.
 
+use super::action::BlindRange;
 use crate::report::DataOutcome;
 use crate::terms::{ByteCounts, Side, TransferId};
 use std::net::SocketAddr;
@@ -74,6 +75,16 @@ pub enum Event<'a> {
         outcome: DataOutcome,
         /// Bytes, where they are known.
         bytes: Option<ByteCounts>,
+    },
+    /// [`super::Action::OpenBlindRange`] is done.
+    BlindRangeOpened {
+        /// Between whom.
+        range: BlindRange,
+    },
+    /// [`super::Action::OpenBlindRange`] failed; nothing is open.
+    BlindRangeFailed {
+        /// Between whom.
+        range: BlindRange,
     },
     /// The gateway shuts down.
     ShutdownRequested,

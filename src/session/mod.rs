@@ -16,6 +16,8 @@
 //! | `pending` | the commands that await their reply |
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
 //! | `transfer` | one transfer from the first pinhole to the last byte |
+//! | `security` | what is agreed about protection: AUTH, PROT and their kin |
+//! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
 //! | `replies` | the gateway's own replies |
 //!
 //! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
@@ -33,28 +35,32 @@ mod event;
 mod negotiation;
 mod pending;
 mod replies;
+mod security;
 mod server_side;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod tunnel;
 
-pub use action::{Action, Dial, Leg, TransferPlan};
+pub use action::{Action, BlindRange, Dial, Leg, TransferPlan};
 pub use event::Event;
-pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source};
+pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
 
 use crate::ftp::{Line, LineReader, ReplyReader};
-use crate::report::{CloseCause, ControlProtection, Report};
+use crate::report::{CloseCause, Report};
 use crate::terms::{Side, TransferId};
 use bytes::Bytes;
 use early_reply::EarlyReply;
 use ends::Ends;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
+use security::Security;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transfer::Transfer;
+use tunnel::Tunnel;
 
 /// Bytes of one peer that are kept while its lines may not be read yet. A pipelining client sends
 /// some hundred bytes ahead; the rest waits in its own send buffer.
@@ -95,6 +101,15 @@ pub struct Session {
     /// A line of the server that has to wait for its data connection.
     early_reply: Option<EarlyReply>,
     client_ended: bool,
+    /// TLS end to end, where there is any.
+    tunnel: Tunnel,
+    /// Since when TLS is due.
+    secured_since: Instant,
+    /// TLS ended before a login inside it can have been.
+    cleared_early: bool,
+    security: Security,
+    /// `data.blind_ports` are open for this session.
+    blind: bool,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
@@ -108,10 +123,8 @@ pub struct Session {
 enum Phase {
     /// The server is being dialled.
     Connecting,
-    /// Both control connections stand; text passes.
-    Text,
-    /// TLS end to end: bytes pass unread.
-    Passthrough,
+    /// Both control connections stand.
+    Open,
     /// [`Action::CloseSession`] has been said.
     Closed,
 }
@@ -139,6 +152,11 @@ impl Session {
             early_line: None,
             early_reply: None,
             client_ended: false,
+            tunnel: Tunnel::default(),
+            secured_since: now,
+            cleared_early: false,
+            security: Security::new(),
+            blind: false,
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
@@ -175,6 +193,8 @@ impl Session {
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
+            Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
+            Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
             }
@@ -188,9 +208,12 @@ impl Session {
         if self.phase == Phase::Closed {
             return;
         }
-        if self.login_deadline().is_some_and(|deadline| deadline <= now) {
+        let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if over(self.handshake_deadline()) {
+            self.close(Some(replies::TLS_TIMEOUT), CloseCause::TlsTimeout, now);
+        } else if over(self.login_deadline()) {
             self.close(Some(replies::LOGIN_TIMEOUT), CloseCause::LoginTimeout, now);
-        } else if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
+        } else if over(self.idle_deadline()) {
             self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
         }
         self.pump(now);
@@ -206,11 +229,14 @@ impl Session {
         let transfers = self.transfers.iter().filter_map(Transfer::expires_at);
         let control = match self.phase {
             Phase::Closed => None,
-            Phase::Connecting | Phase::Text | Phase::Passthrough => {
-                [self.login_deadline(), self.idle_deadline(), self.early_reply_deadline()]
-                    .into_iter()
-                    .flatten()
-                    .min()
+            Phase::Connecting | Phase::Open => {
+                let deadlines = [
+                    self.login_deadline(),
+                    self.handshake_deadline(),
+                    self.idle_deadline(),
+                    self.early_reply_deadline(),
+                ];
+                deadlines.into_iter().flatten().min()
             }
         };
         transfers.chain(control).min()
@@ -242,18 +268,23 @@ impl Session {
             return;
         }
         self.ends = Some(Ends::new(&self.parties, self.settings.source, server, seen_as));
-        self.phase = Phase::Text;
+        self.phase = Phase::Open;
         let elapsed = now.saturating_duration_since(self.started);
         self.report(Report::ServerConnected { server, seen_as, elapsed });
+        if self.settings.tls_start == TlsStart::Implicit {
+            self.begin_tls(None, now);
+        }
     }
 
     fn on_bytes(&mut self, from: Side, bytes: &[u8], now: Instant) {
         self.last_activity = now;
-        match (self.phase, from) {
-            (Phase::Closed, _) => {}
-            (Phase::Passthrough, _) => self.send(from.other(), Bytes::copy_from_slice(bytes)),
-            (Phase::Connecting | Phase::Text, Side::Client) => self.client_reader.push(bytes),
-            (Phase::Connecting | Phase::Text, Side::Server) => self.server_reader.push(bytes),
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let text = self.carry_records(from, bytes, now);
+        match from {
+            Side::Client => self.client_reader.push(text),
+            Side::Server => self.server_reader.push(text),
         }
     }
 
@@ -261,7 +292,7 @@ impl Session {
     /// first. Everything that a server said before its end has been passed on already.
     fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
         match side {
-            Side::Client if orderly && self.phase == Phase::Text => {
+            Side::Client if orderly && self.phase == Phase::Open => {
                 self.client_ended = true;
                 self.last_activity = now;
             }
@@ -287,7 +318,7 @@ impl Session {
         loop {
             while self.pump_client(now) {}
             let idle = self.pending.is_empty() && !self.is_opening();
-            if self.client_ended && self.phase == Phase::Text && idle {
+            if self.client_ended && self.phase == Phase::Open && idle {
                 self.close(None, self.cause_of_client_end(), now);
             }
             if !self.pump_server(now) {
@@ -302,9 +333,11 @@ impl Session {
             return;
         }
         self.withdraw_offered();
+        self.report_ccc_at_close();
+        self.close_blind_range();
         // A farewell may not be put into the middle of a reply, or into TLS records.
         if let Some(reply) = farewell
-            && self.phase != Phase::Passthrough
+            && self.client_reads_text()
             && self.replies.at_boundary()
         {
             self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
@@ -317,16 +350,16 @@ impl Session {
     }
 
     fn login_deadline(&self) -> Option<Instant> {
-        // A login inside TLS cannot be seen.
-        let waits = !self.logged_in && self.phase != Phase::Passthrough;
+        // A login where lines are not read cannot be seen.
+        let waits = !self.logged_in && !self.hides_lines();
         waits.then(|| self.login_since + self.settings.login_timeout)
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44). In
-        // passthrough transfers are not seen; there only TCP's keepalive tells a dead peer.
-        let busy =
-            self.phase == Phase::Passthrough || self.transfers.iter().any(Transfer::is_running);
+        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
+        // Where lines are not read transfers are not seen; there only TCP's keepalive tells a dead
+        // peer.
+        let busy = self.hides_lines() || self.transfers.iter().any(Transfer::is_running);
         let timeout = if self.client_ended {
             self.settings.idle_timeout.min(HALF_CLOSED_TIMEOUT)
         } else {
@@ -335,19 +368,9 @@ impl Session {
         (!busy).then(|| self.last_activity + timeout)
     }
 
-    fn enter_passthrough(&mut self) {
-        self.phase = Phase::Passthrough;
-        self.report(Report::ProtectionChanged { state: ControlProtection::Passthrough });
-        for side in [Side::Client, Side::Server] {
-            let reader = match side {
-                Side::Client => &mut self.client_reader,
-                Side::Server => &mut self.server_reader,
-            };
-            let rest = reader.take_rest();
-            if !rest.is_empty() {
-                self.send(side.other(), rest);
-            }
-        }
+    /// True while what the client says is not read.
+    fn hides_lines(&self) -> bool {
+        self.tunnel.hides(Side::Client) || self.security.encloses_lines()
     }
 
     fn send(&mut self, to: Side, bytes: Bytes) {

@@ -1,6 +1,7 @@
 //! The commands that await their reply, in order: what makes pipelining work (case 13).
 
 use super::negotiation::Negotiation;
+use super::security::Request;
 use crate::terms::TransferId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -27,8 +28,10 @@ pub(super) enum Pending {
     Data(Negotiation),
     /// FEAT: features that the gateway does not support are taken out of the reply.
     Feat,
-    /// AUTH with a TLS mechanism: after 234 the connection is carried unread.
-    AuthTls,
+    /// A command about protection.
+    Security(Request),
+    /// MIC, CONF or ENC: the reply comes enclosed as well (RFC 2228 §5).
+    Enclosed,
     /// EPSV ALL (RFC 2428 §4).
     EpsvAll,
     /// REIN: the user is logged out.
@@ -43,11 +46,13 @@ impl Pending {
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {
-            Self::Data(_) | Self::AuthTls | Self::EpsvAll | Self::Rein => true,
+            Self::Data(_) | Self::Security(Request::Auth(_)) | Self::EpsvAll | Self::Rein => true,
             Self::Greeting
             | Self::Plain
             | Self::Login
             | Self::Transfer { .. }
+            | Self::Security(Request::Adat | Request::Prot(_))
+            | Self::Enclosed
             | Self::Feat
             | Self::Abor
             | Self::Own(_) => false,
@@ -76,6 +81,11 @@ impl PendingQueue {
 
     pub(super) fn pop(&mut self) -> Option<Pending> {
         self.queue.pop_front()
+    }
+
+    /// What is outstanding will not be answered in text.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
     }
 
     pub(super) fn back(&self) -> Option<&Pending> {

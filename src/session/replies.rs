@@ -14,6 +14,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::MalformedArgument => "501 The argument is malformed.\r\n",
         Refusal::AfterEpsvAll => "501 Only EPSV is accepted after EPSV ALL (RFC 2428).\r\n",
         Refusal::LongAddress => "502 Not supported: use EPRT and EPSV (RFC 2428).\r\n",
+        Refusal::TlsRequired => "530 Please secure the connection first (AUTH TLS).\r\n",
         Refusal::AuthRefused => "502 Secured sessions are not carried here.\r\n",
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
@@ -46,6 +47,9 @@ pub(super) fn refused_by_server(mode: DataMode) -> &'static str {
     }
 }
 
+/// AUTH with another mechanism where TLS is required (RFC 2228 §3: 504, mechanism not known).
+pub(super) const ONLY_TLS: &str = "504 Only AUTH TLS is accepted here.\r\n";
+
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const LOOP: &str = "421 This address leads back to the gateway itself.\r\n";
 pub(super) const LOGIN_TIMEOUT: &str = "421 No login in time; closing the connection.\r\n";
@@ -56,3 +60,6 @@ pub(super) const NOT_A_COMMAND: &str = "500 A reply is not a command.\r\n";
 pub(super) const FORBIDDEN_BYTE: &str = "500 A bare CR or a NUL inside a line.\r\n";
 pub(super) const LINE_TOO_LONG: &str = "500 The line is too long.\r\n";
 pub(super) const SERVER_FAULT: &str = "421 The server does not speak FTP as it should.\r\n";
+pub(super) const TLS_START: &str = "421 TLS does not begin here in this way.\r\n";
+pub(super) const TLS_TIMEOUT: &str = "421 No TLS handshake in time; closing the connection.\r\n";
+pub(super) const TLS_REQUIRED: &str = "421 The login has to be secured by TLS.\r\n";

@@ -2,7 +2,8 @@
 //! to a pending PASV or EPSV can lead to a pinhole (cases 1, 2).
 
 use super::pending::Pending;
-use super::{Phase, Session, replies};
+use super::security::{Change, Request};
+use super::{AuthChoice, Phase, Session, TlsStart, replies};
 use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
 use crate::report::{CloseCause, Distrust, Report, RewrittenLine};
 use crate::terms::Side;
@@ -15,15 +16,22 @@ const MAX_REPLY: usize = 4 * 1024 * 1024;
 /// The longest reply to PASV or EPSV, which is held until its last line: a few lines of text.
 const MAX_HELD_REPLY: usize = 16 * 1024;
 
+/// The longest line of a security exchange: a Kerberos ticket with what Active Directory puts into
+/// it (64 KiB by default), in Base64.
+const TOKEN_LINE: usize = 96 * 1024;
+
 impl Session {
     /// Reads the server's next line if it may be read. True if there was something.
     pub(super) fn pump_server(&mut self, now: Instant) -> bool {
-        if self.phase != Phase::Text || self.is_opening() || self.holds_reply(now) {
+        if self.phase != Phase::Open || self.tunnel.hides(Side::Server) || self.is_opening() || self.holds_reply(now) {
             return false;
         }
         if let Some(line) = self.take_early_reply() {
             self.on_server_line(&line, now);
             return true;
+        }
+        if !self.drop_late_records(Side::Server, now) {
+            return false;
         }
         match self.server_reader.next_item() {
             None => return false,
@@ -90,7 +98,7 @@ impl Session {
                     self.close(None, CloseCause::TooMuch, now);
                 }
             }
-            Some(Pending::Feat) if !ftp::is_offered(line.text()) => {
+            Some(Pending::Feat) if !self.is_offered(line.text()) => {
                 self.report(Report::LineRewritten { line: RewrittenLine::Feat });
             }
             _ => self.send(Side::Client, line.raw().clone()),
@@ -103,6 +111,10 @@ impl Session {
             self.on_preliminary(line, now);
             return;
         }
+        if code.is_protected() {
+            self.pass_enclosed(line);
+            return;
+        }
         if self.is_late_abort_reply(code) {
             let whole = self.release(line);
             self.pass_unsolicited(code, whole);
@@ -113,6 +125,10 @@ impl Session {
             return;
         };
         let raw = line.raw().clone();
+        let readable = !matches!(pending, Pending::Enclosed | Pending::Security(_));
+        if self.security.encloses_lines() && readable && code.is_positive() {
+            self.show_enclosed();
+        }
         match pending {
             Pending::Data(mut negotiation) => {
                 negotiation.hold(raw);
@@ -131,15 +147,17 @@ impl Session {
                     self.logged_in = false;
                     self.epsv_only = false;
                     self.login_since = now;
+                    self.security.reset();
                     self.withdraw_offered();
                 }
                 self.send(Side::Client, raw);
             }
-            Pending::AuthTls => {
-                self.send(Side::Client, raw);
-                if code.value() == 234 {
-                    self.enter_passthrough();
-                }
+            Pending::Security(request) => self.on_security_reply(request, code, raw, now),
+            Pending::Greeting
+                if code.is_positive()
+                    && self.settings.tls_start == TlsStart::ImplicitAfterGreeting =>
+            {
+                self.begin_tls(Some(raw), now);
             }
             Pending::Transfer { .. } if code.is_negative() => {
                 self.on_transfer_refused();
@@ -149,6 +167,7 @@ impl Session {
             | Pending::Plain
             | Pending::Transfer { .. }
             | Pending::Feat
+            | Pending::Enclosed
             | Pending::Abor => {
                 if matches!(code.value(), 227 | 229) {
                     self.distrust(Distrust::UnsolicitedPassiveReply);
@@ -161,6 +180,38 @@ impl Session {
                 self.send(Side::Client, raw);
             }
         }
+        self.flush_own_replies();
+    }
+
+    fn on_security_reply(&mut self, request: Request, code: Code, raw: Bytes, now: Instant) {
+        match self.security.on_reply(request, code) {
+            Change::TlsBegins => return self.begin_tls(Some(raw), now),
+            Change::LinesEnclosed => {
+                self.allow_tokens();
+                self.hide_lines();
+            }
+            Change::TokensFollow => self.allow_tokens(),
+            Change::Nothing => {}
+        }
+        self.send(Side::Client, raw);
+    }
+
+    /// The lines of a security exchange and the enclosed ones after it are longer than commands.
+    fn allow_tokens(&mut self) {
+        self.client_reader.raise_limit(TOKEN_LINE);
+        self.server_reader.raise_limit(TOKEN_LINE);
+    }
+
+    /// An enclosed reply (631, 632, 633): what it says, and whether another one follows, is not
+    /// known (RFC 2228 §5).
+    fn pass_enclosed(&mut self, last: &Line) {
+        let whole = self.release(last);
+        let answers = matches!(self.pending.front(), Some(Pending::Enclosed | Pending::Data(_)));
+        if answers {
+            self.pending.pop();
+            self.withdraw_offered();
+        }
+        self.send(Side::Client, whole);
         self.flush_own_replies();
     }
 
@@ -236,6 +287,11 @@ impl Session {
             self.pending.pop();
             self.flush_own_replies();
         }
+    }
+
+    fn is_offered(&self, feature_line: &[u8]) -> bool {
+        let secured = self.settings.auth != AuthChoice::Refuse;
+        ftp::is_offered(feature_line, secured)
     }
 
     fn pass_unsolicited(&mut self, code: Code, raw: Bytes) {

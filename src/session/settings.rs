@@ -39,6 +39,18 @@ pub enum AuthChoice {
     Refuse,
 }
 
+/// How TLS starts (`tls.client_start`, `tls.server_start`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsStart {
+    /// The client asks for it with AUTH (RFC 4217 §4).
+    #[default]
+    Explicit,
+    /// With the first byte, usually on port 990.
+    Implicit,
+    /// After a greeting in the clear (z/OS: `SECUREIMPLICITZOS TRUE`).
+    ImplicitAfterGreeting,
+}
+
 /// Whose address the server sees (`source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
@@ -60,6 +72,12 @@ pub struct Settings {
     pub mode: ModeChoice,
     /// What AUTH is answered with.
     pub auth: AuthChoice,
+    /// True if no user may log in outside TLS.
+    pub tls_required: bool,
+    /// How TLS starts; with TLS end to end it is the same on both sides.
+    pub tls_start: TlsStart,
+    /// True if `data.blind_ports` are opened for sessions that cannot be read.
+    pub blind_ports: bool,
     /// Whose address the server sees.
     pub source: Source,
     /// True if the firewall can carry data connections in the kernel.

@@ -5,13 +5,14 @@
 
 use super::action::{Leg, TransferPlan};
 use crate::report::PinholeOutcome;
-use crate::terms::{DataMode, DataPath, Side, TransferId};
+use crate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use std::time::Instant;
 
 /// One transfer that is open or running.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) plan: TransferPlan,
+    pub(super) protection: ProtectionLevel,
     pub(super) stage: Stage,
     /// Legs whose pinhole is open and unused.
     awaiting: Vec<Side>,

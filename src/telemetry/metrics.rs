@@ -5,7 +5,7 @@
 //! the same list, and a test holds the two equal.
 
 use crate::report::{
-    CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
+    CccOutcome, CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
 };
 use crate::terms::{DataMode, DataPath, Direction, ProtectionLevel};
 use prometheus::core::Collector;
@@ -54,6 +54,7 @@ pub(super) struct Metrics {
     commands_total: IntCounterVec,
     refusals_total: IntCounterVec,
     rewrites_total: IntCounterVec,
+    ccc_total: IntCounterVec,
     pub(super) session_seconds: Histogram,
     pub(super) server_connect_seconds: Histogram,
     pub(super) pinholes_open: Children<DataPath, IntGauge>,
@@ -136,6 +137,12 @@ impl Metrics {
                 "Lines that left with another address, port or list than they came with.",
                 &["listener", "line"],
             ),
+            ccc_total: families.counters(
+                "ccc_total",
+                "Control connections carried in TLS, by how they came back to clear text; none for \
+                 those that did not.",
+                &["listener", "outcome"],
+            ),
             session_seconds: families.histogram(
                 "session_seconds",
                 "Seconds from accept to end of a session.",
@@ -198,6 +205,9 @@ impl Metrics {
             rewrites_total: Children::new(RewrittenLine::ALL.iter().copied(), |line| {
                 self.rewrites_total.with_label_values(&[name, line.label()])
             }),
+            ccc_total: Children::new(CccOutcome::ALL.iter().copied(), |outcome| {
+                self.ccc_total.with_label_values(&[name, outcome.label()])
+            }),
             commands: Arc::new(Commands {
                 listener: name.to_owned(),
                 family: self.commands_total.clone(),
@@ -225,6 +235,7 @@ pub(super) struct ListenerMetrics {
     pub(super) sessions_total: Children<CloseCause, IntCounter>,
     pub(super) refusals_total: Children<Refusal, IntCounter>,
     pub(super) rewrites_total: Children<RewrittenLine, IntCounter>,
+    pub(super) ccc_total: Children<CccOutcome, IntCounter>,
     commands: Arc<Commands>,
 }
 

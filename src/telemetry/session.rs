@@ -3,7 +3,7 @@
 use super::gauges::Gauges;
 use super::metrics::{ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
-use crate::report::{CloseCause, Distrust, Report};
+use crate::report::{CccOutcome, CloseCause, Distrust, Report};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,6 +131,13 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
+            Report::CccObserved { outcome, blind } => self.tell_ccc(*outcome, *blind),
+            Report::BlindRangeOpened { client, entry, server } => {
+                debug!(%client, %entry, %server, "data.blind_ports are open between these two");
+            }
+            Report::BlindRangeFailed { client, entry, server } => {
+                warn!(%client, %entry, %server, "data.blind_ports could not be opened");
+            }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }
     }
@@ -143,6 +150,18 @@ impl SessionTelemetry {
             // Odd, but servers do it: a 421 on a timeout answers nothing.
             Distrust::NoReplyCode | Distrust::UnsolicitedReply => {
                 debug!(reason = reason.label(), from, "{words}");
+            }
+        }
+    }
+
+    fn tell_ccc(&self, outcome: CccOutcome, blind: bool) {
+        self.listener.ccc_total.of(outcome).inc();
+        let (reason, words) = (outcome.label(), words::ccc(outcome, blind));
+        match outcome {
+            CccOutcome::Cleared => debug!(outcome = reason, "{words}"),
+            CccOutcome::Missing if blind => info!(outcome = reason, "{words}"),
+            CccOutcome::Early | CccOutcome::Halfway | CccOutcome::Missing => {
+                warn!(outcome = reason, "{words}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What an operator reads: the message of a log line for each reason. The reason's own word stands
 //! beside it in a field, for machines.
 
-use crate::report::{CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
+use crate::report::{CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
 
 pub(super) fn refusal(reason: Refusal) -> &'static str {
     match reason {
@@ -19,6 +19,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
             "refused: the kernel cannot join these two sides; data.path: auto lets the relay do it"
         }
         Refusal::AuthRefused => "refused: the policy allows no secured sessions",
+        Refusal::TlsRequired => "refused: a login outside TLS, and tls.required is set",
     }
 }
 
@@ -45,10 +46,35 @@ pub(super) fn protection(state: ControlProtection) -> &'static str {
     match state {
         ControlProtection::Clear => "the control connection is in clear text",
         ControlProtection::Passthrough => {
-            "TLS end to end: data connections are not seen, and nothing is opened for them"
+            "the control connection is encrypted; data ports are not visible until the client sends CCC"
         }
         ControlProtection::Terminated => "TLS ends at the gateway",
-        ControlProtection::Cleared => "the control connection is back in clear text",
+        ControlProtection::Cleared => {
+            "the control connection is back in clear text; data ports are visible again"
+        }
+    }
+}
+
+/// What became of a secured control connection, and what to change where it was in the way.
+pub(super) fn ccc(outcome: CccOutcome, blind: bool) -> &'static str {
+    match (outcome, blind) {
+        (CccOutcome::Cleared, _) => "the client used CCC",
+        (CccOutcome::Early, _) => {
+            "TLS ended before a login can have been inside it: treated as clear text from the start"
+        }
+        (CccOutcome::Halfway, _) => {
+            "only one side came back to clear text: the other one never took up what CCC had agreed"
+        }
+        (CccOutcome::Missing, false) => {
+            "the control connection was encrypted and the client did not use CCC; data ports were not \
+             visible: nothing was opened for its data connections. Let the client use CCC, or set \
+             data.blind_ports and the server's passive ports to the same range"
+        }
+        (CccOutcome::Missing, true) => {
+            "the control connection was encrypted and the client did not use CCC; data ports were not \
+             visible: passive mode could pass within data.blind_ports, active mode could not. Let \
+             the client use passive mode (EPSV) or CCC if its transfers failed"
+        }
     }
 }
 
@@ -68,6 +94,20 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::ForbiddenByte => "session closed: NUL or a bare CR inside a line",
         CloseCause::LineTooLong => "session closed: a line over the limit",
         CloseCause::TooMuch => "session closed: more unanswered than the gateway keeps",
+        CloseCause::PlaintextInHandshake => {
+            "session closed: clear text where the TLS handshake is due"
+        }
+        CloseCause::TlsGarbled => "session closed: bytes that are neither TLS nor text",
+        CloseCause::TlsStart => {
+            "session closed: TLS does not start as tls.client_start and tls.server_start say"
+        }
+        CloseCause::TlsTimeout => {
+            "session closed: no TLS handshake in time; do tls.client_start and tls.server_start say \
+             what the peers do?"
+        }
+        CloseCause::TlsRequired => {
+            "session closed: clear text before a login inside TLS, and tls.required is set"
+        }
         CloseCause::Shutdown => "session ended: the gateway shuts down",
     }
 }

@@ -8,4 +8,4 @@
 
 mod record;
 
-pub use record::{Followed, RecordFollower, Then};
+pub use record::{Followed, RecordFollower, Then, begins_record};

@@ -30,6 +30,11 @@ const MAX_BODY: u16 = (1 << 14) + 2048;
 const MIN_V2_HELLO: u16 = 9;
 const MAX_V2_HELLO: u16 = 4096;
 
+/// True if a record can begin with this octet, and so no line of text: its content type.
+pub fn begins_record(octet: u8) -> bool {
+    Content::of(octet).is_some()
+}
+
 /// What [`RecordFollower::follow`] finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

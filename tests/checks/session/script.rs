@@ -7,7 +7,7 @@
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
 use ftpgate::report::DataOutcome;
-use ftpgate::session::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source};
+use ftpgate::session::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
 use ftpgate::terms::Side;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -176,6 +176,14 @@ impl Script {
             mode: [ModeChoice::Keep, ModeChoice::Passive, ModeChoice::Active, ModeChoice::Keep]
                 [usize::from(choices >> 4 & 3)],
             auth: if flag(4) { AuthChoice::Refuse } else { AuthChoice::Passthrough },
+            tls_required: more & 0x20 != 0,
+            tls_start: [
+                TlsStart::Explicit,
+                TlsStart::Explicit,
+                TlsStart::Implicit,
+                TlsStart::ImplicitAfterGreeting,
+            ][usize::from(more >> 6)],
+            blind_ports: flag(3),
             source,
             kernel: choices & 0x40 != 0,
             advertise_client: advertise(more),
