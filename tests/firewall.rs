@@ -35,6 +35,7 @@ fn settings() -> Settings {
         captures: Vec::new(),
         intake: None,
         transparent: false,
+        blind_ports: None,
     }
 }
 
@@ -790,6 +791,7 @@ fn the_rendered_text_is_what_is_installed() {
             ],
             intake: Some(Intake { v4: Some(4001), v6: Some(4002) }),
             transparent: true,
+            blind_ports: "60000-60100".parse().ok(),
             ..settings()
         };
         let list = ["--stateless", "list", "ruleset"];
