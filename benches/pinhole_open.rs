@@ -43,6 +43,7 @@ fn start(runtime: &Runtime) -> Firewall {
         captures: Vec::new(),
         intake: None,
         transparent: false,
+        blind_ports: None,
     };
     let _inside = runtime.enter();
     Firewall::start(&settings).unwrap()

@@ -237,6 +237,7 @@ pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> f
         captures: captures.collect(),
         intake,
         transparent: needs_transparency(config),
+        blind_ports: config.data.blind_ports,
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
 
+#[path = "support/hello.rs"]
+mod hello;
 #[path = "support/netns.rs"]
 mod netns;
 
@@ -12,21 +14,18 @@ use ftpgate::firewall::{
 };
 use ftpgate::net::routing::PolicyRouting;
 use ftpgate::pinhole::Pinhole;
+use hello::{COMES_WITHIN, accept, hear_hello, listen, say_hello};
 use netns::{Lab, Namespace, at, privileged};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 const MARK: u32 = 0x2100;
 const ROUTES: u32 = 2100;
 const OPEN: Duration = Duration::from_secs(10);
-/// Longer than a handshake takes in the lab by orders of magnitude, shorter than a second SYN.
-const REFUSED_AFTER: Duration = Duration::from_millis(500);
-/// Bounds every wait for something that has to come.
-const COMES_WITHIN: Duration = Duration::from_secs(5);
 
 fn settings() -> Settings {
     Settings {
@@ -35,49 +34,8 @@ fn settings() -> Settings {
         captures: Vec::new(),
         intake: None,
         transparent: false,
+        blind_ports: None,
     }
-}
-
-/// Dials from the calling namespace and says a word.
-fn say_hello(to: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&to, REFUSED_AFTER)?;
-    stream.set_read_timeout(Some(COMES_WITHIN))?;
-    stream.write_all(b"hello")?;
-    Ok(stream)
-}
-
-/// Accepts, and hears the word.
-fn hear_hello(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let (mut stream, from) = accept(listener).expect("a connection");
-    let mut word = [0; 5];
-    stream.read_exact(&mut word).unwrap();
-    assert_eq!(&word, b"hello");
-    (stream, from)
-}
-
-/// Accepts within a bounded time.
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    listener.set_nonblocking(true)?;
-    let start = Instant::now();
-    loop {
-        match listener.accept() {
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock && start.elapsed() < COMES_WITHIN =>
-            {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            Err(error) => return Err(error),
-            Ok((stream, from)) => {
-                stream.set_nonblocking(false)?;
-                stream.set_read_timeout(Some(COMES_WITHIN))?;
-                return Ok((stream, from));
-            }
-        }
-    }
-}
-
-fn listen(namespace: &Namespace, at: SocketAddr) -> TcpListener {
-    namespace.run(|| TcpListener::bind(at).unwrap())
 }
 
 /// A passive transfer through NAT: the client dials the gateway's port 50000, and the server's port
@@ -790,6 +748,7 @@ fn the_rendered_text_is_what_is_installed() {
             ],
             intake: Some(Intake { v4: Some(4001), v6: Some(4002) }),
             transparent: true,
+            blind_ports: "60000-60100".parse().ok(),
             ..settings()
         };
         let list = ["--stateless", "list", "ruleset"];

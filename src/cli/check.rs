@@ -33,10 +33,14 @@ fn describe(name: &str, config: &Config) -> String {
         line(&mut report, "listener", &describe_listener(listener));
     }
     let data = &config.data;
+    let blind = match data.blind_ports {
+        Some(range) => format!(", blind ports {range}"),
+        None => String::new(),
+    };
     line(
         &mut report,
         "data",
-        &format!("path {}, {} ports in {}", data.path.label(), data.ports.len(), data.ports),
+        &format!("path {}, {} ports in {}{blind}", data.path.label(), data.ports.len(), data.ports),
     );
     line(&mut report, "firewall", &describe_firewall(config));
     let metrics = match config.telemetry.listen {
@@ -96,12 +100,19 @@ mod tests {
             "x.yaml: no problems",
             "out: tproxy on 0.0.0.0:2121, takes port 21; to wherever the client dialled",
             "in: direct on [::]:21; to [2001:db8::1]:2100, which sees the gateway's address",
-            "path auto, 1000 ports in 50000-50999",
+            "path auto, 1000 ports in 50000-50999\n",
             "nftables, table inet ftpgate, mark 0x2100",
             "http://127.0.0.1:9121/metrics",
         ] {
             assert!(report.contains(expected), "{expected}\n{report}");
         }
+    }
+
+    #[test]
+    fn blind_ports_are_told_where_there_are_any() {
+        let text = "listeners: [{ server: 'h:21' }]\ndata: { blind_ports: 60000-60100 }\n";
+        let report = report("x.yaml", text).unwrap();
+        assert!(report.contains("in 50000-50999, blind ports 60000-60100\n"), "{report}");
     }
 
     #[test]

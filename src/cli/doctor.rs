@@ -316,6 +316,7 @@ fn try_rules() -> Trial {
             .to_vec(),
         intake: Some(Intake { v4: Some(2123), v6: Some(2124) }),
         transparent: true,
+        blind_ports: "60000-60100".parse().ok(),
     };
     match Firewall::start(&settings) {
         Ok(firewall) => {

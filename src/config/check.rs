@@ -2,9 +2,10 @@
 //! to change.
 
 use super::file::{File, ListenerFile};
-use super::section::Notes;
+use super::section::{Found, Notes};
 use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source};
 use super::value;
+use crate::pinhole::PortRange;
 use std::net::SocketAddr;
 
 /// Notes every problem between values that are each readable by themselves.
@@ -215,11 +216,50 @@ fn check_data(file: &File, listeners: &[ListenerFile], notes: &Notes) {
             );
         }
     }
-    let Some(range) = data.ports.good() else { return };
+    if let Some(range) = data.ports.good() {
+        check_range(*range, &data.ports, file, listeners, notes);
+    }
+    if let Some(Some(range)) = data.blind_ports.good() {
+        check_blind_range(*range, file, notes);
+        check_range(*range, &data.blind_ports, file, listeners, notes);
+    }
+}
+
+fn check_blind_range(range: PortRange, file: &File, notes: &Notes) {
+    let data = &file.data;
+    if file.firewall.backend.good() == Some(&Backend::None) {
+        notes.problem_with(
+            &data.blind_ports,
+            "it is ftpgate's own table that opens these ports, and firewall.backend is none: write \
+             backend: nftables, or blind_ports: none",
+        );
+    }
+    if let Some(own) = data.ports.good()
+        && range.first() <= own.last()
+        && own.first() <= range.last()
+    {
+        notes.problem_with(
+            &data.blind_ports,
+            format!(
+                "the range {range} holds ports of data.ports, {own}, which are the gateway's own: \
+                 write another range"
+            ),
+        );
+    }
+}
+
+/// No range of data ports may hold a port that means something else already.
+fn check_range<T>(
+    range: PortRange,
+    written: &Found<T>,
+    file: &File,
+    listeners: &[ListenerFile],
+    notes: &Notes,
+) {
     let inside = |port: u16| (range.first()..=range.last()).contains(&port);
     let complain = |port: u16, of: String| {
         notes.problem_with(
-            &data.ports,
+            written,
             format!("the range {range} holds port {port}, which is {of}: write another range"),
         );
     };

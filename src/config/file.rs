@@ -57,6 +57,7 @@ pub(super) struct DataFile {
     pub(super) path: Found<PathChoice>,
     pub(super) mode: Found<ModeChoice>,
     pub(super) ports: Found<PortRange>,
+    pub(super) blind_ports: Found<Option<PortRange>>,
     open_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -105,6 +106,7 @@ impl File {
                 path: data.path.value,
                 mode: data.mode.value,
                 ports: data.ports.value,
+                blind_ports: data.blind_ports.value,
                 open_timeout: data.open_timeout,
                 idle_timeout: data.idle_timeout,
             },
@@ -217,10 +219,10 @@ fn data(mut section: Section<'_>) -> DataFile {
         path: section.read("path", value::choice(PATH), default.path),
         mode: section.read("mode", value::choice(MODE), default.mode),
         ports: section.read("ports", value::port_range, default.ports),
+        blind_ports: section.read("blind_ports", value::optional_port_range, default.blind_ports),
         open_timeout: section.read("open_timeout", value::duration, default.open_timeout).value,
         idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,
     };
-    section.reserve("blind_ports", "none");
     section.finish();
     data
 }

@@ -64,7 +64,8 @@ listeners:
     tls: { mode: refuse }
     advertise: { client: 203.0.113.7, server: eth0.100 }
   - { name: b, listen: "0.0.0.0:2122", capture: tproxy }
-data: { path: relay, mode: active, ports: 4000-4010, open_timeout: 500ms, idle_timeout: 1h }
+data: { path: relay, mode: active, ports: 4000-4010, open_timeout: 500ms,
+        blind_ports: 60000-60100, idle_timeout: 1h }
 firewall: { table: ftp_2, mark: 16 }
 policies:
   tight: { strict: true }
@@ -83,6 +84,7 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     assert_eq!(a.advertise.server, AdvertiseChoice::Interface("eth0.100".to_owned()));
     assert_eq!((b.capture, b.capture_ports.as_slice()), (Capture::Tproxy, &[21][..]));
     assert_eq!((config.data.path, config.data.mode), (PathChoice::Relay, ModeChoice::Active));
+    assert_eq!(config.data.blind_ports, crate::pinhole::PortRange::new(60_000, 60_100).ok());
     assert_eq!(config.data.open_timeout, Duration::from_millis(500));
     assert_eq!(config.data.idle_timeout, Duration::from_secs(3600));
     assert_eq!((config.firewall.table.as_str(), config.firewall.mark), ("ftp_2", 16));
@@ -215,6 +217,13 @@ fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("data: { ports: 0-5 }", "data.ports", "as A-B")]
 #[case("data: { ports: 5-70000 }", "data.ports", "as A-B")]
 #[case("data: { ports: 9-5 }", "data.ports", "upside down: write 5-9")]
+#[case("data: { blind_ports: }", "data.blind_ports", "none, or a port range")]
+#[case("data: { blind_ports: 60000 }", "data.blind_ports", "as A-B")]
+#[case("data: { blind_ports: 9-5 }", "data.blind_ports", "upside down: write 5-9")]
+#[case("data: { blind_ports: 50999-60000 }", "data.blind_ports", "data.ports, 50000-50999")]
+#[case("data: { blind_ports: 49000-50000 }", "data.blind_ports", "data.ports, 50000-50999")]
+#[case("data: { blind_ports: 2000-2200 }", "data.blind_ports", "the port of listener `main`")]
+#[case("data: { blind_ports: 9121-9121 }", "data.blind_ports", "the port of telemetry.listen")]
 #[case("data: { idle_timeout: 30 }", "data.idle_timeout", "has no unit: write 30s")]
 #[case("data: { idle_timeout: 30 s }", "data.idle_timeout", "is not a time")]
 #[case("data: { idle_timeout: -5s }", "data.idle_timeout", "is not a time")]
@@ -287,7 +296,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("data: { blind_ports: 60000-60100 }", "data.blind_ports", "write `none`")]
 #[case("tls: { ca: { key: other.key } }", "tls.ca.key", "write `ca.key`")]
 #[case("tls: { ca: { certificate: x.crt } }", "tls.ca.certificate", "write `ca.crt`")]
 #[case("tls: { certificate: { chain: c.pem } }", "tls.certificate.chain", "write `null`")]
@@ -303,6 +311,16 @@ fn what_is_not_there_yet_is_never_ignored(
 ) {
     only(&with(more), 2, key, words);
     only(&with(more), 2, key, "is not available in ftpgate 0.1");
+}
+
+#[test]
+fn blind_ports_are_opened_by_the_table_and_none_of_them_is_steered() {
+    let none = with("data: { blind_ports: 60000-60100 }\nfirewall: { backend: none }\n");
+    only(&none, 2, "data.blind_ports", "write backend: nftables, or blind_ports: none");
+    let steered = "listeners: [{ capture: tproxy, capture_ports: [21, 60021] }]\ndata: { \
+                   blind_ports: 60000-60100 }\n";
+    only(steered, 2, "data.blind_ports", "port 60021, which is a capture port of listener `main`");
+    assert!(parse("x", &with("data: { blind_ports: 51000-51000 }")).is_ok());
 }
 
 #[test]

@@ -204,6 +204,9 @@ pub struct Data {
     pub mode: ModeChoice,
     /// The pool of the gateway's own data ports.
     pub ports: PortRange,
+    /// What is open to a client and its server while their session cannot be read; no port of it is
+    /// the gateway's own.
+    pub blind_ports: Option<PortRange>,
     /// How long a pinhole stays open unused.
     pub open_timeout: Duration,
     /// How long a data connection may be idle.
@@ -216,6 +219,7 @@ impl Default for Data {
             path: PathChoice::Auto,
             mode: ModeChoice::Keep,
             ports: default_ports(),
+            blind_ports: None,
             open_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
         }

@@ -200,6 +200,14 @@ pub(super) fn port_range(node: &Node) -> Result<PortRange, String> {
         .map_err(|error: crate::pinhole::PortRangeError| error.to_string())
 }
 
+/// `none` or a port range `A-B`.
+pub(super) fn optional_port_range(node: &Node) -> Result<Option<PortRange>, String> {
+    match scalar(node, "none, or a port range such as 60000-60100")?.as_str() {
+        "none" => Ok(None),
+        _ => port_range(node).map(Some),
+    }
+}
+
 /// A packet mark: a number from 1 to 0xffffffff.
 pub(super) fn mark(node: &Node) -> Result<u32, String> {
     const WANTED: &str = "a number from 1 to 0xffffffff, for example 0x2100";

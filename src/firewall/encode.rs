@@ -4,7 +4,7 @@
 
 use super::expression::encode_rule;
 use super::netlink::{Requests, flag};
-use super::rule::{Chain, Family, Holds, Hook, Policy, SET_SIZE, Set, Table};
+use super::rule::{Chain, Family, Holds, Hook, Key, Policy, SET_SIZE, Set, Table};
 use super::ruleset::Element;
 use std::time::Duration;
 
@@ -120,7 +120,12 @@ impl Batch {
 
     /// Adds an element that lives for `timeout`; fails if it exists.
     pub(super) fn add(&mut self, table: &str, element: &Element, timeout: Duration) {
-        self.put(table, element, timeout, flag::CREATE | flag::EXCL);
+        self.put(table, element, Some(timeout), flag::CREATE | flag::EXCL);
+    }
+
+    /// Adds an element that stands until it is deleted; fails if it exists with another value.
+    pub(super) fn ensure(&mut self, table: &str, element: &Element) {
+        self.put(table, element, None, flag::CREATE);
     }
 
     /// Deletes an element, whether it exists or not.
@@ -129,7 +134,8 @@ impl Batch {
     /// since Linux 6.3. Adding what exists is no failure, so the element is added first; within one
     /// batch it never takes effect.
     pub(super) fn delete_if_there(&mut self, table: &str, element: &Element) {
-        self.put(table, element, Duration::from_secs(1), flag::CREATE);
+        let timeout = element.set.expires().then_some(Duration::from_secs(1));
+        self.put(table, element, timeout, flag::CREATE);
         self.delete(table, element);
     }
 
@@ -142,15 +148,18 @@ impl Batch {
         });
     }
 
-    fn put(&mut self, table: &str, element: &Element, timeout: Duration, flags: u16) {
-        let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+    fn put(&mut self, table: &str, element: &Element, timeout: Option<Duration>, flags: u16) {
+        let milliseconds =
+            timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1));
         self.push(kind::NEWSETELEM, flags, |r| {
             encode_element(r, table, element, |r| {
                 r.nest(1, |r| r.bytes(1, element.key.as_bytes()));
                 if !element.data.as_bytes().is_empty() {
                     r.nest(2, |r| r.bytes(1, element.data.as_bytes()));
                 }
-                r.bytes(4, &milliseconds.to_be_bytes());
+                if let Some(milliseconds) = milliseconds {
+                    r.bytes(4, &milliseconds.to_be_bytes());
+                }
             });
         });
     }
@@ -191,13 +200,19 @@ fn encode_set(r: &mut Requests, table: &str, set: &Set, id: u32) {
     };
     r.text(1, table);
     r.text(2, set.name.of(set.family));
-    let key = (concatenated(concatenated(address, address), PORT), 2 * length + 4);
-    let (flags, data) = match set.name.holds() {
-        Holds::Keys => (TIMEOUT | DYNAMIC, None),
-        Holds::Endpoint => (TIMEOUT | MAP, Some((concatenated(address, PORT), length + 4))),
-        Holds::Address => (TIMEOUT | MAP, Some((address, length))),
+    let pair = concatenated(address, address);
+    let key = match set.name.key() {
+        Key::Endpoint => (concatenated(pair, PORT), 2 * length + 4),
+        Key::Pair => (pair, 2 * length),
     };
-    r.number(3, flags);
+    let (map, data) = match set.name.holds() {
+        Holds::Keys => (0, None),
+        Holds::Endpoint => (MAP, Some((concatenated(address, PORT), length + 4))),
+        Holds::Address => (MAP, Some((address, length))),
+    };
+    let timeout = if set.name.expires() { TIMEOUT } else { 0 };
+    let dynamic = if set.name.is_used_up() { DYNAMIC } else { 0 };
+    r.number(3, map | timeout | dynamic);
     r.number(4, key.0);
     r.number(5, key.1);
     if let Some((data_type, length)) = data {

@@ -1,5 +1,6 @@
 //! Why the kernel did not do what it was asked, in words that say what to do next.
 
+use std::net::IpAddr;
 use thiserror::Error;
 
 /// A failure of [`super::Firewall`].
@@ -49,6 +50,21 @@ pub enum FirewallError {
     /// A [`super::Opening::Capture`] for a family without a local data listener.
     #[error("no local data listener takes captured connections of this address family")]
     NoIntake,
+    /// A [`super::BlindRange`] where [`super::Settings::blind_ports`] names no ports.
+    #[error("no ports are set aside for sessions that cannot be read: write `data.blind_ports`")]
+    NoBlindPorts,
+    /// Another [`super::BlindRange`] of the same client and entry leads elsewhere: nothing in a
+    /// packet tells the two apart.
+    #[error(
+        "what {client} dials at {entry} in `data.blind_ports` goes to another server already, or \
+         from another address: reach the two servers through two addresses"
+    )]
+    RangeTaken {
+        /// Who dials.
+        client: IpAddr,
+        /// Where.
+        entry: IpAddr,
+    },
     /// A set holds as many elements as it may.
     #[error("all {limit} pinholes of the firewall are taken: retry when transfers have ended")]
     Full {

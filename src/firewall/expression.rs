@@ -4,14 +4,16 @@
 //! key lies in consecutive pieces from register 1 (= 8) on.
 
 use super::netlink::Requests;
-use super::rule::{Family, Rule, SetName, Term};
+use super::rule::{Family, Holds, Key, Rule, SetName, Term};
 use std::net::IpAddr;
 
 const VERDICT_REGISTER: u32 = 0;
 const FIRST: u32 = 1;
-/// `CMP_EQ`, `CMP_NEQ`.
+/// `NFT_CMP_EQ`, `_NEQ`, `_LTE`, `_GTE`.
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
+const AT_MOST: u32 = 3;
+const AT_LEAST: u32 = 5;
 /// `NF_NAT_RANGE_PROTO_SPECIFIED`, as nft sets it where a port is given as a constant.
 const PORT_GIVEN: u32 = 2;
 
@@ -57,6 +59,11 @@ fn encode_term(e: &mut Expressions<'_>, term: Term) {
             e.payload(TCP_PORT, FIRST);
             e.compare(EQUAL, &port.to_be_bytes());
         }
+        Term::PortIn(range) => {
+            e.payload(TCP_PORT, FIRST);
+            e.compare(AT_LEAST, &range.first().to_be_bytes());
+            e.compare(AT_MOST, &range.last().to_be_bytes());
+        }
         Term::New | Term::Established => {
             let state = if term == Term::New { STATE_NEW } else { STATE_ESTABLISHED_RELATED };
             e.conntrack(CT_STATE, FIRST, None);
@@ -74,11 +81,11 @@ fn encode_term(e: &mut Expressions<'_>, term: Term) {
             e.compare(EQUAL, &[0]);
         }
         Term::KeyIn(set, family) => {
-            e.packet_key(family);
+            e.packet_key(set, family);
             e.lookup(set.of(family), None);
         }
         Term::DeleteKey(set, family) => {
-            e.packet_key(family);
+            e.packet_key(set, family);
             e.delete_key(set.of(family));
         }
         Term::MarkConnection(mark) => {
@@ -106,16 +113,17 @@ fn encode_term(e: &mut Expressions<'_>, term: Term) {
         Term::Dnat(to) => {
             e.address(FIRST, to.ip());
             e.constant(FIRST + 1, &to.port().to_be_bytes());
-            e.nat(Nat::Destination(FIRST + 1), Family::of(to.ip()), PORT_GIVEN);
+            e.nat(Nat::Destination(Some(FIRST + 1)), Family::of(to.ip()), PORT_GIVEN);
         }
-        Term::DnatByKey(family) => {
-            e.packet_key(family);
-            e.lookup(SetName::Dnat.of(family), Some(FIRST));
-            e.nat(Nat::Destination(after_address(family)), family, 0);
+        Term::DnatByKey(map, family) => {
+            e.packet_key(map, family);
+            e.lookup(map.of(family), Some(FIRST));
+            let port = (map.holds() == Holds::Endpoint).then(|| after_address(family));
+            e.nat(Nat::Destination(port), family, 0);
         }
-        Term::SnatByKey(family) => {
-            e.connection_key(family);
-            e.lookup(SetName::Snat.of(family), Some(FIRST));
+        Term::SnatByKey(map, family) => {
+            e.connection_key(map, family);
+            e.lookup(map.of(family), Some(FIRST));
             e.nat(Nat::Source, family, 0);
         }
         Term::Accept => e.accept(),
@@ -140,8 +148,8 @@ fn after_address(family: Family) -> u32 {
 
 enum Nat {
     Source,
-    /// With the port in this register.
-    Destination(u32),
+    /// With the port in this register; kept where there is none.
+    Destination(Option<u32>),
 }
 
 /// Writes the expressions of one rule.
@@ -196,8 +204,9 @@ impl Expressions<'_> {
         });
     }
 
-    /// Peer, entry address and entry port, as the packet has them.
-    fn packet_key(&mut self, family: Family) {
+    /// Peer and entry address, and the entry port where the set's key has it, as the packet has
+    /// them.
+    fn packet_key(&mut self, set: SetName, family: Family) {
         const NETWORK: u32 = 1;
         const TRANSPORT: u32 = 2;
         let (source, destination, registers) = match family {
@@ -206,11 +215,13 @@ impl Expressions<'_> {
         };
         self.payload((NETWORK, source.0, source.1), registers[0]);
         self.payload((NETWORK, destination.0, destination.1), registers[1]);
-        self.payload((TRANSPORT, 2, 2), registers[2]);
+        if set.key() == Key::Endpoint {
+            self.payload((TRANSPORT, 2, 2), registers[2]);
+        }
     }
 
     /// The same of the connection's first packet, before any translation.
-    fn connection_key(&mut self, family: Family) {
+    fn connection_key(&mut self, set: SetName, family: Family) {
         /// `IP_CT_DIR_ORIGINAL`.
         const ORIGINAL: u8 = 0;
         const CT_PORT: u32 = 12;
@@ -220,7 +231,9 @@ impl Expressions<'_> {
         };
         self.conntrack(source, registers[0], Some(ORIGINAL));
         self.conntrack(destination, registers[1], Some(ORIGINAL));
-        self.conntrack(CT_PORT, registers[2], Some(ORIGINAL));
+        if set.key() == Key::Endpoint {
+            self.conntrack(CT_PORT, registers[2], Some(ORIGINAL));
+        }
     }
 
     fn conntrack(&mut self, key: u32, register: u32, direction: Option<u8>) {
@@ -310,7 +323,7 @@ impl Expressions<'_> {
     fn nat(&mut self, nat: Nat, family: Family, flags: u32) {
         let (kind, port) = match nat {
             Nat::Source => (0, None),
-            Nat::Destination(port) => (1, Some(port)),
+            Nat::Destination(port) => (1, port),
         };
         self.expression("nat", |r| {
             r.number(1, kind);

@@ -1,8 +1,9 @@
 //! A firewall that only remembers: for tests of what uses [`super::Firewall`].
 
 use super::error::FirewallError;
+use super::range::Ranges;
 use super::worker::lock;
-use super::{Closed, FlowEvent, Opening};
+use super::{BlindRange, Closed, FlowEvent, Opening};
 use crate::pinhole::Pinhole;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ pub(super) struct Memory {
 struct State {
     open: Vec<Opening>,
     watchers: HashMap<Pinhole, Watcher>,
+    ranges: Ranges,
     failure: Option<FirewallError>,
     opened: usize,
     stopped: bool,
@@ -27,12 +29,7 @@ struct State {
 impl Memory {
     pub(super) fn open(&self, opening: Opening, watcher: Watcher) -> Result<(), FirewallError> {
         let mut state = lock(&self.state);
-        if state.stopped {
-            return Err(FirewallError::Stopped);
-        }
-        if let Some(failure) = &state.failure {
-            return Err(failure.clone());
-        }
+        state.may_open()?;
         state.open.retain(|other| other.pinhole() != opening.pinhole());
         state.open.push(opening);
         state.opened += 1;
@@ -49,10 +46,38 @@ impl Memory {
         if state.open.len() < before { Closed::Unused } else { Closed::Gone }
     }
 
+    pub(super) fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        let range = range.canonical()?;
+        let mut state = lock(&self.state);
+        state.may_open()?;
+        state.ranges.hold(range)
+    }
+
+    pub(super) fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        let range = range.canonical()?;
+        let mut state = lock(&self.state);
+        if state.stopped {
+            return Err(FirewallError::Stopped);
+        }
+        state.ranges.release(range);
+        Ok(())
+    }
+
     pub(super) fn stop(&self) {
         let mut state = lock(&self.state);
         state.stopped = true;
         state.open.clear();
+        state.ranges.clear();
+    }
+}
+
+impl State {
+    fn may_open(&self) -> Result<(), FirewallError> {
+        match &self.failure {
+            _ if self.stopped => Err(FirewallError::Stopped),
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -77,7 +102,12 @@ impl MemoryView {
         lock(&self.memory.state).opened
     }
 
-    /// Lets every `open` from now on fail, or succeed again with `None`.
+    /// The ranges that stand open, each once, in the order of the addresses.
+    pub fn ranges(&self) -> Vec<BlindRange> {
+        lock(&self.memory.state).ranges.standing()
+    }
+
+    /// Lets every `open` and `open_range` from now on fail, or succeed again with `None`.
     pub fn fail_with(&self, failure: Option<FirewallError>) {
         lock(&self.memory.state).failure = failure;
     }
@@ -137,5 +167,36 @@ mod tests {
         let result = firewall.open(opening, timeout, sender).await;
         assert_eq!(result, Err(FirewallError::Stopped));
         assert_eq!((view.open(), view.opened()), (vec![], 1));
+    }
+
+    #[tokio::test]
+    async fn a_range_stands_until_as_many_sessions_have_closed_it_as_opened_it() {
+        let (firewall, view) = Firewall::memory();
+        let [client, entry, server, source] =
+            ["192.0.2.2", "203.0.113.7", "198.51.100.2", "198.51.100.1"]
+                .map(|address| address.parse().unwrap());
+        let range = BlindRange { client, entry, server, source };
+        firewall.open_range(range).await.unwrap();
+        firewall.open_range(range).await.unwrap();
+        let elsewhere = BlindRange { server: source, ..range };
+        let taken = Err(FirewallError::RangeTaken { client, entry });
+        assert_eq!(firewall.open_range(elsewhere).await, taken);
+        firewall.close_range(range).await.unwrap();
+        assert_eq!(view.ranges(), [range]);
+        firewall.close_range(range).await.unwrap();
+        assert_eq!(view.ranges(), []);
+        firewall.close_range(range).await.unwrap();
+        let full = FirewallError::Full { limit: 1 };
+        view.fail_with(Some(full.clone()));
+        assert_eq!(firewall.open_range(range).await, Err(full));
+        assert_eq!(view.ranges(), []);
+        view.fail_with(None);
+        let mixed = BlindRange { source: "2001:db8::1".parse().unwrap(), ..range };
+        assert_eq!(firewall.open_range(mixed).await, Err(FirewallError::MixedFamilies));
+        firewall.open_range(range).await.unwrap();
+        firewall.clone().shutdown();
+        assert_eq!(view.ranges(), []);
+        assert_eq!(firewall.open_range(range).await, Err(FirewallError::Stopped));
+        assert_eq!(firewall.close_range(range).await, Err(FirewallError::Stopped));
     }
 }

@@ -21,6 +21,7 @@ mod flows;
 mod memory;
 mod netlink;
 mod nftables;
+mod range;
 mod render;
 mod rule;
 mod ruleset;
@@ -30,6 +31,7 @@ mod worker;
 
 pub use error::FirewallError;
 pub use memory::MemoryView;
+pub use range::BlindRange;
 pub use render::{owner_rules, render};
 pub use settings::{Capture, CaptureKind, Intake, Settings};
 
@@ -119,8 +121,8 @@ pub struct FlowBytes {
 /// Call [`Firewall::open`] before a line that names the pinhole leaves, and for every `open` that
 /// succeeded either [`Firewall::clear_away`] once it is used, or [`Firewall::close`] when it is
 /// refused or given up.
-/// With the last handle the table goes, and with it every unused pinhole; connections that stand
-/// are the owner's to accept (`ct state established`).
+/// With the last handle the table goes, and with it every unused pinhole and every range;
+/// connections that stand are the owner's to accept (`ct state established`).
 #[derive(Debug, Clone)]
 pub struct Firewall {
     backend: Backend,
@@ -221,6 +223,34 @@ impl Firewall {
         }
     }
 
+    /// Opens the configured ports between two ends, until as many sessions as have opened the range
+    /// have closed it; returns when the kernel has committed it. Nobody is told of the connections,
+    /// and a pinhole to one of these ports goes before.
+    ///
+    /// # Errors
+    ///
+    /// [`FirewallError::RangeTaken`] while the same client and entry lead elsewhere: the range that
+    /// stands stays as it is. After any error this call holds nothing open.
+    pub async fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.open_range(range).await,
+            Backend::Memory(memory) => memory.open_range(range),
+        }
+    }
+
+    /// Undoes one [`Firewall::open_range`] that succeeded; a range that is not open is no failure.
+    /// After the last one no new connection passes; those that run go on.
+    ///
+    /// # Errors
+    ///
+    /// The range is then still open, and may be closed again.
+    pub async fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.worker.close_range(range.canonical()?).await,
+            Backend::Memory(memory) => memory.close_range(range),
+        }
+    }
+
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
         match &self.backend {
@@ -264,6 +294,11 @@ impl Kernel {
             watch.keep();
         }
         Ok(())
+    }
+
+    async fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        self.settings.blind_ports.ok_or(FirewallError::NoBlindPorts)?;
+        self.worker.open_range(range.canonical()?).await
     }
 
     async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {

@@ -1,11 +1,12 @@
 //! One table in the kernel: installed, filled, emptied and removed over one kept socket.
 
-use super::Closed;
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
 use super::netlink::{Rejection, Socket, answers, attribute, attributes};
+use super::range::Ranges;
 use super::rule::{SET_SIZE, Table};
-use super::ruleset::Element;
+use super::ruleset::{Element, range_elements};
+use super::{BlindRange, Closed};
 use std::io;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use std::time::Duration;
 /// moment is translated to its end of the handshake: the key is deleted at the first SYN, while the
 /// maps are asked a little later on the packet's way.
 const MAPS_OUTLIVE: Duration = Duration::from_secs(5);
+/// Ranges restored in one batch: with three elements each it stays far below what the send buffer
+/// takes.
+const RESTORED_AT_ONCE: usize = 32;
 /// How often a batch is repeated that another program's netfilter work made fail in passing.
 const ATTEMPTS: u32 = 5;
 /// The pause between two such attempts.
@@ -26,6 +30,8 @@ pub(super) struct Nftables {
     table: Table,
     /// A second table that stays behind while connections run.
     keeper: Option<Table>,
+    /// What stands until it is closed, and is restored with the table.
+    ranges: Ranges,
 }
 
 /// Why a batch was not carried out.
@@ -63,7 +69,8 @@ impl Nftables {
             Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
             _ => kernel(DOING, &error.to_string()),
         })?;
-        let mut this = Self { socket, batch: Batch::default(), table, keeper };
+        let (batch, ranges) = (Batch::default(), Ranges::default());
+        let mut this = Self { socket, batch, table, keeper, ranges };
         this.install_table()?;
         Ok(this)
     }
@@ -115,8 +122,7 @@ impl Nftables {
             match result {
                 Ok(()) => return Ok(()),
                 Err(failure) if !repaired && failure.errno() == libc::ENOENT => {
-                    tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
-                    self.install_table()?;
+                    self.reinstall()?;
                 }
                 // Left over from an earlier use of the same key. Its timeout is not renewed by
                 // adding it again before Linux 6.12.
@@ -129,6 +135,72 @@ impl Nftables {
             }
             repaired = true;
         }
+    }
+
+    /// One more session holds a canonical range open. The elements are added although another
+    /// session has them there: it costs one batch, and shows whether the table is.
+    pub(super) fn open_range(&mut self, range: BlindRange) -> Result<(), FirewallError> {
+        self.ranges.hold(range)?;
+        let result = self.ensure(&range_elements(&range));
+        if result.is_err() {
+            self.ranges.release(range);
+        }
+        result
+    }
+
+    /// One session fewer holds a canonical range open. After an error it still does.
+    pub(super) fn close_range(&mut self, range: BlindRange) -> Result<(), FirewallError> {
+        if !self.ranges.release(range) {
+            return Ok(());
+        }
+        let result = self.delete(&range_elements(&range));
+        if result.is_err() {
+            self.ranges.hold(range)?;
+        }
+        result
+    }
+
+    /// Adds the elements of one range where they are not there, all or none.
+    fn ensure(&mut self, elements: &[Element]) -> Result<(), FirewallError> {
+        let mut repaired = false;
+        loop {
+            match self.commit_standing(elements) {
+                Ok(()) => return Ok(()),
+                Err(failure) if !repaired && failure.errno() == libc::ENOENT => {
+                    self.reinstall()?;
+                }
+                // Left over with another value.
+                Err(failure)
+                    if !repaired && (failure.errno() == libc::EEXIST || failure.answer_lost()) =>
+                {
+                    self.delete(elements)?;
+                }
+                Err(failure) => return Err(self.explain("open a range of ports", &failure)),
+            }
+            repaired = true;
+        }
+    }
+
+    fn commit_standing(&mut self, elements: &[Element]) -> Result<(), Failure> {
+        self.commit(|batch, table| {
+            batch.begin();
+            for element in elements {
+                batch.ensure(&table.name, element);
+            }
+        })
+    }
+
+    /// Puts the table back in place, with the ranges: they are held for as long as sessions last,
+    /// while the pinholes that were lost would not have stood for long.
+    fn reinstall(&mut self) -> Result<(), FirewallError> {
+        tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
+        self.install_table()?;
+        for some in self.ranges.standing().chunks(RESTORED_AT_ONCE) {
+            let elements: Vec<Element> = some.iter().flat_map(range_elements).collect();
+            self.commit_standing(&elements)
+                .map_err(|failure| self.explain("restore a range of ports", &failure))?;
+        }
+        Ok(())
     }
 
     /// Deletes the elements of one pinhole: the pin, which stands last, by itself, since the packet
@@ -148,7 +220,7 @@ impl Nftables {
         }
     }
 
-    /// Deletes elements; those that do not exist are no failure.
+    /// Deletes the elements of pinholes or ranges; those that do not exist are no failure.
     pub(super) fn delete(&mut self, elements: &[Element]) -> Result<(), FirewallError> {
         let result = self.commit(|batch, table| {
             batch.begin();

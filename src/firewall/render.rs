@@ -1,6 +1,8 @@
 //! Tables as nftables text, for `ftpgate rules` and for owners who want to see what is installed.
 
-use super::rule::{Chain, Family, Holds, Hook, Policy, Rule, SET_SIZE, Set, SetName, Table, Term};
+use super::rule::{
+    Chain, Family, Holds, Hook, Key, Policy, Rule, SET_SIZE, Set, SetName, Table, Term,
+};
 use super::ruleset;
 use super::settings::{CaptureKind, Settings};
 use std::fmt::{self, Write};
@@ -70,20 +72,33 @@ fn write_set(out: &mut String, set: &Set) -> fmt::Result {
         SetName::Cap => "likewise, for connections that the gateway itself carries",
         SetName::Dnat => "where it goes",
         SetName::Snat => "whom the far side sees",
+        SetName::Blind => "between whom a range of ports is open: client . address dialled",
+        SetName::BlindDnat => "where connections to that range go",
+        SetName::BlindSnat => "and whom the far side then sees",
     };
     let address = match set.family {
         Family::V4 => "ipv4_addr",
         Family::V6 => "ipv6_addr",
     };
-    let (word, data, flags) = match set.name.holds() {
-        Holds::Keys => ("set", String::new(), "dynamic, timeout"),
-        Holds::Endpoint => ("map", format!(" : {address} . inet_service"), "timeout"),
-        Holds::Address => ("map", format!(" : {address}"), "timeout"),
+    let port = match set.name.key() {
+        Key::Endpoint => " . inet_service",
+        Key::Pair => "",
+    };
+    let (word, data) = match set.name.holds() {
+        Holds::Keys => ("set", String::new()),
+        Holds::Endpoint => ("map", format!(" : {address} . inet_service")),
+        Holds::Address => ("map", format!(" : {address}")),
     };
     let name = set.name.of(set.family);
     writeln!(out, "\t{word} {name} {{ # {purpose}")?;
-    writeln!(out, "\t\ttype {address} . {address} . inet_service{data}")?;
-    writeln!(out, "\t\tsize {SET_SIZE}\n\t\tflags {flags}\n\t}}")
+    writeln!(out, "\t\ttype {address} . {address}{port}{data}")?;
+    writeln!(out, "\t\tsize {SET_SIZE}")?;
+    match (set.name.is_used_up(), set.name.expires()) {
+        (true, _) => writeln!(out, "\t\tflags dynamic, timeout")?,
+        (false, true) => writeln!(out, "\t\tflags timeout")?,
+        (false, false) => {}
+    }
+    writeln!(out, "\t}}")
 }
 
 fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
@@ -129,13 +144,14 @@ fn write_term(out: &mut String, term: Term) -> fmt::Result {
         Term::Tcp => write!(out, "meta l4proto tcp"),
         Term::Syn => write!(out, "tcp flags & (fin | syn | rst | ack) == syn"),
         Term::Port(port) => write!(out, "tcp dport {port}"),
+        Term::PortIn(range) => write!(out, "tcp dport {range}"),
         Term::New => write!(out, "ct state new"),
         Term::Established => write!(out, "ct state established,related"),
         Term::ConnectionMark(mark) => write!(out, "ct mark {mark:#x}"),
         Term::OwnSocket => write!(out, "socket transparent 1 socket wildcard 0"),
-        Term::KeyIn(set, family) => write!(out, "{} @{}", packet_key(family), set.of(family)),
+        Term::KeyIn(set, family) => write!(out, "{} @{}", packet_key(set, family), set.of(family)),
         Term::DeleteKey(set, family) => {
-            write!(out, "delete @{} {{ {} }}", set.of(family), packet_key(family))
+            write!(out, "delete @{} {{ {} }}", set.of(family), packet_key(set, family))
         }
         Term::MarkConnection(mark) => write!(out, "ct mark set {mark:#x}"),
         Term::MarkPacket(mark) => write!(out, "meta mark set {mark:#x}"),
@@ -146,26 +162,31 @@ fn write_term(out: &mut String, term: Term) -> fmt::Result {
         }
         Term::Redirect(port) => write!(out, "redirect to :{port}"),
         Term::Dnat(to) => write!(out, "dnat {} to {to}", ip(Family::of(to.ip()))),
-        Term::DnatByKey(family) => {
-            let map = SetName::Dnat.of(family);
-            write!(out, "dnat {} to {} map @{map}", ip(family), packet_key(family))
+        Term::DnatByKey(map, family) => {
+            let (key, name) = (packet_key(map, family), map.of(family));
+            write!(out, "dnat {} to {key} map @{name}", ip(family))
         }
-        Term::SnatByKey(family) => {
-            let (ip, map) = (ip(family), SetName::Snat.of(family));
+        Term::SnatByKey(map, family) => {
+            let (ip, name) = (ip(family), map.of(family));
+            let port = match map.key() {
+                Key::Endpoint => " . ct original proto-dst",
+                Key::Pair => "",
+            };
             write!(
                 out,
-                "snat {ip} to ct original {ip} saddr . ct original {ip} daddr . \
-                 ct original proto-dst map @{map}"
+                "snat {ip} to ct original {ip} saddr . ct original {ip} daddr{port} map @{name}"
             )
         }
         Term::Accept => write!(out, "accept"),
     }
 }
 
-fn packet_key(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip saddr . ip daddr . tcp dport",
-        Family::V6 => "ip6 saddr . ip6 daddr . tcp dport",
+fn packet_key(set: SetName, family: Family) -> &'static str {
+    match (set.key(), family) {
+        (Key::Endpoint, Family::V4) => "ip saddr . ip daddr . tcp dport",
+        (Key::Endpoint, Family::V6) => "ip6 saddr . ip6 daddr . tcp dport",
+        (Key::Pair, Family::V4) => "ip saddr . ip daddr",
+        (Key::Pair, Family::V6) => "ip6 saddr . ip6 daddr",
     }
 }
 
@@ -173,5 +194,61 @@ fn ip(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip",
         Family::V6 => "ip6",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(blind_ports: &str) -> Settings {
+        Settings {
+            table: "ftpgate".to_owned(),
+            mark: 0x2100,
+            captures: Vec::new(),
+            intake: None,
+            transparent: false,
+            blind_ports: blind_ports.parse().ok(),
+        }
+    }
+
+    /// The lines of `with` that are not in `without`, in order.
+    fn added<'a>(with: &'a str, without: &str) -> Vec<&'a str> {
+        let mut rest = without.lines().peekable();
+        with.lines().filter(|line| rest.next_if_eq(line).is_none()).collect()
+    }
+
+    #[test]
+    fn a_range_is_open_between_two_ends_after_all_pinholes() {
+        let (with, without) = (render(&settings("60000-60100")), render(&settings("none")));
+        assert!(!without.contains("blind"), "{without}");
+        let added = added(&with, &without);
+        let rules: Vec<_> = added.iter().filter(|line| line.contains("nfproto ipv6")).collect();
+        assert_eq!(
+            rules,
+            [
+                &"\t\tmeta nfproto ipv6 meta l4proto tcp ct state new \
+                  tcp flags & (fin | syn | rst | ack) == syn tcp dport 60000-60100 \
+                  ip6 saddr . ip6 daddr @blind6 ct mark set 0x2100 accept",
+                &"\t\tmeta nfproto ipv6 meta l4proto tcp ct mark 0x2100 tcp dport 60000-60100 \
+                  dnat ip6 to ip6 saddr . ip6 daddr map @blind_dnat6",
+                &"\t\tmeta nfproto ipv6 meta l4proto tcp ct mark 0x2100 \
+                  snat ip6 to ct original ip6 saddr . ct original ip6 daddr map @blind_snat6",
+            ]
+        );
+        let set = "\tset blind4 { # between whom a range of ports is open: client . address dialled\n\
+                   \t\ttype ipv4_addr . ipv4_addr\n\t\tsize 65536\n\t}\n";
+        assert!(with.contains(set), "{with}");
+        let map = "\t\ttype ipv6_addr . ipv6_addr : ipv6_addr\n\t\tsize 65536\n\t}\n";
+        assert_eq!(with.matches(map).count(), 2, "{with}");
+        let pinhole = with.find("delete @pin6").unwrap();
+        assert!(pinhole < with.find("@blind4 ct mark set").unwrap(), "{with}");
+    }
+
+    #[test]
+    fn a_range_of_one_port_is_a_port() {
+        assert!(
+            render(&settings("60000-60000")).contains(" tcp dport 60000 ip saddr . ip daddr @")
+        );
     }
 }

@@ -3,9 +3,10 @@
 //! A [`Table`] is written once and read twice: [`super::encode`] turns it into netlink messages and
 //! [`super::render()`] into text, so that what `ftpgate rules` prints is what is installed.
 //!
-//! Every set and map has the same key: the address of the peer, the address and the port that it
-//! dials ([`Term::KeyIn`] takes them from the packet).
+//! The key of a set or map is the address of the peer and the address that it dials, for a pinhole
+//! with the port ([`Term::KeyIn`] takes them from the packet).
 
+use crate::pinhole::PortRange;
 use std::net::{IpAddr, SocketAddr};
 
 /// The most elements that one set or map may hold.
@@ -19,7 +20,7 @@ pub(super) struct Table {
     pub(super) chains: Vec<Chain>,
 }
 
-/// A set, or a map from the same key.
+/// A set or a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Set {
     pub(super) name: SetName,
@@ -37,12 +38,27 @@ pub(super) enum SetName {
     Dnat,
     /// Whom the far side of a forwarded connection sees.
     Snat,
+    /// Between whom a whole range of ports is open.
+    Blind,
+    /// Where connections to that range go.
+    BlindDnat,
+    /// Whom the far side of such a connection sees.
+    BlindSnat,
+}
+
+/// What of a packet is looked up in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Peer, address and port dialled.
+    Endpoint,
+    /// Peer and address dialled.
+    Pair,
 }
 
 /// What a set holds besides its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// Nothing; the packet path may delete elements.
+    /// Nothing.
     Keys,
     /// Address and port.
     Endpoint,
@@ -53,9 +69,32 @@ pub(super) enum Holds {
 impl SetName {
     pub(super) fn holds(self) -> Holds {
         match self {
-            Self::Pin | Self::Cap => Holds::Keys,
+            Self::Pin | Self::Cap | Self::Blind => Holds::Keys,
             Self::Dnat => Holds::Endpoint,
-            Self::Snat => Holds::Address,
+            Self::Snat | Self::BlindDnat | Self::BlindSnat => Holds::Address,
+        }
+    }
+
+    pub(super) fn key(self) -> Key {
+        match self {
+            Self::Pin | Self::Cap | Self::Dnat | Self::Snat => Key::Endpoint,
+            Self::Blind | Self::BlindDnat | Self::BlindSnat => Key::Pair,
+        }
+    }
+
+    /// True if every element has its time; else elements stand until they are deleted.
+    pub(super) fn expires(self) -> bool {
+        match self {
+            Self::Pin | Self::Cap | Self::Dnat | Self::Snat => true,
+            Self::Blind | Self::BlindDnat | Self::BlindSnat => false,
+        }
+    }
+
+    /// True if the packet path deletes elements.
+    pub(super) fn is_used_up(self) -> bool {
+        match self {
+            Self::Pin | Self::Cap => true,
+            Self::Dnat | Self::Snat | Self::Blind | Self::BlindDnat | Self::BlindSnat => false,
         }
     }
 
@@ -70,6 +109,12 @@ impl SetName {
             (Self::Dnat, Family::V6) => "dnat6",
             (Self::Snat, Family::V4) => "snat4",
             (Self::Snat, Family::V6) => "snat6",
+            (Self::Blind, Family::V4) => "blind4",
+            (Self::Blind, Family::V6) => "blind6",
+            (Self::BlindDnat, Family::V4) => "blind_dnat4",
+            (Self::BlindDnat, Family::V6) => "blind_dnat6",
+            (Self::BlindSnat, Family::V4) => "blind_snat4",
+            (Self::BlindSnat, Family::V6) => "blind_snat6",
         }
     }
 }
@@ -152,6 +197,8 @@ pub(super) enum Term {
     Syn,
     /// The TCP destination port.
     Port(u16),
+    /// The TCP destination port is one of several.
+    PortIn(PortRange),
     /// The packet begins a connection.
     New,
     /// The packet belongs, or is related, to a connection that stands.
@@ -175,11 +222,12 @@ pub(super) enum Term {
     Redirect(u16),
     /// Translates the destination.
     Dnat(SocketAddr),
-    /// Translates the destination to what [`SetName::Dnat`] holds for the packet's key.
-    DnatByKey(Family),
-    /// Translates the source to what [`SetName::Snat`] holds for the key of the connection's first
-    /// packet; the port is kept where it is free.
-    SnatByKey(Family),
+    /// Translates the destination to what the map holds for the packet's key; the port is kept
+    /// where the map holds none.
+    DnatByKey(SetName, Family),
+    /// Translates the source to what the map holds for the key of the connection's first packet;
+    /// the port is kept where it is free.
+    SnatByKey(SetName, Family),
     /// Done; in this chain nothing more is asked.
     Accept,
 }

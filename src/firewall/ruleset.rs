@@ -1,13 +1,14 @@
-//! The gateway's own ruleset, and which elements an [`Opening`] is made of.
+//! The gateway's own ruleset, and which elements an [`Opening`] or a [`BlindRange`] is made of.
 //!
 //! The chains run ahead of the owner's (ten before `dstnat` and `srcnat`; the entry at `mangle`, as
 //! tproxy wants it), set marks and translate addresses. What may pass is the owner's decision.
 
-use super::Opening;
 use super::error::FirewallError;
 use super::rule::{Chain, ChainKind, Family, Hook, Policy, Rule, Set, SetName, Table, Term};
 use super::settings::{Capture, CaptureKind, Settings};
+use super::{BlindRange, Opening};
 use crate::addr::canonical;
+use crate::pinhole::PortRange;
 use std::net::{IpAddr, SocketAddr};
 
 /// `NF_IP_PRI_MANGLE`: after conntrack, ahead of dstnat.
@@ -82,6 +83,11 @@ fn sets(settings: &Settings) -> Vec<Set> {
             }
         }
     }
+    if settings.blind_ports.is_some() {
+        for name in [SetName::Blind, SetName::BlindDnat, SetName::BlindSnat] {
+            sets.extend(Family::BOTH.map(|family| Set { name, family }));
+        }
+    }
     sets
 }
 
@@ -150,6 +156,22 @@ fn entry(settings: &Settings) -> Chain {
             ],
         });
     }
+    // Last, so that a pinhole to one of these ports is used up by the connection it is for.
+    for (range, family) in blind(settings) {
+        rules.push(Rule {
+            purpose: "The ports of sessions that cannot be read, between their two ends only.",
+            terms: vec![
+                Term::Is(family),
+                Term::Tcp,
+                Term::New,
+                Term::Syn,
+                port_in(range),
+                Term::KeyIn(SetName::Blind, family),
+                Term::MarkConnection(mark),
+                Term::Accept,
+            ],
+        });
+    }
     Chain {
         name: "entry",
         purpose: "Who may come in, once.",
@@ -184,7 +206,19 @@ fn destination(settings: &Settings) -> Chain {
                 Term::Is(family),
                 Term::Tcp,
                 Term::ConnectionMark(settings.mark),
-                Term::DnatByKey(family),
+                Term::DnatByKey(SetName::Dnat, family),
+            ],
+        });
+    }
+    for (range, family) in blind(settings) {
+        rules.push(Rule {
+            purpose: "Connections of a session that cannot be read go on to its server.",
+            terms: vec![
+                Term::Is(family),
+                Term::Tcp,
+                Term::ConnectionMark(settings.mark),
+                port_in(range),
+                Term::DnatByKey(SetName::BlindDnat, family),
             ],
         });
     }
@@ -210,15 +244,18 @@ fn destination(settings: &Settings) -> Chain {
 }
 
 fn source(settings: &Settings) -> Chain {
-    let rules = Family::BOTH.map(|family| Rule {
-        purpose: "Connections through a pinhole come from the address that the far side knows.",
+    let translated = |map, family| Rule {
+        purpose: "Connections come from the address that the far side knows.",
         terms: vec![
             Term::Is(family),
             Term::Tcp,
             Term::ConnectionMark(settings.mark),
-            Term::SnatByKey(family),
+            Term::SnatByKey(map, family),
         ],
-    });
+    };
+    let pinholes = Family::BOTH.map(|family| translated(SetName::Snat, family));
+    let blind = blind(settings).map(|(_, family)| translated(SetName::BlindSnat, family));
+    let rules = pinholes.into_iter().chain(blind).collect();
     Chain {
         name: "source",
         purpose: "Whom the far side sees.",
@@ -226,7 +263,20 @@ fn source(settings: &Settings) -> Chain {
         hook: Hook::Postrouting,
         priority: PRIORITY_SRCNAT,
         policy: Policy::Accept,
-        rules: rules.into(),
+        rules,
+    }
+}
+
+/// The range that is opened for sessions that cannot be read, in each family.
+fn blind(settings: &Settings) -> impl Iterator<Item = (PortRange, Family)> {
+    settings.blind_ports.into_iter().flat_map(|range| Family::BOTH.map(|family| (range, family)))
+}
+
+/// A range of one port is no range to nft.
+fn port_in(range: PortRange) -> Term {
+    match range.len() {
+        1 => Term::Port(range.first()),
+        _ => Term::PortIn(range),
     }
 }
 
@@ -322,4 +372,18 @@ pub(super) fn elements(opening: &Opening) -> Result<Vec<Element>, FirewallError>
         true => Ok(elements),
         false => Err(FirewallError::MixedFamilies),
     }
+}
+
+/// The elements of a range, the one that lets packets in last. Both maps are filled with equal
+/// addresses too, as those of a pinhole. `range` is canonical.
+pub(super) fn range_elements(range: &BlindRange) -> [Element; 3] {
+    let BlindRange { client, entry, server, source } = *range;
+    let family = Family::of(client);
+    let key = Layout::EMPTY.address(client).address(entry);
+    let element = |set, data| Element { set, family, key, data };
+    [
+        element(SetName::BlindDnat, Layout::EMPTY.address(server)),
+        element(SetName::BlindSnat, Layout::EMPTY.address(source)),
+        element(SetName::Blind, Layout::EMPTY),
+    ]
 }

@@ -1,5 +1,6 @@
 //! What the gateway's table has to hold, besides the pinholes that come and go.
 
+use crate::pinhole::PortRange;
 use std::net::SocketAddr;
 
 /// What [`super::Firewall::start`] installs.
@@ -18,6 +19,9 @@ pub struct Settings {
     /// True if transparent sockets are in use: tproxy, or sockets bound to another host's address.
     /// Their packets are then delivered locally.
     pub transparent: bool,
+    /// The ports that a [`super::BlindRange`] opens; without them none can be opened, and the table
+    /// has nothing for it.
+    pub blind_ports: Option<PortRange>,
 }
 
 impl Settings {

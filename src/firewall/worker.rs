@@ -1,10 +1,10 @@
 //! The thread that changes the firewall, one batch after the other.
 
-use super::Closed;
 use super::conntrack::{Flow, Query, State};
 use super::error::FirewallError;
 use super::nftables::Nftables;
 use super::ruleset::{Element, Layout};
+use super::{BlindRange, Closed};
 use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -31,6 +31,14 @@ enum Request {
     Close {
         elements: Vec<Element>,
         done: Done<Closed>,
+    },
+    OpenRange {
+        range: BlindRange,
+        done: Done<()>,
+    },
+    CloseRange {
+        range: BlindRange,
+        done: Done<()>,
     },
     /// There are remains to be swept.
     Sweep,
@@ -83,6 +91,16 @@ impl Worker {
     /// Deletes the elements of one pinhole, and tells whether it was still open.
     pub(super) async fn close(&self, elements: Vec<Element>) -> Result<Closed, FirewallError> {
         self.ask(|done| Request::Close { elements, done }).await
+    }
+
+    /// One more session holds a canonical range open; returns when the kernel has committed it.
+    pub(super) async fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        self.ask(|done| Request::OpenRange { range, done }).await
+    }
+
+    /// One session fewer holds a canonical range open.
+    pub(super) async fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+        self.ask(|done| Request::CloseRange { range, done }).await
     }
 
     /// Deletes elements some time soon, whether they exist or not; nobody waits for it. They are
@@ -149,6 +167,16 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
             }
             Ok(Request::Close { elements, done }) => {
                 let _ = done.send(nftables.close(&elements));
+            }
+            Ok(Request::OpenRange { range, done }) => {
+                if let Err(Ok(())) = done.send(nftables.open_range(range))
+                    && let Err(error) = nftables.close_range(range)
+                {
+                    tracing::warn!(%error, "a range nobody waits for stays open");
+                }
+            }
+            Ok(Request::CloseRange { range, done }) => {
+                let _ = done.send(nftables.close_range(range));
             }
             Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
             Err(RecvTimeoutError::Timeout) => {
