@@ -43,3 +43,8 @@ fn host_port() {
 fn session() {
     replay("session", checks::session);
 }
+
+#[test]
+fn tls_record() {
+    replay("tls_record", checks::tls_record);
+}

@@ -105,6 +105,36 @@ const ADDRESSES: &[&[u8]] = &[
     b"Entering Passive Mode",
 ];
 
+/// Records, and what stands in the place of one.
+const RECORDS: &[&[u8]] = &[
+    b"\x14\x03\x03\0\x01\x01",
+    b"\x15\x03\x03\0\x02\x01\0",
+    b"\x16\x03\x01\0\x06\x01\0\0\x02\x03\x03",
+    b"\x16\x03\x03\0\x06\x02\0\0\x02\x03\x03",
+    b"\x16\x03\x03\0\x05\x99\0\0\x01\x16",
+    b"\x16\x03\x03\0\x03\x01\0\0",
+    b"\x17\x03\x03\0\x05CCC\r\n",
+    b"\x17\x03\x01\0\0",
+    b"\x18\x03\x04\0\x01\x01",
+    b"\x17\x03\x03\0\x28",
+    b"\x17\x03\x03\x48",
+    b"\x17\x03",
+    b"\0",
+    b"\x01",
+    b"EPSV\r\n",
+    b"\x17\x03\x05\0\x01",
+];
+
+/// A stream of records, ahead of which an old ClientHello may stand.
+fn records() -> impl Strategy<Value = Vec<u8>> {
+    const OLD_HELLO: &[u8] = b"\x80\x0c\x01\x03\x01\0\x03\0\0\0\0\x05\0\x04";
+    let first = prop_oneof![4 => Just(&b""[..]), 1 => Just(OLD_HELLO), 1 => Just(&OLD_HELLO[..7])];
+    // Whole records for the most part: anything else ends the stream soon.
+    let whole = prop::collection::vec(prop::sample::select(&RECORDS[..9]), 0..16);
+    (first, whole, made_of(RECORDS))
+        .prop_map(|(first, whole, rest)| [first, &whole.concat(), &rest].concat())
+}
+
 /// Settings and steps of a conversation; whole negotiations are more likely than chance makes them.
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     // Lines of the peers by their place in the vocabulary, and answers of the executor.
@@ -156,6 +186,17 @@ proptest! {
     #[test]
     fn session(conversation in conversation()) {
         checks::session(&conversation);
+    }
+
+    #[test]
+    fn tls_record(stream in records()) {
+        checks::tls_record(&stream);
+    }
+
+    #[test]
+    fn tls_record_any(stream in prop::collection::vec(any::<u8>(), 0..64)) {
+        checks::tls_record(&stream);
+        checks::tls_record(&[b"\x17\x03\x03\0\x01a", &stream[..]].concat());
     }
 
     #[test]

@@ -9,12 +9,14 @@ mod host_port;
 mod line;
 mod reply;
 mod session;
+mod tls_record;
 
 pub use command::command;
 pub use host_port::host_port;
 pub use line::line;
 pub use reply::reply;
 pub use session::session;
+pub use tls_record::tls_record;
 
 use ftpgate::ftp::{Line, LineItem, LineReader};
 
