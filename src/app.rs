@@ -13,7 +13,7 @@ use crate::relay::{
     CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shards, Shared,
     SharedSettings,
 };
-use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source};
+use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source, TlsStart};
 use crate::telemetry::{Observer, Telemetry};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
@@ -270,7 +270,14 @@ fn listener_settings(
             config::ModeChoice::Passive => ModeChoice::Passive,
             config::ModeChoice::Active => ModeChoice::Active,
         },
-        auth: match listener.tls {
+        tls_required: listener.tls.required,
+        tls_start: match listener.tls.start {
+            config::TlsStart::Explicit => TlsStart::Explicit,
+            config::TlsStart::Implicit => TlsStart::Implicit,
+            config::TlsStart::ImplicitAfterGreeting => TlsStart::ImplicitAfterGreeting,
+        },
+        blind_ports: kernel && config.data.blind_ports.is_some(),
+        auth: match listener.tls.mode {
             config::TlsMode::Passthrough => AuthChoice::Passthrough,
             config::TlsMode::Refuse => AuthChoice::Refuse,
         },

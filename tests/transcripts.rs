@@ -5,12 +5,15 @@
 //! must stand there, in order, before the next input; nothing may be left over.
 //!
 //! A line ends with CRLF unless it ends with `\` here; `\r`, `\n`, `\0`, `\xHH`, `\\` are escapes.
+//! `\{handshake}`, `\{change}`, `\{data}` and `\{alert}` are whole records of TLS.
 //!
 //! | `@` settings | |
 //! |---|---|
 //! | `@ client ADDR`, `@ dialled ADDR gateway\|server` | who the client is and what it dialled |
 //! | `@ server ADDR seen-as ADDR` | the server and whom it sees; makes the connection |
-//! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports`, `@ refuse-auth` | |
+//! | `@ blind-ports`, `@ tls required`, `@ tls-start S` | |
+//! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports` | |
+//! | `@ refuse-auth`, `@ tls-required`, `@ tls-start S`, `@ blind-ports` | |
 //! | `@ advertise client\|server IP` | |
 //! | `@ in-use` | the next withdrawal finds that the connection has come |
 //! | `@ logged-in` | greeting and login are taken for done |
@@ -19,7 +22,8 @@
 //! |---|---|
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
-//! | `shutdown` | `close CAUSE`, `closed OUTCOME` (a pinhole) |
+//! | `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
+//! | | `open-range`, `close-range`, `ccc OUTCOME`, `control STATE`, `data LEVEL` (at its end) |
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
@@ -28,7 +32,7 @@ use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
     TlsStart, TransferPlan,
 };
-use ftpgate::terms::Side;
+use ftpgate::terms::{ProtectionLevel, Side};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +65,7 @@ struct Stage {
     next_port: u16,
     plan: Option<TransferPlan>,
     in_use: bool,
+    range_fails: bool,
 }
 
 impl Default for Stage {
@@ -91,6 +96,7 @@ impl Default for Stage {
             next_port: 50000,
             plan: None,
             in_use: false,
+            range_fails: false,
         }
     }
 }
@@ -153,6 +159,12 @@ impl Stage {
             ["kernel"] => self.settings.kernel = true,
             ["strict"] => self.settings.policy.strict = true,
             ["low-ports"] => self.settings.policy.low_ports = true,
+            ["tls-required"] => self.settings.tls_required = true,
+            ["tls-start", "implicit"] => self.settings.tls_start = TlsStart::Implicit,
+            ["tls-start", "implicit-after-greeting"] => {
+                self.settings.tls_start = TlsStart::ImplicitAfterGreeting;
+            }
+            ["blind-ports"] => self.settings.blind_ports = true,
             ["refuse-auth"] => self.settings.auth = AuthChoice::Refuse,
             ["source", "client"] => self.settings.source = Source::Client,
             ["path", "kernel"] => self.settings.path = PathChoice::Kernel,
@@ -226,6 +238,7 @@ impl Stage {
                     session.handle_timeout(now);
                 }
             }
+            ["range-fails"] => self.range_fails = true,
             ["shutdown"] => self.tell(Event::ShutdownRequested),
             [side, "closes"] => {
                 self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: true });
@@ -254,11 +267,8 @@ impl Stage {
             match action {
                 Action::SendBytes { to, bytes } => {
                     let who = if to == Side::Client { "c>" } else { "s>" };
-                    done.extend(
-                        bytes
-                            .split_inclusive(|b| *b == b'\n')
-                            .map(|line| format!("{who} {}", escape(line))),
-                    );
+                    let pieces = pieces(&bytes);
+                    done.extend(pieces.iter().map(|piece| format!("{who} {}", escape(piece))));
                 }
                 Action::SendUrgent { .. } => done.push("! urgent".to_owned()),
                 Action::OpenTransfer(plan) => {
@@ -276,7 +286,31 @@ impl Stage {
                     let in_use = std::mem::take(&mut self.in_use);
                     session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
                 }
+                Action::OpenBlindRange(range) => {
+                    done.push(format!(
+                        "! open-range {} -> {} => {} from {}",
+                        range.client, range.entry, range.server, range.source
+                    ));
+                    let event = if std::mem::take(&mut self.range_fails) {
+                        Event::BlindRangeFailed { range }
+                    } else {
+                        Event::BlindRangeOpened { range }
+                    };
+                    session.handle_event(event, self.now);
+                }
+                Action::CloseBlindRange => done.push("! close-range".to_owned()),
                 Action::CloseSession => {}
+                Action::Report(Report::CccObserved { outcome, .. }) => {
+                    done.push(format!("! ccc {}", outcome.label()));
+                }
+                Action::Report(Report::ProtectionChanged { state }) => {
+                    done.push(format!("! control {}", state.label()));
+                }
+                Action::Report(Report::DataConnectionEnded { protection, .. })
+                    if protection != ProtectionLevel::Clear =>
+                {
+                    done.push(format!("! data {}", protection.label()));
+                }
                 Action::Report(Report::Refused { reason }) => {
                     done.push(format!("! refused {}", reason.label()));
                 }
@@ -329,7 +363,32 @@ fn normal(line: &str) -> String {
     format!("{who} {what}")
 }
 
+/// The records by the names that a transcript has for them.
+const RECORDS: &[(&str, &[u8])] = &[
+    ("{handshake}", b"\x16\x03\x01\x00\x04abcd"),
+    ("{change}", b"\x14\x03\x03\x00\x01\x01"),
+    ("{data}", b"\x17\x03\x03\x00\x04efgh"),
+    ("{alert}", b"\x15\x03\x03\x00\x02\x01\x00"),
+];
+
+/// Records and lines.
+fn pieces(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let record = RECORDS.iter().find(|(_, record)| rest.starts_with(record));
+        let line = || rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
+        let (piece, after) = rest.split_at(record.map_or_else(line, |(_, record)| record.len()));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
 fn escape(line: &[u8]) -> String {
+    if let Some((name, _)) = RECORDS.iter().find(|(_, record)| *record == line) {
+        return format!("\\{name}\\");
+    }
     let (body, end) = match line.strip_suffix(b"\r\n") {
         Some(body) => (body, ""),
         None => (line, "\\"),
@@ -349,6 +408,11 @@ fn unescape(text: &str) -> Vec<u8> {
         None => (text, b"\r\n"),
     };
     let mut bytes = Vec::new();
+    let mut text = text.to_owned();
+    for (name, record) in RECORDS {
+        let escaped: String = record.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        text = text.replace(&format!("\\{name}"), &escaped);
+    }
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'\\' {

@@ -5,8 +5,8 @@
 use super::section::{Found, Section};
 use super::types::{
     Advertise, AdvertiseChoice, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT,
-    FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
-    Source, TelemetryConfig, TlsMode, default_policies,
+    FirewallConfig, Limits, Listener, ListenerTls, LogConfig, ModeChoice, PathChoice, PolicyConfig,
+    Server, Source, TelemetryConfig, TlsMode, TlsStart, default_policies,
 };
 use super::{problem::Place, value};
 use crate::pinhole::PortRange;
@@ -48,7 +48,7 @@ pub(super) struct ListenerFile {
     pub(super) server: Found<Server>,
     pub(super) source: Found<Source>,
     pub(super) policy: Found<String>,
-    tls: TlsMode,
+    pub(super) tls: ListenerTlsFile,
     advertise: Advertise,
 }
 
@@ -60,6 +60,21 @@ pub(super) struct DataFile {
     pub(super) blind_ports: Found<Option<PortRange>>,
     open_timeout: Duration,
     idle_timeout: Duration,
+}
+
+/// `listeners[].tls`.
+pub(super) struct ListenerTlsFile {
+    pub(super) mode: Found<TlsMode>,
+    pub(super) required: Found<bool>,
+    pub(super) client_start: Found<TlsStart>,
+    pub(super) server_start: Found<TlsStart>,
+}
+
+impl ListenerTlsFile {
+    fn into_tls(self) -> ListenerTls {
+        let Self { mode, required, client_start, server_start: _ } = self;
+        ListenerTls { mode: mode.value, required: required.value, start: client_start.value }
+    }
 }
 
 /// `firewall`.
@@ -142,7 +157,7 @@ impl ListenerFile {
             server: self.server.value,
             source: self.source.value,
             policy: self.policy.value,
-            tls: self.tls,
+            tls: self.tls.into_tls(),
             advertise: self.advertise,
         }
     }
@@ -175,13 +190,21 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
     listener
 }
 
-fn listener_tls(mut section: Section<'_>) -> TlsMode {
-    let mode = section.read("mode", tls_mode, TlsMode::Passthrough);
-    section.reserve("required", "false");
-    section.reserve("client_start", "explicit");
-    section.reserve("server_start", "explicit");
+fn listener_tls(mut section: Section<'_>) -> ListenerTlsFile {
+    const START: &[(&str, TlsStart)] = &[
+        ("explicit", TlsStart::Explicit),
+        ("implicit", TlsStart::Implicit),
+        ("implicit-after-greeting", TlsStart::ImplicitAfterGreeting),
+    ];
+    let default = ListenerTls::default();
+    let tls = ListenerTlsFile {
+        mode: section.read("mode", tls_mode, default.mode),
+        required: section.read("required", value::boolean, default.required),
+        client_start: section.read("client_start", value::choice(START), default.start),
+        server_start: section.read("server_start", value::choice(START), default.start),
+    };
     section.finish();
-    mode.value
+    tls
 }
 
 /// The modes that this version has, and a word on those that it has not.

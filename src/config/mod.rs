@@ -30,7 +30,8 @@ mod value;
 pub use problem::{Problem, Problems};
 pub use types::{
     Advertise, AdvertiseChoice, Backend, Capture, Config, Data, FirewallConfig, Limits, Listener,
-    LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig, TlsMode,
+    ListenerTls, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig,
+    TlsMode, TlsStart,
 };
 
 use std::collections::BTreeSet;

@@ -61,7 +61,7 @@ listeners:
     capture_ports: [21, 2100]
     source: client
     policy: tight
-    tls: { mode: refuse }
+    tls: { mode: passthrough, required: true, client_start: implicit, server_start: implicit }
     advertise: { client: 203.0.113.7, server: eth0.100 }
   - { name: b, listen: "0.0.0.0:2122", capture: tproxy }
 data: { path: relay, mode: active, ports: 4000-4010, open_timeout: 500ms,
@@ -78,7 +78,9 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     let [a, b] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
     assert_eq!((a.name.as_str(), a.listen), ("a", "[::]:2121".parse().unwrap()));
     assert_eq!((a.capture, a.capture_ports.as_slice()), (Capture::Redirect, &[21, 2100][..]));
-    assert_eq!((&a.server, a.source, a.tls), (&Server::Original, Source::Client, TlsMode::Refuse));
+    assert_eq!((&a.server, a.source), (&Server::Original, Source::Client));
+    let tls = ListenerTls { mode: TlsMode::Passthrough, required: true, start: TlsStart::Implicit };
+    assert_eq!(a.tls, tls);
     assert_eq!(a.policy, "tight");
     assert_eq!(a.advertise.client, AdvertiseChoice::Address("203.0.113.7".parse().unwrap()));
     assert_eq!(a.advertise.server, AdvertiseChoice::Interface("eth0.100".to_owned()));
@@ -270,9 +272,19 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
 #[case("tls: { mode: none }", "tls.mode", "write passthrough, refuse")]
 #[case("tls: { mode: offload }", "tls.mode", "not available in ftpgate 0.1")]
-#[case("tls: { required: true }", "tls.required", "not available in ftpgate 0.1")]
-#[case("tls: { client_start: implicit }", "tls.client_start", "write `explicit`")]
-#[case("tls: { server_start: implicit }", "tls.server_start", "write `explicit`")]
+#[case("tls: { mode: refuse, required: true }", "tls.required", "nobody could log in: write false")]
+#[case(
+    "tls: { client_start: implicit }",
+    "tls.server_start",
+    "write implicit, as for client_start"
+)]
+#[case(
+    "tls: { server_start: implicit }",
+    "tls.server_start",
+    "write explicit, as for client_start"
+)]
+#[case("tls: { mode: refuse, client_start: implicit }", "tls.client_start", "write explicit")]
+#[case("tls: { client_start: port-990 }", "tls.client_start", "implicit-after-greeting")]
 #[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
 #[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
 fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {

@@ -89,7 +89,7 @@ pub struct Listener {
     /// A key of [`Config::policies`].
     pub policy: String,
     /// What is done with TLS.
-    pub tls: TlsMode,
+    pub tls: ListenerTls,
     /// What the gateway calls itself in the lines it rewrites.
     pub advertise: Advertise,
 }
@@ -104,7 +104,7 @@ impl Default for Listener {
             server: Server::Original,
             source: Source::Gateway,
             policy: DEFAULT_POLICY.to_owned(),
-            tls: TlsMode::Passthrough,
+            tls: ListenerTls::default(),
             advertise: Advertise::default(),
         }
     }
@@ -165,10 +165,45 @@ impl Source {
     }
 }
 
+/// TLS on the control connections of one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListenerTls {
+    /// What is done with it.
+    pub mode: TlsMode,
+    /// True if no user may log in outside TLS.
+    pub required: bool,
+    /// How it starts, the same on both sides.
+    pub start: TlsStart,
+}
+
+/// How TLS starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsStart {
+    /// The client asks for it with AUTH.
+    #[default]
+    Explicit,
+    /// With the first byte, usually on port 990.
+    Implicit,
+    /// After a greeting in the clear.
+    ImplicitAfterGreeting,
+}
+
+impl TlsStart {
+    /// The word of the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Explicit => "explicit",
+            Self::Implicit => "implicit",
+            Self::ImplicitAfterGreeting => "implicit-after-greeting",
+        }
+    }
+}
+
 /// What is done with TLS on the control connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsMode {
     /// It runs end to end, unread.
+    #[default]
     Passthrough,
     /// AUTH is refused, so that sessions stay readable.
     Refuse,

@@ -269,7 +269,10 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
         | Report::CommandReceived { .. }
         | Report::LineDistrusted { .. }
         | Report::DataConnectionStarted { .. }
-        | Report::ProtectionChanged { .. } => return None,
+        | Report::ProtectionChanged { .. }
+        | Report::CccObserved { .. }
+        | Report::BlindRangeOpened { .. }
+        | Report::BlindRangeFailed { .. } => return None,
     })
 }
 

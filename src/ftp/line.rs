@@ -150,6 +150,11 @@ impl LineReader {
         self.begun.len() + self.raw.len()
     }
 
+    /// The longest line, in bytes with its terminator.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Allows lines of `limit` bytes from now on, if that is more than before.
     pub fn raise_limit(&mut self, limit: usize) {
         self.limit = self.limit.max(limit);

@@ -135,6 +135,17 @@ impl Driver {
                     let in_use = self.openings.withdraw(id).await;
                     self.tell(Event::TransferWithdrawn { id, in_use });
                 }
+                Action::OpenBlindRange(range) => {
+                    let event = match self.openings.open_range(range).await {
+                        Ok(()) => Event::BlindRangeOpened { range },
+                        Err(error) => {
+                            tracing::warn!(%error, "data.blind_ports could not be opened");
+                            Event::BlindRangeFailed { range }
+                        }
+                    };
+                    self.tell(event);
+                }
+                Action::CloseBlindRange => self.openings.close_range().await,
                 Action::Report(report) => self.telemetry.record(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);

@@ -2,11 +2,11 @@
 
 use super::data::{DataEvent, DataTask, LegSource};
 use super::shared::{PortLease, Shared};
-use crate::firewall::{Closed, Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
+use crate::firewall::{self, Closed, Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
 use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
 use crate::report::DataOutcome;
-use crate::session::{Event, Leg, TransferPlan};
+use crate::session::{BlindRange, Event, Leg, TransferPlan};
 use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::io;
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ pub(super) type Entries = (Option<SocketAddr>, Option<SocketAddr>);
 pub(super) struct Openings {
     shared: Arc<Shared>,
     open: Vec<Opened>,
+    /// What stands open for data connections that the session cannot see being agreed.
+    range: Option<firewall::BlindRange>,
     flows: mpsc::UnboundedSender<FlowEvent>,
     events: mpsc::UnboundedSender<DataEvent>,
 }
@@ -79,7 +81,7 @@ impl Openings {
         flows: mpsc::UnboundedSender<FlowEvent>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
-        Self { shared, open: Vec::new(), flows, events }
+        Self { shared, open: Vec::new(), range: None, flows, events }
     }
 
     /// Opens what `plan` awaits; on failure nothing of it is open.
@@ -189,6 +191,24 @@ impl Openings {
 
     fn firewall(&self) -> Result<&Firewall, OpenError> {
         self.shared.firewall.as_ref().ok_or(OpenError::NoFirewall)
+    }
+
+    /// Opens the ports of `data.blind_ports` between the two ends of the session.
+    pub(super) async fn open_range(&mut self, range: BlindRange) -> Result<(), OpenError> {
+        let BlindRange { client, entry, server, source } = range;
+        let range = firewall::BlindRange { client, entry, server, source };
+        self.firewall()?.open_range(range).await?;
+        self.range = Some(range);
+        Ok(())
+    }
+
+    /// Closes them; connections that run go on.
+    pub(super) async fn close_range(&mut self) {
+        if let (Some(range), Some(firewall)) = (self.range.take(), &self.shared.firewall)
+            && let Err(error) = firewall.close_range(range).await
+        {
+            tracing::warn!(%error, "data.blind_ports could not be closed for this session");
+        }
     }
 
     /// Dials one leg of a transfer in which both legs dial.

@@ -249,7 +249,7 @@ impl Session {
             Side::Server => &self.server_reader,
         };
         // A line at its limit has to fit, or its end would never be read.
-        let room = READ_AHEAD.max(self.settings.line_limit);
+        let room = READ_AHEAD.max(reader.limit());
         self.phase != Phase::Closed && reader.buffered() < room
     }
 

@@ -23,7 +23,11 @@ const TOKEN_LINE: usize = 96 * 1024;
 impl Session {
     /// Reads the server's next line if it may be read. True if there was something.
     pub(super) fn pump_server(&mut self, now: Instant) -> bool {
-        if self.phase != Phase::Open || self.tunnel.hides(Side::Server) || self.is_opening() || self.holds_reply(now) {
+        if self.phase != Phase::Open
+            || self.tunnel.hides(Side::Server)
+            || self.is_opening()
+            || self.holds_reply(now)
+        {
             return false;
         }
         if let Some(line) = self.take_early_reply() {
@@ -91,6 +95,7 @@ impl Session {
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
+        let secured = self.settings.auth != AuthChoice::Refuse;
         match self.pending.front_mut() {
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
@@ -98,7 +103,7 @@ impl Session {
                     self.close(None, CloseCause::TooMuch, now);
                 }
             }
-            Some(Pending::Feat) if !self.is_offered(line.text()) => {
+            Some(Pending::Feat) if !ftp::is_offered(line.text(), secured) => {
                 self.report(Report::LineRewritten { line: RewrittenLine::Feat });
             }
             _ => self.send(Side::Client, line.raw().clone()),
@@ -147,7 +152,7 @@ impl Session {
                     self.logged_in = false;
                     self.epsv_only = false;
                     self.login_since = now;
-                    self.security.reset();
+                    self.reset_security();
                     self.withdraw_offered();
                 }
                 self.send(Side::Client, raw);
@@ -188,7 +193,9 @@ impl Session {
             Change::TlsBegins => return self.begin_tls(Some(raw), now),
             Change::LinesEnclosed => {
                 self.allow_tokens();
-                self.hide_lines();
+                // A login that comes enclosed cannot be seen.
+                self.logged_in = true;
+                return self.hide_lines(Some(raw));
             }
             Change::TokensFollow => self.allow_tokens(),
             Change::Nothing => {}
@@ -287,11 +294,6 @@ impl Session {
             self.pending.pop();
             self.flush_own_replies();
         }
-    }
-
-    fn is_offered(&self, feature_line: &[u8]) -> bool {
-        let secured = self.settings.auth != AuthChoice::Refuse;
-        ftp::is_offered(feature_line, secured)
     }
 
     fn pass_unsolicited(&mut self, code: Code, raw: Bytes) {

@@ -53,8 +53,9 @@ pub(super) struct ClosedPinhole {
 }
 
 impl Transfer {
-    pub(super) fn new(plan: TransferPlan, now: Instant) -> Self {
-        Self { plan, stage: Stage::Opening { since: now }, awaiting: Vec::new(), joined: false }
+    pub(super) fn new(plan: TransferPlan, protection: ProtectionLevel, now: Instant) -> Self {
+        let stage = Stage::Opening { since: now };
+        Self { plan, protection, stage, awaiting: Vec::new(), joined: false }
     }
 
     pub(super) fn id(&self) -> TransferId {

@@ -103,12 +103,10 @@ impl Session {
     /// TLS begins in both directions behind `last`, the last line to the client, and with what has
     /// been received and not been read yet.
     pub(super) fn begin_tls(&mut self, last: Option<Bytes>, now: Instant) {
-        self.hide_lines();
-        if let Some(line) = last {
-            self.send(Side::Client, line);
-        }
+        self.hide_lines(last);
         self.pending.clear();
         self.tunnel.begin();
+        self.cleared_early = false;
         self.secured_since = now;
         for side in [Side::Client, Side::Server] {
             let rest = self.reader(side).take_rest();
@@ -117,11 +115,10 @@ impl Session {
         }
     }
 
-    /// The lines that follow cannot be read: what is known of data ports beforehand is opened now.
-    pub(super) fn hide_lines(&mut self) {
+    /// The lines behind `last` cannot be read. What is known of data ports beforehand is opened
+    /// ahead of it.
+    pub(super) fn hide_lines(&mut self, last: Option<Bytes>) {
         self.withdraw_offered();
-        self.security.hide();
-        self.report(Report::ProtectionChanged { state: ControlProtection::Passthrough });
         if self.settings.blind_ports
             && !self.blind
             && let Some(range) = self.ends.and_then(|ends| ends.blind_range())
@@ -129,6 +126,11 @@ impl Session {
             self.blind = true;
             self.actions.push_back(Action::OpenBlindRange(range));
         }
+        if let Some(line) = last {
+            self.send(Side::Client, line);
+        }
+        self.security.hide();
+        self.report(Report::ProtectionChanged { state: ControlProtection::Passthrough });
     }
 
     /// The lines can be read again.
@@ -138,10 +140,18 @@ impl Session {
         self.report(Report::ProtectionChanged { state: ControlProtection::Cleared });
     }
 
+    /// REIN was accepted in the clear: what was agreed before is void (case 36).
+    pub(super) fn reset_security(&mut self) {
+        if self.security.control() != ControlProtection::Clear {
+            self.report(Report::ProtectionChanged { state: ControlProtection::Clear });
+        }
+        self.close_blind_range();
+        self.security.reset();
+    }
+
     /// A mechanism other than TLS encloses nothing any more: a command in the clear was accepted, as
     /// none is before CCC (RFC 2228 §3).
     pub(super) fn show_enclosed(&mut self) {
-        self.logged_in = true;
         self.report_ccc(CccOutcome::Cleared);
         self.show_lines();
     }
@@ -204,16 +214,15 @@ impl Session {
         // The first of the two to come back: USER by certificate and CCC are the least.
         if self.tunnel.hides(from.other()) {
             let least = if self.logged_in { 1 } else { 2 };
-            let early = self.tunnel.client_lines() < least;
-            if early {
+            self.cleared_early = self.tunnel.client_lines() < least;
+            if self.cleared_early {
                 self.report_ccc(CccOutcome::Early);
                 if self.settings.tls_required {
                     return self.close(Some(replies::TLS_REQUIRED), CloseCause::TlsRequired, now);
                 }
                 self.login_since = now;
             }
-            self.cleared_early = early;
-            self.logged_in |= !early;
+            self.logged_in |= !self.cleared_early;
         }
         *self.tunnel.direction(from) = Direction::TextAgain { late: LATE_RECORDS };
         if !self.tunnel.hides_any() {
@@ -252,17 +261,14 @@ impl Session {
 
     /// How a secured control connection ended, told once for each.
     pub(super) fn report_ccc_at_close(&mut self) {
-        if self.security.control() != ControlProtection::Passthrough || self.tunnel.is_in_handshake()
-        {
+        let hidden = self.security.control() == ControlProtection::Passthrough;
+        if !hidden || self.cleared_early || self.tunnel.is_in_handshake() {
             return;
         }
         let (client, server) = (self.tunnel.hides(Side::Client), self.tunnel.hides(Side::Server));
         match (client, server) {
             (true, true) => self.report_ccc(CccOutcome::Missing),
-            (true, false) | (false, true) if !self.cleared_early => {
-                self.report_ccc(CccOutcome::Halfway);
-            }
-            (true, false) | (false, true) => {}
+            (true, false) | (false, true) => self.report_ccc(CccOutcome::Halfway),
             // Another mechanism than TLS.
             (false, false) => self.report_ccc(CccOutcome::Missing),
         }

@@ -136,7 +136,7 @@ impl SessionTelemetry {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
             }
             Report::BlindRangeFailed { client, entry, server } => {
-                warn!(%client, %entry, %server, "data.blind_ports could not be opened");
+                debug!(%client, %entry, %server, "data.blind_ports are not open for these two");
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }

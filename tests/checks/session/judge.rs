@@ -4,9 +4,10 @@ use super::super::lines;
 use super::script::{SECRET, Script};
 use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
-use ftpgate::report::{PinholeOutcome, Report, RewrittenLine};
+use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
 use ftpgate::terms::{Side, TransferId};
+use ftpgate::tls::RecordFollower;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,7 +46,10 @@ pub(super) struct Judge {
     connected: bool,
     ended: bool,
     closed: bool,
-    passthrough: bool,
+    /// The lines could not be read, for a time at least.
+    secured: bool,
+    /// Follows what one side is sent for as long as it is TLS.
+    tls: [Option<RecordFollower>; 2],
     /// Something was refused or rewritten.
     intervened: bool,
     opening: bool,
@@ -60,7 +64,9 @@ pub(super) struct Judge {
     finished: BTreeSet<TransferId>,
     delivered: [Vec<u8>; 2],
     sent: Vec<Sent>,
-    sent_through: [Vec<u8>; 2],
+    /// What one side was sent of TLS, once for each time.
+    sent_through: [Vec<Vec<u8>>; 2],
+    range_is_open: bool,
 }
 
 impl Judge {
@@ -74,7 +80,8 @@ impl Judge {
             connected: false,
             ended: false,
             closed: false,
-            passthrough: false,
+            secured: false,
+            tls: [None, None],
             intervened: false,
             opening: false,
             last_transfer: 0,
@@ -88,6 +95,7 @@ impl Judge {
             delivered: Default::default(),
             sent: Vec::new(),
             sent_through: Default::default(),
+            range_is_open: false,
         }
     }
 
@@ -99,8 +107,8 @@ impl Judge {
         self.closed
     }
 
-    pub(super) fn is_passthrough(&self) -> bool {
-        self.passthrough
+    pub(super) fn was_secured(&self) -> bool {
+        self.secured
     }
 
     pub(super) fn on_delivered(&mut self, from: Side, bytes: &[u8]) {
@@ -161,6 +169,14 @@ impl Judge {
                 assert!(self.withdrawn.insert(*id), "{id} is withdrawn twice");
                 self.named = self.named.filter(|named| named.id != *id);
             }
+            Action::OpenBlindRange(range) => {
+                assert!(!self.closed && !self.range_is_open);
+                assert_eq!(range.server, self.server);
+                self.range_is_open = true;
+            }
+            Action::CloseBlindRange => {
+                assert!(std::mem::take(&mut self.range_is_open), "closed twice");
+            }
             Action::Report(report) => self.on_report(report),
             Action::CloseSession => {
                 assert!(self.ended && !self.closed, "closed without a cause, or twice");
@@ -176,14 +192,24 @@ impl Judge {
             let farewell = bytes.starts_with(b"421 ") || bytes.starts_with(b"500 ");
             assert!(to == Side::Client && farewell, "sent before its pinhole is open: {bytes:?}");
         }
-        if self.passthrough {
-            self.sent_through[index(to)].extend_from_slice(bytes);
+        if self.passes_tls(to, bytes) {
             return;
         }
         if to == Side::Client && std::mem::take(&mut self.passive_reply_due) {
             self.names_no_server(bytes);
         }
         self.sent.push(Sent { to, bytes: bytes.to_vec(), named: self.named });
+    }
+
+    /// True if these bytes are TLS that goes through; text ends it for its direction.
+    fn passes_tls(&mut self, to: Side, bytes: &[u8]) -> bool {
+        let Some(follower) = &mut self.tls[index(to)] else { return false };
+        if follower.follow(bytes).tls < bytes.len() {
+            self.tls[index(to)] = None;
+            return false;
+        }
+        self.sent_through[index(to)].last_mut().unwrap().extend_from_slice(bytes);
+        true
     }
 
     /// The reply to a client that dialled the gateway: nothing in it leads to the server itself.
@@ -238,7 +264,11 @@ impl Judge {
             other => {
                 assert!(!self.ended, "after the end: {other:?}");
                 self.connected |= matches!(other, Report::ServerConnected { .. });
-                self.passthrough |= matches!(other, Report::ProtectionChanged { .. });
+                if let Report::ProtectionChanged { state: ControlProtection::Passthrough } = other {
+                    self.secured = true;
+                    self.tls = [Some(RecordFollower::new()), Some(RecordFollower::new())];
+                    self.sent_through.iter_mut().for_each(|through| through.push(Vec::new()));
+                }
                 self.intervened |=
                     matches!(other, Report::Refused { .. } | Report::LineRewritten { .. });
                 if let Report::LineRewritten { line } = other {
@@ -250,22 +280,39 @@ impl Judge {
     }
 
     pub(super) fn at_the_end(&self) {
-        assert!(self.ended && self.closed);
+        assert!(self.ended && self.closed && !self.range_is_open);
         for (id, count) in &self.pinholes {
             assert_eq!(count.opened, count.closed, "pinholes of {id}");
         }
         assert_eq!(self.started, self.finished, "data connections");
         for side in [Side::Client, Side::Server] {
             self.lines_are_kept(side);
-            let through = &self.sent_through[index(side)];
-            assert!(self.delivered[index(side.other())].ends_with(through), "bytes of TLS");
         }
+    }
+
+    /// What was said to one side without the TLS, which went through byte for byte and in one piece,
+    /// and without the records that came late.
+    fn text_for(&self, to: Side) -> Vec<u8> {
+        let mut rest = &self.delivered[index(to.other())][..];
+        let mut text = Vec::new();
+        for through in self.sent_through[index(to)].iter().filter(|through| !through.is_empty()) {
+            let at = rest.windows(through.len()).position(|window| window == through);
+            let at = at.expect("what went through as TLS was said so");
+            text.extend_from_slice(&rest[..at]);
+            rest = &rest[at + through.len()..];
+        }
+        text.extend_from_slice(rest);
+        if !self.secured {
+            return text;
+        }
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        lines.flat_map(|line| &line[RecordFollower::new().follow(line).tls..]).copied().collect()
     }
 
     /// What one side was told is what the other one said, line for line and byte for byte; what is
     /// not, names what is open for it, or is a reply of the gateway.
     fn lines_are_kept(&self, to: Side) {
-        let said = lines(&self.delivered[index(to.other())]);
+        let said = lines(&self.text_for(to));
         let mut unsaid = said.iter();
         let mut told: Vec<&[u8]> = Vec::new();
         for sent in self.sent.iter().filter(|sent| sent.to == to && !is_telnet(&sent.bytes)) {
@@ -287,7 +334,7 @@ impl Judge {
                 }
             }
         }
-        if !self.intervened && !self.converts {
+        if !self.intervened && !self.converts && !self.secured {
             let farewell = |line: &&[u8]| line.starts_with(b"421 ") || line.starts_with(b"500 ");
             let passed = match told.split_last() {
                 Some((last, passed))

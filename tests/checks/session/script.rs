@@ -87,6 +87,19 @@ const SERVER_LINES: &[&str] = &[
     "PORT 10,0,0,5,1,2\r\n",
 ];
 
+/// The step that is a whole handshake.
+const SECURE: u8 = 44;
+
+/// A record of TLS.
+fn record(content: &str) -> &'static [u8] {
+    match content {
+        "handshake" => b"\x16\x03\x01\x00\x04abcd",
+        "change" => b"\x14\x03\x03\x00\x01\x01",
+        "data" => b"\x17\x03\x03\x00\x04efgh",
+        _ => b"\x15\x03\x03\x00\x02\x01\x00",
+    }
+}
+
 /// One thing that happens in a play.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -212,6 +225,11 @@ impl Script {
             script.log_in();
         }
         while let Some(code) = rest.byte() {
+            if code & 0x3f == SECURE {
+                let Some(records) = rest.byte() else { break };
+                script.secure(usize::from(records % 8));
+                continue;
+            }
             let Some(step) = script.step(code & 0x3f, &mut rest) else { break };
             script.add(step, code & 0x80 != 0);
         }
@@ -224,6 +242,16 @@ impl Script {
             [(Side::Server, "220 ready"), (Side::Client, "USER s3cr3t"), (Side::Server, "230 in")]
         {
             self.steps.push(Step::Say(side, format!("{line}\r\n").into()));
+        }
+    }
+
+    /// Both sides begin with TLS, and each sends so many records of data inside it.
+    fn secure(&mut self, records: usize) {
+        for name in ["handshake", "change"].into_iter().chain(std::iter::repeat_n("data", records))
+        {
+            for side in [Side::Client, Side::Server] {
+                self.steps.push(Step::Say(side, record(name).to_vec()));
+            }
         }
     }
 
@@ -242,10 +270,18 @@ impl Script {
         Some(match code {
             0..=15 => Step::Say(Side::Client, self.spoken(Side::Client, rest.pick(CLIENT_LINES)?)),
             16..=31 => Step::Say(Side::Server, self.spoken(Side::Server, rest.pick(SERVER_LINES)?)),
-            32 | 33 => {
-                let length = rest.byte()? % 24;
-                let bytes = (0..length).map_while(|_| rest.byte()).collect();
-                Step::Say(if code == 32 { Side::Client } else { Side::Server }, bytes)
+            32 => {
+                let length = rest.byte()?;
+                let bytes = (0..length % 24).map_while(|_| rest.byte()).collect();
+                Step::Say(if length < 128 { Side::Client } else { Side::Server }, bytes)
+            }
+            33 => {
+                let choice = rest.byte()?;
+                let name = ["handshake", "change", "data", "alert"][usize::from(choice >> 1 & 3)];
+                Step::Say(
+                    [Side::Client, Side::Server][usize::from(choice & 1)],
+                    record(name).to_vec(),
+                )
             }
             // More than is read ahead.
             34 => Step::Say(
@@ -262,7 +298,7 @@ impl Script {
                 b"150 so and so on\r\n".repeat(24 * usize::from(rest.byte()? % 64)),
             ),
             37..=41 => Step::Answer { opened: code != 41 },
-            42..=44 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
+            42 | 43 => Step::Use(usize::from(rest.byte()? % 4), Side::Client),
             45 | 46 => Step::Use(usize::from(rest.byte()? % 4), Side::Server),
             47 => Step::Join(usize::from(rest.byte()? % 4)),
             48..=50 => Step::End(usize::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),

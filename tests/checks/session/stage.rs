@@ -263,6 +263,9 @@ impl<'a> Play<'a> {
                 }
                 _ => self.trace.push(Seen::Did(action.clone())),
             }
+            if let Action::OpenBlindRange(range) = action {
+                self.session.handle_event(Event::BlindRangeOpened { range }, self.now);
+            }
             if let Action::WithdrawTransfer { id } = action {
                 let in_use = self.script.overtaken && self.kernel.contains(&id);
                 self.session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
@@ -293,8 +296,8 @@ impl<'a> Play<'a> {
             }
         };
         end(self);
-        // Inside TLS silence ends nothing: a transfer may be running there unseen.
-        if !self.script.ends_by_time || self.judge.is_passthrough() {
+        // Where lines are not read silence ends nothing: a transfer may be running there unseen.
+        if !self.script.ends_by_time || self.judge.was_secured() {
             for side in [Side::Client, Side::Server] {
                 self.tell(Event::ConnectionClosed { side, orderly: false });
             }
