@@ -11,7 +11,7 @@ mod hello;
 mod netns;
 
 use ftpgate::firewall::{
-    BlindRange, DemoPolicy, Firewall, FirewallError, FlowEvent, Opening, Settings,
+    BlindRange, Closed, DemoPolicy, Firewall, FirewallError, FlowEvent, Opening, Settings,
     install_demo_policy,
 };
 use ftpgate::pinhole::Pinhole;
@@ -227,6 +227,7 @@ fn a_pinhole_inside_the_range_goes_before_and_is_watched_alone() {
                 firewall.open(opening, Duration::from_secs(10), sender).await.unwrap();
                 let (stream, accepted, from) = connect(&lab, range.entry, PORT, &by_pinhole);
                 assert_eq!(from.ip(), plan.client);
+                assert_eq!(firewall.close(opening).await, Ok(Closed::Gone), "it is used up");
                 firewall.clear_away(opening);
                 tokio::time::sleep(SWEPT_WITHIN).await;
                 let (_, _, from) = connect(&lab, range.entry, PORT, &by_range);
