@@ -11,7 +11,7 @@ mod hello;
 mod netns;
 
 use ftpgate::firewall::{
-    BlindRange, DemoPolicy, Firewall, FirewallError, FlowEvent, Opening, Settings,
+    BlindRange, Closed, DemoPolicy, Firewall, FirewallError, FlowEvent, Opening, Settings,
     install_demo_policy,
 };
 use ftpgate::pinhole::Pinhole;
@@ -108,9 +108,9 @@ fn passes_the_range_only(lab: &Lab, plan: &at::Plan, range: BlindRange) {
                 );
                 running.push((stream, accepted));
             }
-            for entry in strangers {
-                assert!(dial(&lab.stranger, entry, *port).is_err(), "a stranger at {entry}");
-            }
+        }
+        for entry in strangers {
+            assert!(dial(&lab.stranger, entry, PORT).is_err(), "a stranger at {entry}");
         }
         assert_eq!(running.len(), 6);
         running.iter_mut().for_each(|(stream, accepted)| talk(stream, accepted));
@@ -218,15 +218,19 @@ fn a_pinhole_inside_the_range_goes_before_and_is_watched_alone() {
             let target = SocketAddr::new(plan.server, 5001);
             let opening = Opening::Forward { pinhole, target, source: plan.client };
             let by_range = listen(&lab.server, pinhole.entry);
+            let beside = listen(&lab.server, SocketAddr::new(range.entry, PORT + 1));
             let by_pinhole = listen(&lab.server, target);
             lab.gateway.block_on(async || {
                 let firewall = Firewall::start(&settings()).unwrap();
                 let (sender, mut events) = mpsc::unbounded_channel();
                 firewall.open_range(range).await.unwrap();
-                let _before = connect(&lab, range.entry, PORT, &by_range);
+                // At a port of its own: the late news of a connection at the pinhole's would be taken
+                // for the pinhole's.
+                let _before = connect(&lab, range.entry, PORT + 1, &beside);
                 firewall.open(opening, Duration::from_secs(10), sender).await.unwrap();
                 let (stream, accepted, from) = connect(&lab, range.entry, PORT, &by_pinhole);
                 assert_eq!(from.ip(), plan.client);
+                assert_eq!(firewall.close(opening).await, Ok(Closed::Gone), "it is used up");
                 firewall.clear_away(opening);
                 tokio::time::sleep(SWEPT_WITHIN).await;
                 let (_, _, from) = connect(&lab, range.entry, PORT, &by_range);

@@ -392,3 +392,6 @@ fn describe(rejection: &Rejection) -> String {
         None => errno.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
