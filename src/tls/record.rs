@@ -1,7 +1,7 @@
 //! Where TLS records end and text begins again, without a key (RFC 8446 §5.1, RFC 5246 §6.2.1).
 //!
 //! TLS that the gateway passes through can end in the middle of a connection: after `CCC`
-//! (RFC 4217 §12.3) the dialogue goes on as text. Peers announce that end with a close_notify of
+//! (RFC 4217 §5) the dialogue goes on as text. Peers announce that end with a close_notify of
 //! both sides, of one, or of none, and TLS 1.3 hides even the alert in a record that looks like
 //! data. The headers of the records are in the clear in every version: a [`RecordFollower`] walks
 //! from header to header, one for each direction, and a line of FTP never begins with one of the
@@ -10,8 +10,9 @@
 //! **The rules of a header.** Content type 20 to 24, version 3.0 (SSL 3.0) to 3.4, at most
 //! 2^14 + 2048 bytes of body; a body without bytes only for application data, which alone may be
 //! empty (RFC 5246 §6.2.1). As the very first record of a direction also a ClientHello in the form
-//! of SSL 2.0 with a version 3.x in it (RFC 5246 §E.2), as OpenSSL before 1.0 sends it. One that
-//! asks for SSL 2.0 itself is garbled: the records after it would have no header to follow.
+//! of SSL 2.0 with a version 3.x in it (RFC 5246 §E.2), as OpenSSL 0.9 sends it. One that asks for
+//! SSL 2.0 itself is garbled: the records after it would be of SSL 2.0 too, whose headers begin as
+//! text may.
 //!
 //! **Nothing is held back.** A header is judged byte by byte as it comes, and what is good so far
 //! is TLS and goes on at once. If a header turns out bad in its third byte, the two before it may
@@ -25,8 +26,8 @@
 /// The most bytes of a record's body: RFC 5246 §6.2.3. TLS 1.3 allows fewer (RFC 8446 §5.2).
 const MAX_BODY: u16 = (1 << 14) + 2048;
 
-/// What a ClientHello of SSL 2.0 may say of its length: its own seven octets of lengths and
-/// versions and the type at the least, and what OpenSSL has taken at the most.
+/// The length of a ClientHello of SSL 2.0: message type, version and three lengths at the least
+/// (RFC 5246 §E.2), and what a server of OpenSSL 0.9 takes at the most.
 const MIN_V2_HELLO: u16 = 9;
 const MAX_V2_HELLO: u16 = 4096;
 
@@ -219,7 +220,8 @@ impl RecordFollower {
         Followed { tls: bytes.len() - rest.len(), then }
     }
 
-    /// True once at least one whole header was read: this direction speaks TLS.
+    /// True once at least one whole header was read: this direction speaks TLS. Text ahead of that
+    /// stands where a handshake is due (RFC 4217 §4).
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
@@ -239,7 +241,7 @@ impl RecordFollower {
     /// True once this direction is known to be TLS 1.3, which is with its first application data.
     ///
     /// Up to TLS 1.2 ChangeCipherSpec is followed by a handshake record, the encrypted Finished,
-    /// before any application data (RFC 5246 §7.1). In TLS 1.3 Finished is application data to
+    /// before any application data (RFC 5246 §7.4.9). In TLS 1.3 Finished is application data to
     /// look at. Its ChangeCipherSpec, sent for old middleboxes or not at all, is followed by a
     /// handshake record only after a HelloRetryRequest, and that is a hello, which is in the clear
     /// (RFC 8446 §D.4).

@@ -88,10 +88,7 @@ class Conversation:
         data = line.encode() + b"\r\n"
         self.peers[side].tls.write(data)
         self.flush(side)
-        heard = b""
-        other = self.peers["S" if side == "C" else "C"]
-        while len(heard) < len(data):
-            heard += other.tls.read(len(data))
+        heard = self.peers["S" if side == "C" else "C"].tls.read(len(data))
         if heard != data:
             raise RuntimeError(f"{heard!r} instead of {data!r}")
 
