@@ -5,7 +5,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use ftpgate::tls::{RecordFollower, Then};
+use ftpgate::tls::record::{RecordFollower, Then};
 
 fn main() {
     divan::main();

@@ -8,7 +8,7 @@
 #[allow(unreachable_pub, reason = "a module of a test")]
 mod tls_record;
 
-use ftpgate::tls::{Followed, RecordFollower, Then};
+use ftpgate::tls::record::{Followed, RecordFollower, Then};
 use std::fs;
 use std::path::Path;
 use tls_record::{pieces_of, tls_record};

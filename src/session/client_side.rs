@@ -8,7 +8,7 @@ use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
 use crate::session::{Action, AuthChoice, TlsStart};
 use crate::terms::{Side, TransferId};
-use crate::tls;
+use crate::tls::record;
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ impl Session {
     /// for an answer that no server gives.
     fn begins_tls_unasked(&mut self, now: Instant) -> bool {
         let first = self.client_reader.line_start().and_then(<[u8]>::first).copied();
-        let unasked = first.is_some_and(tls::begins_record);
+        let unasked = first.is_some_and(record::begins_record);
         if unasked {
             self.close(Some(replies::TLS_START), CloseCause::TlsStart, now);
         }

@@ -12,7 +12,7 @@ use super::{Phase, Session, TlsStart, replies};
 use crate::ftp::LineReader;
 use crate::report::{CccOutcome, CloseCause, ControlProtection, Report};
 use crate::terms::Side;
-use crate::tls::{self, RecordFollower, Then};
+use crate::tls::record::{self, RecordFollower, Then};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -242,7 +242,7 @@ impl Session {
             Side::Server => &mut self.server_reader,
         };
         let start = reader.line_start().unwrap_or_default();
-        if !start.first().copied().is_some_and(tls::begins_record) {
+        if !start.first().copied().is_some_and(record::begins_record) {
             return true;
         }
         let mut records = RecordFollower::new();

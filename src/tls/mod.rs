@@ -1,11 +1,9 @@
 //! TLS on the control connection, as far as the gateway has to do with it.
 //!
-//! | word | what it is |
+//! | module | what it holds |
 //! |---|---|
-//! | [`RecordFollower`] | *pure*: where the records of one direction end and text begins again |
+//! | [`record`] | *pure*: where the records of one direction end and text begins again |
 //!
 //! Not here: what the end of TLS means for the dialogue (see [`crate::session`]).
 
-mod record;
-
-pub use record::{Followed, RecordFollower, Then, begins_record};
+pub mod record;

@@ -1,7 +1,7 @@
 //! Following TLS records: the follower agrees with a plain model that sees the whole stream, however
 //! the stream is split, and loses no byte of it.
 
-use ftpgate::tls::{RecordFollower, Then};
+use ftpgate::tls::record::{RecordFollower, Then};
 
 /// What is known of a stream after all of it, or after a part.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
 use ftpgate::terms::{Side, TransferId};
-use ftpgate::tls::RecordFollower;
+use ftpgate::tls::record::RecordFollower;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
