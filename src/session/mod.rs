@@ -193,8 +193,8 @@ impl Session {
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
-            Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
-            Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
+            Event::BlindRangeOpened { range } => self.on_blind_range(range, true),
+            Event::BlindRangeFailed { range } => self.on_blind_range(range, false),
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
             }

@@ -156,15 +156,18 @@ impl Session {
         self.show_lines();
     }
 
-    pub(super) fn on_blind_range_opened(&mut self, range: BlindRange) {
+    /// What became of opening the range. A session that has ended meanwhile is closing it already.
+    pub(super) fn on_blind_range(&mut self, range: BlindRange, opened: bool) {
+        if self.phase == Phase::Closed {
+            return;
+        }
         let BlindRange { client, entry, server, .. } = range;
-        self.report(Report::BlindRangeOpened { client, entry, server });
-    }
-
-    pub(super) fn on_blind_range_failed(&mut self, range: BlindRange) {
-        self.blind = false;
-        let BlindRange { client, entry, server, .. } = range;
-        self.report(Report::BlindRangeFailed { client, entry, server });
+        self.blind &= opened;
+        self.report(if opened {
+            Report::BlindRangeOpened { client, entry, server }
+        } else {
+            Report::BlindRangeFailed { client, entry, server }
+        });
     }
 
     pub(super) fn close_blind_range(&mut self) {
