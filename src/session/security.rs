@@ -62,7 +62,7 @@ pub(super) enum Change {
 
 impl Mechanism {
     /// Reads the argument of AUTH. `TLS` and `TLS-C` leave data in the clear, `TLS-P` and `SSL`
-    /// stand for PROT P as well (draft-murray-auth-ftp-ssl; RFC 4217 §17 has only the names).
+    /// stand for PROT P as well (the drafts before RFC 4217).
     pub(super) fn parse(argument: &[u8]) -> Self {
         let name = argument.to_ascii_uppercase();
         if name.starts_with(b"SSL") || name == b"TLS-P" {
@@ -144,7 +144,7 @@ impl Security {
         self.encloses_lines = false;
     }
 
-    /// REIN: all parameters are as at the start (RFC 4217 §11, case 36).
+    /// REIN: all parameters are as at the start (RFC 4217, case 36).
     pub(super) fn reset(&mut self) {
         *self = Self::new();
     }

@@ -1,4 +1,4 @@
-//! TLS that is carried end to end, and the way back to text after CCC (RFC 4217 §12.3).
+//! TLS that is carried end to end, and the way back to text after CCC (RFC 4217).
 //!
 //! Each direction is by itself: it carries records until, at a record boundary, something stands
 //! that no record begins with. From there on it is text again and is read as before the AUTH, with
@@ -110,8 +110,7 @@ impl Session {
         self.secured_since = now;
         for side in [Side::Client, Side::Server] {
             let rest = self.reader(side).take_rest();
-            let text = self.carry_records(side, &rest, now).to_vec();
-            self.reader(side).push(&text);
+            self.on_bytes(side, &rest, now);
         }
     }
 
