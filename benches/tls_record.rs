@@ -1,11 +1,19 @@
 //! What it costs to follow TLS records: those of a control connection, which hold a line each, and
-//! the largest, whole and in pieces. One iteration is [`RECORDS`] records.
+//! the largest, whole and in pieces; and what a session with TLS costs beside one in the clear.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has to stop")]
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use ftpgate::addr::OriginalDst;
+use ftpgate::policy::Policy;
+use ftpgate::session::{
+    Action, AuthChoice, Event, ModeChoice, Parties, PathChoice, Session, Settings, Source, TlsStart,
+};
+use ftpgate::terms::Side;
 use ftpgate::tls::record::{RecordFollower, Then};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn main() {
     divan::main();
@@ -64,4 +72,81 @@ fn large_records(bencher: Bencher<'_, '_>, piece: usize) {
 fn one_control_record_a_read(bencher: Bencher<'_, '_>) {
     let stream = stream(&[89]);
     follow(bencher, &stream, 89 + 5);
+}
+
+/// A session that has logged in, in the clear or with TLS established.
+fn session(secured: bool) -> Session {
+    let settings = Settings {
+        policy: Policy::default(),
+        path: PathChoice::Auto,
+        mode: ModeChoice::Keep,
+        auth: AuthChoice::Passthrough,
+        tls_required: false,
+        tls_start: TlsStart::Explicit,
+        blind_ports: false,
+        source: Source::Gateway,
+        kernel: true,
+        advertise_client: None,
+        advertise_server: None,
+        login_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(900),
+        open_timeout: Duration::from_secs(30),
+        line_limit: 4160,
+    };
+    let address = |text: &str| text.parse().unwrap();
+    let parties = Parties {
+        client: address("192.0.2.2:40000"),
+        original_dst: OriginalDst(address("203.0.113.7:21")),
+        dials_gateway: true,
+    };
+    let now = Instant::now();
+    let mut session = Session::new(Arc::new(settings), parties, now);
+    let (server, seen_as) = (address("10.0.0.5:21"), address("10.0.0.1:33000"));
+    session.handle_event(Event::ServerConnected { server, seen_as }, now);
+    let mut say = |from, bytes: &[u8]| {
+        session.handle_event(Event::BytesReceived { from, bytes }, now);
+        while session.poll_action().is_some() {}
+    };
+    say(Side::Server, b"220 ready\r\n");
+    if secured {
+        say(Side::Client, b"AUTH TLS\r\n");
+        say(Side::Server, b"234 go\r\n");
+        for from in [Side::Client, Side::Server] {
+            say(from, &[22, 3, 3, 0, 1, 0]);
+            say(from, &stream(&[60]));
+        }
+    } else {
+        say(Side::Client, b"USER a\r\n");
+        say(Side::Server, b"230 in\r\n");
+    }
+    session
+}
+
+/// A command and its reply through a whole session: in the clear, and as two records. What goes
+/// through is copied once in either case, into what is to be sent.
+#[divan::bench(args = [false, true])]
+fn exchange(bencher: Bencher<'_, '_>, secured: bool) {
+    let record = |line: &[u8]| {
+        let mut record = vec![23, 3, 3, 0, u8::try_from(line.len()).unwrap() + 17];
+        record.resize(line.len() + 22, 0xa5);
+        record
+    };
+    let plain: [(Side, &[u8]); 2] =
+        [(Side::Client, b"NOOP\r\n"), (Side::Server, b"200 NOOP ok.\r\n")];
+    let said = plain.map(|(from, line)| (from, if secured { record(line) } else { line.into() }));
+    let mut session = session(secured);
+    let now = Instant::now();
+    bencher.bench_local(|| {
+        let mut sent = 0;
+        for (from, bytes) in &said {
+            session
+                .handle_event(Event::BytesReceived { from: *from, bytes: black_box(bytes) }, now);
+            while let Some(action) = session.poll_action() {
+                if let Action::SendBytes { bytes, .. } = action {
+                    sent += bytes.len();
+                }
+            }
+        }
+        sent
+    });
 }
