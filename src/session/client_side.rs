@@ -21,7 +21,9 @@ impl Session {
     pub(super) fn pump_client(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Connecting => return self.read_early_line(now),
-            Phase::Open if self.tunnel.hides(Side::Client) => return false,
+            Phase::Open if self.tunnel.hides(Side::Client) || self.tunnel.splits_record() => {
+                return false;
+            }
             Phase::Open => {}
             Phase::Closed => return false,
         }
@@ -82,7 +84,7 @@ impl Session {
         loop {
             match self.client_reader.next_item()? {
                 LineItem::Line(line) => return Some(line),
-                LineItem::Answer(answer) => self.send(Side::Client, answer),
+                LineItem::Answer(answer) => self.answer_client(answer),
                 LineItem::Violation(LineViolation::TooLong) => {
                     self.close(Some(replies::LINE_TOO_LONG), CloseCause::LineTooLong, now);
                 }
@@ -210,7 +212,7 @@ impl Session {
     /// Sends the own replies that have come to the head of the queue.
     pub(super) fn flush_own_replies(&mut self) {
         while let Some(reply) = self.pending.pop_own() {
-            self.send(Side::Client, reply);
+            self.answer_client(reply);
         }
     }
 }

@@ -41,6 +41,8 @@ impl Session {
             None => return false,
             Some(LineItem::Line(line)) if self.hold_if_early(&line, now) => {}
             Some(LineItem::Line(line)) => self.on_server_line(&line, now),
+            // Not into the records that the client still sends.
+            Some(LineItem::Answer(_)) if self.tunnel.hides(Side::Client) => {}
             Some(LineItem::Answer(answer)) => self.send(Side::Server, answer),
             Some(LineItem::Violation(violation)) => {
                 let cause = match violation {

@@ -65,6 +65,11 @@ impl Tunnel {
         matches!(direction, Direction::Records(_))
     }
 
+    /// True in the midst of one of the server's records: nothing may be put between its bytes.
+    pub(super) fn splits_record(&self) -> bool {
+        matches!(&self.server, Direction::Records(records) if !records.at_boundary())
+    }
+
     fn hides_any(&self) -> bool {
         self.hides(Side::Client) || self.hides(Side::Server)
     }
@@ -226,6 +231,10 @@ impl Session {
             }
             self.logged_in |= !self.cleared_early;
         }
+        self.clear_direction(from);
+    }
+
+    fn clear_direction(&mut self, from: Side) {
         *self.tunnel.direction(from) = Direction::TextAgain { late: LATE_RECORDS };
         if !self.tunnel.hides_any() {
             if !self.cleared_early {
@@ -233,6 +242,15 @@ impl Session {
             }
             self.show_lines();
         }
+    }
+
+    /// Sends the client words of the gateway's own. A client whose lines are read has ended its TLS
+    /// and takes them for the server's first text: what of TLS still comes behind them is late.
+    pub(super) fn answer_client(&mut self, bytes: Bytes) {
+        if self.tunnel.hides(Side::Server) {
+            self.clear_direction(Side::Server);
+        }
+        self.send(Side::Client, bytes);
     }
 
     /// Drops the records that come late at the start of a line. True if the line behind them may be
