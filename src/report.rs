@@ -113,8 +113,8 @@ pub enum Report {
     CccObserved {
         /// Which of them.
         outcome: CccOutcome,
-        /// True if `data.blind_ports` were open for it.
-        blind: bool,
+        /// What is known of the data connections that it spoke of unread.
+        unread: UnreadData,
     },
     /// The range of `data.blind_ports` is open between these two.
     BlindRangeOpened {
@@ -141,6 +141,17 @@ pub enum Report {
         /// From accept to end.
         duration: Duration,
     },
+}
+
+/// The data connections of a control connection that was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadData {
+    /// Nothing was open for them.
+    NotOpen,
+    /// `data.blind_ports` were open, and so many have passed there.
+    Passed(u32),
+    /// `data.blind_ports` were open, and conntrack does not tell what has passed.
+    Unwatched,
 }
 
 /// Declares a closed set of words with a label each.
@@ -275,7 +286,7 @@ words! {
         Early => "early",
         /// Only one direction was text again when the session ended.
         Halfway => "halfway",
-        /// The session ended inside TLS: its data connections were not visible.
+        /// The session ended inside TLS: what it said of data connections was not read.
         Missing => "none",
     }
 }

@@ -6,7 +6,9 @@
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::pinhole::Pinhole;
-use ftpgate::report::{CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report};
+use ftpgate::report::{
+    CccOutcome, CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report, UnreadData,
+};
 use ftpgate::telemetry::Telemetry;
 use ftpgate::terms::{
     ByteCounts, DataMode, DataPath, ProtectionLevel, SessionId, Side, TransferId,
@@ -47,6 +49,10 @@ fn data_ended() -> Report {
         bytes: Some(ByteCounts { upload: 3, download: 1000 }),
         duration: Duration::from_secs(2),
     }
+}
+
+fn without_ccc(unread: UnreadData) -> Report {
+    Report::CccObserved { outcome: CccOutcome::Missing, unread }
 }
 
 fn ended(cause: CloseCause) -> Report {
@@ -133,6 +139,17 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (opened(), "DEBUG ", "pinhole open"),
         (closed(), "DEBUG ", "expired"),
         (data_ended(), " INFO ", "data connection completed"),
+        (
+            without_ccc(UnreadData::NotOpen),
+            " WARN ",
+            "Let the client use CCC, or set data.blind_ports",
+        ),
+        (without_ccc(UnreadData::Passed(0)), " WARN ", "active mode cannot work without CCC"),
+        (without_ccc(UnreadData::Passed(0)), " WARN ", "passive ports have to be the same range"),
+        (without_ccc(UnreadData::Passed(0)), " WARN ", "so let it use EPSV"),
+        (without_ccc(UnreadData::Passed(1)), " INFO ", "CCC; 1 data connection passed within"),
+        (without_ccc(UnreadData::Passed(7)), " INFO ", "CCC; 7 data connections passed within"),
+        (without_ccc(UnreadData::Unwatched), " INFO ", "without conntrack events"),
         (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
         (ended(CloseCause::Quit), " INFO ", "the client quit"),
     ];

@@ -23,16 +23,17 @@
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
 //! | `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
-//! | | `open-range`, `close-range`, `ccc OUTCOME`, `control STATE`, `data LEVEL` (at its end) |
+//! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
+//! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
-use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
+use ftpgate::report::{DataOutcome, PinholeOutcome, Report, UnreadData};
 use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
     TlsStart, TransferPlan,
 };
-use ftpgate::terms::{ProtectionLevel, Side};
+use ftpgate::terms::{FlowId, ProtectionLevel, Side};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -226,8 +227,7 @@ impl Stage {
             ["used", side] => self.tell(Event::PinholeUsed { id: id()?, side: side_of(side)? }),
             ["joined"] => self.tell(Event::DataConnectionJoined { id: id()? }),
             ["ended", outcome] => {
-                let outcome = DataOutcome::ALL.iter().find(|o| o.label() == *outcome);
-                let outcome = *outcome.ok_or("unknown outcome")?;
+                let outcome = outcome_of(outcome)?;
                 self.tell(Event::DataConnectionEnded { id: id()?, outcome, bytes: None });
             }
             ["wait", seconds] => {
@@ -239,6 +239,13 @@ impl Stage {
                 }
             }
             ["range-fails"] => self.range_fails = true,
+            ["blind", name, "starts"] => {
+                self.tell(Event::BlindConnectionStarted { flow: flow_of(name)? });
+            }
+            ["blind", name, "ends", outcome] => {
+                let (flow, outcome) = (flow_of(name)?, outcome_of(outcome)?);
+                self.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
+            }
             ["shutdown"] => self.tell(Event::ShutdownRequested),
             [side, "closes"] => {
                 self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: true });
@@ -294,14 +301,19 @@ impl Stage {
                     let event = if std::mem::take(&mut self.range_fails) {
                         Event::BlindRangeFailed { range }
                     } else {
-                        Event::BlindRangeOpened { range }
+                        Event::BlindRangeOpened { range, watched: true }
                     };
                     session.handle_event(event, self.now);
                 }
                 Action::CloseBlindRange => done.push("! close-range".to_owned()),
                 Action::CloseSession => {}
-                Action::Report(Report::CccObserved { outcome, .. }) => {
-                    done.push(format!("! ccc {}", outcome.label()));
+                Action::Report(Report::CccObserved { outcome, unread }) => {
+                    let passed = match unread {
+                        UnreadData::NotOpen => String::new(),
+                        UnreadData::Passed(passed) => format!(", {passed} passed"),
+                        UnreadData::Unwatched => ", unwatched".to_owned(),
+                    };
+                    done.push(format!("! ccc {}{passed}", outcome.label()));
                 }
                 Action::Report(Report::ProtectionChanged { state }) => {
                     done.push(format!("! control {}", state.label()));
@@ -353,6 +365,15 @@ fn side_of(word: &str) -> Result<Side, String> {
         "server" => Ok(Side::Server),
         other => Err(format!("no side: {other}")),
     }
+}
+
+fn outcome_of(word: &str) -> Result<DataOutcome, String> {
+    let outcome = DataOutcome::ALL.iter().find(|outcome| outcome.label() == word);
+    outcome.copied().ok_or_else(|| format!("no outcome: {word}"))
+}
+
+fn flow_of(word: &str) -> Result<FlowId, String> {
+    word.parse().map(FlowId).map_err(|_| format!("no name of a connection: {word}"))
 }
 
 /// One blank between the columns; what is said may begin with blanks of its own.

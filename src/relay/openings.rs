@@ -193,19 +193,22 @@ impl Openings {
         self.shared.firewall.as_ref().ok_or(OpenError::NoFirewall)
     }
 
-    /// Opens the ports of `data.blind_ports` between the two ends of the session.
-    pub(super) async fn open_range(&mut self, range: BlindRange) -> Result<(), OpenError> {
+    /// Opens the ports of `data.blind_ports` between the two ends of the session. True if the
+    /// connections through them will be told.
+    pub(super) async fn open_range(&mut self, range: BlindRange) -> Result<bool, OpenError> {
         let BlindRange { client, entry, server, source } = range;
         let range = firewall::BlindRange { client, entry, server, source };
-        self.firewall()?.open_range(range).await?;
+        let firewall = self.firewall()?;
+        firewall.open_range(range, self.flows.clone()).await?;
+        let watched = firewall.counts_flows();
         self.range = Some(range);
-        Ok(())
+        Ok(watched)
     }
 
     /// Closes them; connections that run go on.
     pub(super) async fn close_range(&mut self) {
         if let (Some(range), Some(firewall)) = (self.range.take(), &self.shared.firewall)
-            && let Err(error) = firewall.close_range(range).await
+            && let Err(error) = firewall.close_range(range, &self.flows).await
         {
             tracing::warn!(%error, "data.blind_ports could not be closed for this session");
         }
@@ -275,9 +278,17 @@ impl Openings {
 
     /// What the kernel's news mean for the session.
     pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
-        let (pinhole, has_started) = match flow {
-            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (*pinhole, false),
-            FlowEvent::Ended { pinhole, .. } => (*pinhole, true),
+        let (pinhole, has_started) = match *flow {
+            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (pinhole, false),
+            FlowEvent::Ended { pinhole, .. } => (pinhole, true),
+            FlowEvent::StartedInRange(flow) => {
+                return Some(Event::BlindConnectionStarted { flow });
+            }
+            FlowEvent::EndedInRange { flow, orderly, bytes } => {
+                let bytes = bytes.map(|bytes| by_direction(bytes, Side::Client));
+                let outcome = end(orderly);
+                return Some(Event::BlindConnectionEnded { flow, outcome, bytes });
+            }
         };
         // One pinhole may be opened anew while the connection that came through it before runs.
         let at = self.open.iter().position(|opened| match opened {
@@ -315,10 +326,12 @@ impl Openings {
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
                 self.open.remove(at);
-                let outcome = if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
+                let outcome = end(*orderly);
                 let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
                 Some(Event::DataConnectionEnded { id, outcome, bytes })
             }
+            // Told above.
+            FlowEvent::StartedInRange(_) | FlowEvent::EndedInRange { .. } => None,
         }
     }
 
@@ -344,6 +357,10 @@ pub(super) fn keeps_port(dialler: Side) -> bool {
         Side::Client => false,
         Side::Server => true,
     }
+}
+
+fn end(orderly: bool) -> DataOutcome {
+    if orderly { DataOutcome::Completed } else { DataOutcome::Aborted }
 }
 
 fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
@@ -409,5 +426,28 @@ mod tests {
         assert_eq!(view.open().len(), 1, "the next one is closed");
         assert!(view.connect(pinhole));
         assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(2));
+    }
+
+    #[tokio::test]
+    async fn who_holds_a_range_is_told_of_the_connections_through_it() {
+        let (mut openings, view, mut flows) = openings();
+        let [client, entry, server, source] =
+            ["192.0.2.2", "203.0.113.7", "198.51.100.2", "198.51.100.1"]
+                .map(|address| address.parse().unwrap());
+        let range = BlindRange { client, entry, server, source };
+        assert!(openings.open_range(range).await.unwrap(), "they are told");
+        let flow = view.connect_in_range(client, entry).unwrap();
+        let started = openings.on_flow(&flows.recv().await.unwrap());
+        assert_eq!(started, Some(Event::BlindConnectionStarted { flow }));
+        openings.close_range().await;
+        assert_eq!(view.connect_in_range(client, entry), None, "it is closed");
+        let bytes = Some(FlowBytes { original: 3, reply: 1000 });
+        assert!(view.emit(FlowEvent::EndedInRange { flow, orderly: false, bytes }));
+        let ended = Event::BlindConnectionEnded {
+            flow,
+            outcome: DataOutcome::Aborted,
+            bytes: Some(ByteCounts { upload: 3, download: 1000 }),
+        };
+        assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), Some(ended));
     }
 }

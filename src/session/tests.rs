@@ -4,6 +4,7 @@ use super::*;
 use crate::addr::OriginalDst;
 use crate::policy::Policy;
 use crate::report::DataOutcome;
+use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -179,6 +180,45 @@ fn data_connections_of_one_session_have_a_bound() {
     let id = bench.id();
     bench.tell(Event::DataConnectionEnded { id, outcome: DataOutcome::Completed, bytes: None });
     bench.offer();
+}
+
+/// What passes beyond the bound is counted, since the kernel lets it pass.
+#[test]
+fn seen_data_connections_of_one_session_have_a_bound() {
+    let mut bench = Bench::with(|settings| settings.blind_ports = true).log_in();
+    bench.say(Side::Client, "AUTH GSSAPI\r\n");
+    assert!(bench.say(Side::Server, "234 go\r\n").contains("OpenBlindRange"));
+    let start =
+        |bench: &mut Bench, name| bench.tell(Event::BlindConnectionStarted { flow: FlowId(name) });
+    let outcome = DataOutcome::Completed;
+    let end = |name| Event::BlindConnectionEnded { flow: FlowId(name), outcome, bytes: None };
+    for name in 0..1024 {
+        assert!(start(&mut bench, name).contains("DataConnectionStarted"), "{name}");
+    }
+    assert_eq!(start(&mut bench, 1024), "");
+    assert_eq!(bench.tell(end(1024)), "");
+    assert!(bench.tell(end(0)).contains("DataConnectionEnded"));
+    assert!(start(&mut bench, 1025).contains("DataConnectionStarted"));
+    let told = bench.tell(Event::ConnectionClosed { side: Side::Client, orderly: false });
+    assert!(told.contains("Passed(1026)"), "{told}");
+    for name in 1..=1025 {
+        assert!(!bench.session.is_over());
+        bench.tell(end(name));
+    }
+    assert!(bench.session.is_over());
+}
+
+#[test]
+fn what_is_not_watched_is_not_taken_for_nothing() {
+    let mut bench = Bench::with(|settings| settings.blind_ports = true).log_in();
+    bench.say(Side::Client, "AUTH GSSAPI\r\n");
+    bench.say(Side::Server, "234 go\r\n");
+    let [client, entry, server, source] =
+        ["192.0.2.2", "203.0.113.7", "10.0.0.5", "10.0.0.1"].map(|ip| ip.parse().unwrap());
+    let range = BlindRange { client, entry, server, source };
+    bench.tell(Event::BlindRangeOpened { range, watched: false });
+    let told = bench.tell(Event::ConnectionClosed { side: Side::Client, orderly: false });
+    assert!(told.contains("Unwatched"), "{told}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::gauges::Gauges;
 use super::metrics::{ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
-use crate::report::{CccOutcome, CloseCause, Distrust, Report};
+use crate::report::{CccOutcome, CloseCause, Distrust, Report, UnreadData};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
-            Report::CccObserved { outcome, blind } => self.tell_ccc(*outcome, *blind),
+            Report::CccObserved { outcome, unread } => self.tell_ccc(*outcome, *unread),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
             }
@@ -154,15 +154,16 @@ impl SessionTelemetry {
         }
     }
 
-    fn tell_ccc(&self, outcome: CccOutcome, blind: bool) {
+    fn tell_ccc(&self, outcome: CccOutcome, unread: UnreadData) {
         self.listener.ccc_total.of(outcome).inc();
-        let (reason, words) = (outcome.label(), words::ccc(outcome, blind));
-        match outcome {
-            CccOutcome::Cleared => debug!(outcome = reason, "{words}"),
-            CccOutcome::Missing if blind => info!(outcome = reason, "{words}"),
-            CccOutcome::Early | CccOutcome::Halfway | CccOutcome::Missing => {
-                warn!(outcome = reason, "{words}");
+        let (reason, words) = (outcome.label(), words::ccc(outcome, unread));
+        match (outcome, unread) {
+            (CccOutcome::Cleared, _) => debug!(outcome = reason, "{words}"),
+            (CccOutcome::Missing, UnreadData::Passed(1..) | UnreadData::Unwatched) => {
+                info!(outcome = reason, "{words}");
             }
+            (CccOutcome::Missing, UnreadData::NotOpen | UnreadData::Passed(0))
+            | (CccOutcome::Early | CccOutcome::Halfway, _) => warn!(outcome = reason, "{words}"),
         }
     }
 
