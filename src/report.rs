@@ -113,8 +113,9 @@ pub enum Report {
     CccObserved {
         /// Which of them.
         outcome: CccOutcome,
-        /// What is known of the data connections that it spoke of unread.
-        unread: UnreadData,
+        /// How many data connections have passed within `data.blind_ports`; `None` if they were not
+        /// open for it.
+        passed: Option<u32>,
     },
     /// The range of `data.blind_ports` is open between these two.
     BlindRangeOpened {
@@ -141,17 +142,6 @@ pub enum Report {
         /// From accept to end.
         duration: Duration,
     },
-}
-
-/// The data connections of a control connection that was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnreadData {
-    /// Nothing was open for them.
-    NotOpen,
-    /// `data.blind_ports` were open, and so many have passed there.
-    Passed(u32),
-    /// `data.blind_ports` were open, and conntrack does not tell what has passed.
-    Unwatched,
 }
 
 /// Declares a closed set of words with a label each.

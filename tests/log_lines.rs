@@ -7,7 +7,7 @@
 use ftpgate::addr::OriginalDst;
 use ftpgate::pinhole::Pinhole;
 use ftpgate::report::{
-    CccOutcome, CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report, UnreadData,
+    CccOutcome, CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report,
 };
 use ftpgate::telemetry::Telemetry;
 use ftpgate::terms::{
@@ -51,8 +51,8 @@ fn data_ended() -> Report {
     }
 }
 
-fn without_ccc(unread: UnreadData) -> Report {
-    Report::CccObserved { outcome: CccOutcome::Missing, unread }
+fn without_ccc(passed: Option<u32>) -> Report {
+    Report::CccObserved { outcome: CccOutcome::Missing, passed }
 }
 
 fn ended(cause: CloseCause) -> Report {
@@ -139,17 +139,12 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (opened(), "DEBUG ", "pinhole open"),
         (closed(), "DEBUG ", "expired"),
         (data_ended(), " INFO ", "data connection completed"),
-        (
-            without_ccc(UnreadData::NotOpen),
-            " WARN ",
-            "Let the client use CCC, or set data.blind_ports",
-        ),
-        (without_ccc(UnreadData::Passed(0)), " WARN ", "active mode cannot work without CCC"),
-        (without_ccc(UnreadData::Passed(0)), " WARN ", "passive ports have to be the same range"),
-        (without_ccc(UnreadData::Passed(0)), " WARN ", "so let it use EPSV"),
-        (without_ccc(UnreadData::Passed(1)), " INFO ", "CCC; 1 data connection passed within"),
-        (without_ccc(UnreadData::Passed(7)), " INFO ", "CCC; 7 data connections passed within"),
-        (without_ccc(UnreadData::Unwatched), " INFO ", "without conntrack events"),
+        (without_ccc(None), " WARN ", "Let the client use CCC, or set data.blind_ports"),
+        (without_ccc(Some(0)), " WARN ", "active mode cannot work without CCC"),
+        (without_ccc(Some(0)), " WARN ", "passive ports have to be the same range"),
+        (without_ccc(Some(0)), " WARN ", "so let it use EPSV"),
+        (without_ccc(Some(1)), " INFO ", "CCC; 1 data connection passed within"),
+        (without_ccc(Some(7)), " INFO ", "CCC; 7 data connections passed within"),
         (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
         (ended(CloseCause::Quit), " INFO ", "the client quit"),
     ];

@@ -28,7 +28,7 @@
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
-use ftpgate::report::{DataOutcome, PinholeOutcome, Report, UnreadData};
+use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
 use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
     TlsStart, TransferPlan,
@@ -301,18 +301,14 @@ impl Stage {
                     let event = if std::mem::take(&mut self.range_fails) {
                         Event::BlindRangeFailed { range }
                     } else {
-                        Event::BlindRangeOpened { range, watched: true }
+                        Event::BlindRangeOpened { range }
                     };
                     session.handle_event(event, self.now);
                 }
                 Action::CloseBlindRange => done.push("! close-range".to_owned()),
                 Action::CloseSession => {}
-                Action::Report(Report::CccObserved { outcome, unread }) => {
-                    let passed = match unread {
-                        UnreadData::NotOpen => String::new(),
-                        UnreadData::Passed(passed) => format!(", {passed} passed"),
-                        UnreadData::Unwatched => ", unwatched".to_owned(),
-                    };
+                Action::Report(Report::CccObserved { outcome, passed }) => {
+                    let passed = passed.map_or(String::new(), |n| format!(", {n} passed"));
                     done.push(format!("! ccc {}{passed}", outcome.label()));
                 }
                 Action::Report(Report::ProtectionChanged { state }) => {

@@ -137,7 +137,7 @@ impl Driver {
                 }
                 Action::OpenBlindRange(range) => {
                     let event = match self.openings.open_range(range).await {
-                        Ok(watched) => Event::BlindRangeOpened { range, watched },
+                        Ok(()) => Event::BlindRangeOpened { range },
                         Err(error) => {
                             tracing::warn!(%error, "data.blind_ports could not be opened");
                             Event::BlindRangeFailed { range }

@@ -4,7 +4,7 @@
 use super::action::{Action, BlindRange};
 use super::data::most_running;
 use super::{Phase, Session};
-use crate::report::{DataOutcome, Report, UnreadData};
+use crate::report::{DataOutcome, Report};
 use crate::terms::{ByteCounts, DataMode, DataPath, FlowId, ProtectionLevel, TransferId};
 use std::time::Instant;
 
@@ -17,8 +17,6 @@ const MODE: DataMode = DataMode::Passive;
 pub(super) struct Blind {
     /// Asked for, and not known to have failed.
     open: bool,
-    /// Connections through it are told, as far as is known.
-    watched: bool,
     /// How many have come since it was opened.
     passed: u32,
     running: Vec<Running>,
@@ -38,13 +36,9 @@ impl Blind {
         !self.running.is_empty()
     }
 
-    /// What can be said of the data connections of a session that is not read.
-    pub(super) fn seen(&self) -> UnreadData {
-        match (self.open, self.watched) {
-            (false, _) => UnreadData::NotOpen,
-            (true, false) => UnreadData::Unwatched,
-            (true, true) => UnreadData::Passed(self.passed),
-        }
+    /// How many connections have come through the range; `None` if it is not open.
+    pub(super) fn passed(&self) -> Option<u32> {
+        self.open.then_some(self.passed)
     }
 }
 
@@ -55,18 +49,17 @@ impl Session {
             && !self.blind.open
             && let Some(range) = self.ends.and_then(|ends| ends.blind_range())
         {
-            (self.blind.open, self.blind.watched, self.blind.passed) = (true, true, 0);
+            (self.blind.open, self.blind.passed) = (true, 0);
             self.actions.push_back(Action::OpenBlindRange(range));
         }
     }
 
     /// A session that has ended meanwhile is closing it already.
-    pub(super) fn on_blind_range_opened(&mut self, range: BlindRange, watched: bool) {
+    pub(super) fn on_blind_range_opened(&mut self, range: BlindRange) {
         if self.phase == Phase::Closed {
             return;
         }
         let BlindRange { client, entry, server, .. } = range;
-        self.blind.watched = watched;
         self.report(Report::BlindRangeOpened { client, entry, server });
     }
 

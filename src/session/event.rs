@@ -80,8 +80,6 @@ pub enum Event<'a> {
     BlindRangeOpened {
         /// Between whom.
         range: BlindRange,
-        /// True if the connections through it will be told.
-        watched: bool,
     },
     /// [`super::Action::OpenBlindRange`] failed; nothing is open.
     BlindRangeFailed {

@@ -199,9 +199,7 @@ impl Session {
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
-            Event::BlindRangeOpened { range, watched } => {
-                self.on_blind_range_opened(range, watched);
-            }
+            Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
             Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
             Event::BlindConnectionStarted { flow } => self.on_blind_started(flow, now),
             Event::BlindConnectionEnded { flow, outcome, bytes } => {

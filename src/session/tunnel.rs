@@ -108,6 +108,10 @@ impl Session {
         self.cleared_early = false;
         self.secured_since = now;
         for side in [Side::Client, Side::Server] {
+            if self.phase == Phase::Closed {
+                // What the client has sent ahead was no TLS.
+                return;
+            }
             let rest = self.reader(side).take_rest();
             let text = self.carry_records(side, &rest, now).to_vec();
             self.reader(side).push(&text);
@@ -251,8 +255,7 @@ impl Session {
     }
 
     fn report_ccc(&mut self, outcome: CccOutcome) {
-        let unread = self.blind.seen();
-        self.report(Report::CccObserved { outcome, unread });
+        self.report(Report::CccObserved { outcome, passed: self.blind.passed() });
     }
 
     /// True if a farewell to the client would be read as one: not in the midst of TLS.

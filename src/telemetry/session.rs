@@ -3,7 +3,7 @@
 use super::gauges::Gauges;
 use super::metrics::{ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
-use crate::report::{CccOutcome, CloseCause, Distrust, Report, UnreadData};
+use crate::report::{CccOutcome, CloseCause, Distrust, Report};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
-            Report::CccObserved { outcome, unread } => self.tell_ccc(*outcome, *unread),
+            Report::CccObserved { outcome, passed } => self.tell_ccc(*outcome, *passed),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
             }
@@ -154,16 +154,15 @@ impl SessionTelemetry {
         }
     }
 
-    fn tell_ccc(&self, outcome: CccOutcome, unread: UnreadData) {
+    fn tell_ccc(&self, outcome: CccOutcome, passed: Option<u32>) {
         self.listener.ccc_total.of(outcome).inc();
-        let (reason, words) = (outcome.label(), words::ccc(outcome, unread));
-        match (outcome, unread) {
+        let (reason, words) = (outcome.label(), words::ccc(outcome, passed));
+        match (outcome, passed) {
             (CccOutcome::Cleared, _) => debug!(outcome = reason, "{words}"),
-            (CccOutcome::Missing, UnreadData::Passed(1..) | UnreadData::Unwatched) => {
-                info!(outcome = reason, "{words}");
+            (CccOutcome::Missing, Some(1..)) => info!(outcome = reason, passed, "{words}"),
+            (CccOutcome::Missing | CccOutcome::Early | CccOutcome::Halfway, _) => {
+                warn!(outcome = reason, "{words}");
             }
-            (CccOutcome::Missing, UnreadData::NotOpen | UnreadData::Passed(0))
-            | (CccOutcome::Early | CccOutcome::Halfway, _) => warn!(outcome = reason, "{words}"),
         }
     }
 

@@ -1,9 +1,7 @@
 //! What an operator reads: the message of a log line for each reason. The reason's own word stands
 //! beside it in a field, for machines.
 
-use crate::report::{
-    CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal, UnreadData,
-};
+use crate::report::{CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
 use std::borrow::Cow;
 
 pub(super) fn refusal(reason: Refusal) -> &'static str {
@@ -59,7 +57,7 @@ pub(super) fn protection(state: ControlProtection) -> &'static str {
 }
 
 /// What became of a secured control connection, and what to change where it was in the way.
-pub(super) fn ccc(outcome: CccOutcome, unread: UnreadData) -> Cow<'static, str> {
+pub(super) fn ccc(outcome: CccOutcome, passed: Option<u32>) -> Cow<'static, str> {
     let words = match outcome {
         CccOutcome::Cleared => "the client used CCC",
         CccOutcome::Early => {
@@ -68,37 +66,29 @@ pub(super) fn ccc(outcome: CccOutcome, unread: UnreadData) -> Cow<'static, str> 
         CccOutcome::Halfway => {
             "only one side came back to clear text: the other one never took up what CCC had agreed"
         }
-        CccOutcome::Missing => return without_ccc(unread),
+        CccOutcome::Missing => return without_ccc(passed),
     };
     words.into()
 }
 
-fn without_ccc(unread: UnreadData) -> Cow<'static, str> {
-    let words = match unread {
-        UnreadData::NotOpen => {
+fn without_ccc(passed: Option<u32>) -> Cow<'static, str> {
+    let words = match passed {
+        None => {
             "the control connection was encrypted and the client did not use CCC; data ports were not \
              visible: nothing was opened for its data connections. Let the client use CCC, or set \
              data.blind_ports and the server's passive ports to the same range"
         }
-        UnreadData::Passed(0) => {
+        Some(0) => {
             "the control connection was encrypted and the client did not use CCC; no data connection \
              passed within data.blind_ports. If there should have been one: active mode cannot work \
              without CCC, so let the client use passive mode; the server's passive ports have to be \
              the same range; PASV may have named an address that the client cannot reach, so let it \
              use EPSV"
         }
-        UnreadData::Passed(1) => {
-            "the client did not use CCC; 1 data connection passed within data.blind_ports"
-        }
-        UnreadData::Passed(passed) => {
+        Some(1) => "the client did not use CCC; 1 data connection passed within data.blind_ports",
+        Some(passed) => {
             let words = "data connections passed within data.blind_ports";
             return format!("the client did not use CCC; {passed} {words}").into();
-        }
-        UnreadData::Unwatched => {
-            "the control connection was encrypted and the client did not use CCC; data ports were not \
-             visible: passive mode could pass within data.blind_ports, active mode could not, and \
-             without conntrack events nothing more is known. Let the client use passive mode (EPSV) \
-             or CCC if its transfers failed"
         }
     };
     words.into()

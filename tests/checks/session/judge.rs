@@ -4,7 +4,7 @@ use super::super::lines;
 use super::script::{SECRET, Script};
 use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
-use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine, UnreadData};
+use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
 use ftpgate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use ftpgate::tls::record::RecordFollower;
@@ -288,10 +288,8 @@ impl Judge {
             other => {
                 assert!(!self.ended, "after the end: {other:?}");
                 self.connected |= matches!(other, Report::ServerConnected { .. });
-                if let Report::CccObserved { unread, .. } = other {
-                    let passed = UnreadData::Passed(self.passed);
-                    let expected = if self.range_is_open { passed } else { UnreadData::NotOpen };
-                    assert_eq!(*unread, expected);
+                if let Report::CccObserved { passed, .. } = other {
+                    assert_eq!(*passed, self.range_is_open.then_some(self.passed));
                 }
                 if let Report::ProtectionChanged { state: ControlProtection::Passthrough } = other {
                     self.secured = true;

@@ -290,7 +290,7 @@ impl<'a> Play<'a> {
             }
             if let Action::OpenBlindRange(range) = action {
                 self.had_range = true;
-                let opened = Event::BlindRangeOpened { range, watched: true };
+                let opened = Event::BlindRangeOpened { range };
                 self.session.handle_event(opened, self.now);
             }
             if let Action::WithdrawTransfer { id } = action {
