@@ -113,8 +113,9 @@ pub enum Report {
     CccObserved {
         /// Which of them.
         outcome: CccOutcome,
-        /// True if `data.blind_ports` were open for it.
-        blind: bool,
+        /// How many data connections have passed within `data.blind_ports`; `None` if they were not
+        /// open for it.
+        passed: Option<u32>,
     },
     /// The range of `data.blind_ports` is open between these two.
     BlindRangeOpened {
@@ -275,7 +276,7 @@ words! {
         Early => "early",
         /// Only one direction was text again when the session ended.
         Halfway => "halfway",
-        /// The session ended inside TLS: its data connections were not visible.
+        /// The session ended inside TLS: what it said of data connections was not read.
         Missing => "none",
     }
 }

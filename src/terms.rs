@@ -153,7 +153,12 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Names one transfer (a negotiated data connection) within its session; never reused there.
+/// Names one connection through a range of open ports while it runs; given by the firewall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u32);
+
+/// Names one transfer (a data connection, negotiated or seen within `data.blind_ports`) within its
+/// session; never reused there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransferId(pub u32);
 

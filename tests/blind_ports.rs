@@ -15,9 +15,11 @@ use ftpgate::firewall::{
     install_demo_policy,
 };
 use ftpgate::pinhole::Pinhole;
+use ftpgate::terms::FlowId;
 use hello::{COMES_WITHIN, hear_hello, listen, say_hello};
 use netns::{Lab, Namespace, at, privileged};
-use std::io::{BufRead, BufReader, Read, Write};
+use socket2::Socket;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -55,6 +57,22 @@ fn one_to_one(plan: &at::Plan) -> BlindRange {
     BlindRange { entry: plan.gateway_client, ..through_nat(plan) }
 }
 
+/// Holds a range and does not listen.
+fn nobody() -> mpsc::UnboundedSender<FlowEvent> {
+    mpsc::unbounded_channel().0
+}
+
+async fn next(events: &mut mpsc::UnboundedReceiver<FlowEvent>) -> FlowEvent {
+    tokio::time::timeout(COMES_WITHIN, events.recv()).await.expect("an event in time").unwrap()
+}
+
+async fn next_started(events: &mut mpsc::UnboundedReceiver<FlowEvent>) -> FlowId {
+    match next(events).await {
+        FlowEvent::StartedInRange(flow) => flow,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn dial(from: &Namespace, entry: IpAddr, port: u16) -> std::io::Result<TcpStream> {
     from.run(|| say_hello(SocketAddr::new(entry, port)))
 }
@@ -90,8 +108,9 @@ fn passes_the_range_only(lab: &Lab, plan: &at::Plan, range: BlindRange) {
     let strangers = [range.entry, plan.gateway_stranger];
     lab.gateway.block_on(async || {
         let firewall = Firewall::start(&settings()).unwrap();
+        let holder = nobody();
         assert!(dial(&lab.client, range.entry, PORT).is_err(), "before it is open");
-        firewall.open_range(range).await.unwrap();
+        firewall.open_range(range, holder.clone()).await.unwrap();
         let mut running = Vec::new();
         for (port, listener) in &listeners {
             if !(60_000..=60_100).contains(port) {
@@ -154,26 +173,27 @@ fn what_runs_goes_on_after_the_last_session_has_closed_the_range() {
             for range in [through_nat(&plan), one_to_one(&plan)] {
                 lab.gateway.block_on(async || {
                     let firewall = Firewall::start(&settings()).unwrap();
-                    firewall.open_range(range).await.unwrap();
-                    firewall.open_range(range).await.unwrap();
+                    let holder = nobody();
+                    firewall.open_range(range, holder.clone()).await.unwrap();
+                    firewall.open_range(range, holder.clone()).await.unwrap();
                     let mut first = connect(&lab, range.entry, PORT, &listener);
-                    firewall.close_range(range).await.unwrap();
+                    firewall.close_range(range, &holder).await.unwrap();
                     let mut second = connect(&lab, range.entry, PORT, &listener);
-                    firewall.close_range(range).await.unwrap();
+                    firewall.close_range(range, &holder).await.unwrap();
                     assert!(dial(&lab.client, range.entry, PORT).is_err(), "nobody holds it open");
-                    firewall.close_range(range).await.unwrap();
+                    firewall.close_range(range, &holder).await.unwrap();
                     for (stream, accepted, _) in [&mut first, &mut second] {
                         talk(stream, accepted);
                     }
-                    firewall.open_range(range).await.unwrap();
+                    firewall.open_range(range, holder.clone()).await.unwrap();
                     let mut third = connect(&lab, range.entry, PORT, &listener);
                     let clone = firewall.clone();
                     firewall.shutdown();
                     assert!(dial(&lab.client, range.entry, PORT).is_err(), "the table has gone");
                     talk(&mut third.0, &mut third.1);
                     let stopped = Err(FirewallError::Stopped);
-                    assert_eq!(clone.open_range(range).await, stopped);
-                    assert_eq!(clone.close_range(range).await, stopped);
+                    assert_eq!(clone.open_range(range, holder.clone()).await, stopped);
+                    assert_eq!(clone.close_range(range, &holder).await, stopped);
                 });
             }
         }
@@ -193,13 +213,14 @@ fn a_range_that_would_lead_elsewhere_is_refused_and_the_first_stays() {
             BlindRange { server: plan.stranger, source: plan.gateway_stranger, ..range };
         lab.gateway.block_on(async || {
             let firewall = Firewall::start(&settings()).unwrap();
-            firewall.open_range(range).await.unwrap();
+            let holder = nobody();
+            firewall.open_range(range, holder.clone()).await.unwrap();
             let taken = FirewallError::RangeTaken { client: range.client, entry: range.entry };
-            assert_eq!(firewall.open_range(elsewhere).await, Err(taken));
-            firewall.close_range(elsewhere).await.unwrap();
+            assert_eq!(firewall.open_range(elsewhere, holder.clone()).await, Err(taken));
+            firewall.close_range(elsewhere, &holder).await.unwrap();
             let _running = connect(&lab, range.entry, PORT, &listener);
-            firewall.close_range(range).await.unwrap();
-            firewall.open_range(elsewhere).await.unwrap();
+            firewall.close_range(range, &holder).await.unwrap();
+            firewall.open_range(elsewhere, holder.clone()).await.unwrap();
             let (_, _, from) = connect(&lab, range.entry, PORT, &other);
             assert_eq!(from.ip(), plan.gateway_stranger);
         });
@@ -222,8 +243,9 @@ fn a_pinhole_inside_the_range_goes_before_and_is_watched_alone() {
             let by_pinhole = listen(&lab.server, target);
             lab.gateway.block_on(async || {
                 let firewall = Firewall::start(&settings()).unwrap();
+                let (holder, mut by_range_events) = mpsc::unbounded_channel();
                 let (sender, mut events) = mpsc::unbounded_channel();
-                firewall.open_range(range).await.unwrap();
+                firewall.open_range(range, holder.clone()).await.unwrap();
                 // At a port of its own: the late news of a connection at the pinhole's would be taken
                 // for the pinhole's.
                 let _before = connect(&lab, range.entry, PORT + 1, &beside);
@@ -249,7 +271,63 @@ fn a_pinhole_inside_the_range_goes_before_and_is_watched_alone() {
                     panic!("{told:?}");
                 };
                 assert_eq!([started, ended], [pinhole; 2]);
+                // The one before the pinhole, and the one after it.
+                let first = next_started(&mut by_range_events).await;
+                assert_ne!(next_started(&mut by_range_events).await, first);
             });
+        }
+    });
+}
+
+#[test]
+fn connections_are_told_with_their_bytes_when_they_start_and_end() {
+    privileged("connections_are_told_with_their_bytes_when_they_start_and_end", || {
+        const SIZE: u64 = 1 << 20;
+        let lab = Lab::build();
+        let _policy = policy(&lab);
+        for plan in [at::v4(), at::v6()] {
+            let listener = listen(&lab.server, SocketAddr::new(plan.server, PORT));
+            for range in [through_nat(&plan), one_to_one(&plan)] {
+                lab.gateway.block_on(async || {
+                    let firewall = Firewall::start(&settings()).unwrap();
+                    let (holder, mut events) = mpsc::unbounded_channel();
+                    firewall.open_range(range, holder.clone()).await.unwrap();
+                    let (mut stream, mut accepted, _) = connect(&lab, range.entry, PORT, &listener);
+                    let first = next_started(&mut events).await;
+                    let (reset, _accepted, _) = connect(&lab, range.entry, PORT, &listener);
+                    let second = next_started(&mut events).await;
+                    assert_ne!(first, second, "both run");
+                    // What runs is told to its end, also after the range is closed.
+                    firewall.close_range(range, &holder).await.unwrap();
+                    drop(holder);
+                    let reset = Socket::from(reset);
+                    reset.set_linger(Some(Duration::ZERO)).unwrap();
+                    drop(reset);
+                    let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await
+                    else {
+                        panic!("started twice");
+                    };
+                    assert_eq!((flow, orderly), (second, false));
+                    assert!(bytes.is_some_and(|bytes| bytes.original > 5 && bytes.reply > 0));
+                    let download = lab.server.spawn(move || {
+                        accepted.write_all(&vec![7; 1 << 20]).unwrap();
+                    });
+                    assert_eq!(io::copy(&mut stream, &mut io::sink()).unwrap(), SIZE);
+                    download.join().unwrap();
+                    drop(stream);
+                    let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await
+                    else {
+                        panic!("started twice");
+                    };
+                    assert_eq!((flow, orderly), (first, true));
+                    let bytes = bytes.expect("accounting is on");
+                    assert!((SIZE..SIZE + SIZE / 8).contains(&bytes.reply), "{bytes:?}");
+                    assert!((200..SIZE / 8).contains(&bytes.original), "{bytes:?}");
+                    // The holder is forgotten a little while after the range was closed.
+                    let rest = tokio::time::timeout(COMES_WITHIN, events.recv()).await;
+                    assert_eq!(rest, Ok(None), "nothing more is told");
+                });
+            }
         }
     });
 }
@@ -277,10 +355,11 @@ fn the_owners_masquerade_leaves_the_clients_address_alone() {
             let range = BlindRange { source: plan.client, ..through_nat(&plan) };
             lab.gateway.block_on(async || {
                 let firewall = Firewall::start(&settings()).unwrap();
-                firewall.open_range(range).await.unwrap();
+                let holder = nobody();
+                firewall.open_range(range, holder.clone()).await.unwrap();
                 let (_, _, from) = connect(&lab, range.entry, PORT, &listener);
                 assert_eq!(from.ip(), plan.client);
-                firewall.close_range(range).await.unwrap();
+                firewall.close_range(range, &holder).await.unwrap();
                 let (_, _, from) = connect(&lab, range.entry, PORT, &listener);
                 assert_eq!(from.ip(), plan.gateway_server, "the owner's");
             });
@@ -295,12 +374,19 @@ fn ranges_that_cannot_be_are_refused() {
             let range = through_nat(&at::v4());
             let mixed = BlindRange { source: at::v6().gateway_server, ..range };
             let firewall = Firewall::start(&settings()).unwrap();
-            assert_eq!(firewall.open_range(mixed).await, Err(FirewallError::MixedFamilies));
+            let holder = nobody();
+            assert_eq!(
+                firewall.open_range(mixed, holder.clone()).await,
+                Err(FirewallError::MixedFamilies)
+            );
             firewall.shutdown();
             let without = Settings { blind_ports: None, ..settings() };
             let firewall = Firewall::start(&without).unwrap();
-            assert_eq!(firewall.open_range(range).await, Err(FirewallError::NoBlindPorts));
-            firewall.close_range(range).await.unwrap();
+            assert_eq!(
+                firewall.open_range(range, holder.clone()).await,
+                Err(FirewallError::NoBlindPorts)
+            );
+            firewall.close_range(range, &holder).await.unwrap();
         });
     });
 }
@@ -317,9 +403,10 @@ fn victim() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let firewall = Firewall::start(&settings()).unwrap();
+        let holder = nobody();
         for plan in [at::v4(), at::v6()] {
-            firewall.open_range(through_nat(&plan)).await.unwrap();
-            firewall.open_range(one_to_one(&plan)).await.unwrap();
+            firewall.open_range(through_nat(&plan), holder.clone()).await.unwrap();
+            firewall.open_range(one_to_one(&plan), holder.clone()).await.unwrap();
         }
         println!("\nvictim is ready");
         std::thread::sleep(Duration::from_secs(60));
@@ -357,9 +444,10 @@ fn case_47_a_killed_gateway_leaves_no_range_open() {
         // A restart knows nothing of them.
         lab.gateway.block_on(async || {
             let firewall = Firewall::start(&settings()).unwrap();
+            let holder = nobody();
             for range in &ranges {
                 assert!(dial(&lab.client, range.entry, PORT).is_err(), "open after a restart");
-                firewall.open_range(*range).await.unwrap();
+                firewall.open_range(*range, holder.clone()).await.unwrap();
                 connect(&lab, range.entry, PORT, of(range));
             }
             running.iter_mut().for_each(|(stream, accepted, _)| talk(stream, accepted));

@@ -6,7 +6,9 @@
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::pinhole::Pinhole;
-use ftpgate::report::{CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report};
+use ftpgate::report::{
+    CccOutcome, CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report,
+};
 use ftpgate::telemetry::Telemetry;
 use ftpgate::terms::{
     ByteCounts, DataMode, DataPath, ProtectionLevel, SessionId, Side, TransferId,
@@ -47,6 +49,10 @@ fn data_ended() -> Report {
         bytes: Some(ByteCounts { upload: 3, download: 1000 }),
         duration: Duration::from_secs(2),
     }
+}
+
+fn without_ccc(passed: Option<u32>) -> Report {
+    Report::CccObserved { outcome: CccOutcome::Missing, passed }
 }
 
 fn ended(cause: CloseCause) -> Report {
@@ -133,6 +139,12 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (opened(), "DEBUG ", "pinhole open"),
         (closed(), "DEBUG ", "expired"),
         (data_ended(), " INFO ", "data connection completed"),
+        (without_ccc(None), " WARN ", "Let the client use CCC, or set data.blind_ports"),
+        (without_ccc(Some(0)), " WARN ", "active mode cannot work without CCC"),
+        (without_ccc(Some(0)), " WARN ", "passive ports have to be the same range"),
+        (without_ccc(Some(0)), " WARN ", "so let it use EPSV"),
+        (without_ccc(Some(1)), " INFO ", "CCC; 1 data connection passed within"),
+        (without_ccc(Some(7)), " INFO ", "CCC; 7 data connections passed within"),
         (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
         (ended(CloseCause::Quit), " INFO ", "the client quit"),
     ];

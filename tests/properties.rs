@@ -152,6 +152,12 @@ fn conversation() -> impl Strategy<Value = Vec<u8>> {
         &[42, 0, 48, 0, 0],
         &[45, 0, 48, 0, 1],
         &[0, 25, 16, 29],
+        // TLS and the range, connections through it, and the return to text.
+        &[0, 25, 16, 29, 44, 5],
+        &[0, 25, 16, 29, 44, 5, 59, 0, 59, 1, 60, 0, 0],
+        &[59, 0],
+        &[59, 1, 60, 0, 0],
+        &[0, 4],
     ];
     let step = prop_oneof![
         3 => prop::sample::select(PASSAGES).prop_map(<[u8]>::to_vec),

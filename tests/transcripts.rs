@@ -23,7 +23,8 @@
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
 //! | `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
-//! | | `open-range`, `close-range`, `ccc OUTCOME`, `control STATE`, `data LEVEL` (at its end) |
+//! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
+//! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
@@ -32,7 +33,7 @@ use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
     TlsStart, TransferPlan,
 };
-use ftpgate::terms::{ProtectionLevel, Side};
+use ftpgate::terms::{FlowId, ProtectionLevel, Side};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -226,8 +227,7 @@ impl Stage {
             ["used", side] => self.tell(Event::PinholeUsed { id: id()?, side: side_of(side)? }),
             ["joined"] => self.tell(Event::DataConnectionJoined { id: id()? }),
             ["ended", outcome] => {
-                let outcome = DataOutcome::ALL.iter().find(|o| o.label() == *outcome);
-                let outcome = *outcome.ok_or("unknown outcome")?;
+                let outcome = outcome_of(outcome)?;
                 self.tell(Event::DataConnectionEnded { id: id()?, outcome, bytes: None });
             }
             ["wait", seconds] => {
@@ -239,6 +239,13 @@ impl Stage {
                 }
             }
             ["range-fails"] => self.range_fails = true,
+            ["blind", name, "starts"] => {
+                self.tell(Event::BlindConnectionStarted { flow: flow_of(name)? });
+            }
+            ["blind", name, "ends", outcome] => {
+                let (flow, outcome) = (flow_of(name)?, outcome_of(outcome)?);
+                self.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
+            }
             ["shutdown"] => self.tell(Event::ShutdownRequested),
             [side, "closes"] => {
                 self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: true });
@@ -300,8 +307,9 @@ impl Stage {
                 }
                 Action::CloseBlindRange => done.push("! close-range".to_owned()),
                 Action::CloseSession => {}
-                Action::Report(Report::CccObserved { outcome, .. }) => {
-                    done.push(format!("! ccc {}", outcome.label()));
+                Action::Report(Report::CccObserved { outcome, passed }) => {
+                    let passed = passed.map_or(String::new(), |n| format!(", {n} passed"));
+                    done.push(format!("! ccc {}{passed}", outcome.label()));
                 }
                 Action::Report(Report::ProtectionChanged { state }) => {
                     done.push(format!("! control {}", state.label()));
@@ -353,6 +361,15 @@ fn side_of(word: &str) -> Result<Side, String> {
         "server" => Ok(Side::Server),
         other => Err(format!("no side: {other}")),
     }
+}
+
+fn outcome_of(word: &str) -> Result<DataOutcome, String> {
+    let outcome = DataOutcome::ALL.iter().find(|outcome| outcome.label() == word);
+    outcome.copied().ok_or_else(|| format!("no outcome: {word}"))
+}
+
+fn flow_of(word: &str) -> Result<FlowId, String> {
+    word.parse().map(FlowId).map_err(|_| format!("no name of a connection: {word}"))
 }
 
 /// One blank between the columns; what is said may begin with blanks of its own.

@@ -1,14 +1,16 @@
 //! Who waits for which connection, and what is known of those that have come: plain values.
 
 use super::conntrack::{Flow, State};
-use super::{FlowBytes, FlowEvent};
-use crate::pinhole::Pinhole;
+use super::{BlindRange, FlowBytes, FlowEvent};
+use crate::pinhole::{Pinhole, PortRange};
+use crate::terms::FlowId;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How long a closed pinhole is still watched: its first packet may have passed while the news of
-/// it is on the way.
+/// How long a closed pinhole or range is still watched: a first packet may have passed while the
+/// news of it is on the way.
 const NEWS_TAKES: Duration = Duration::from_secs(1);
 
 type Watcher = mpsc::UnboundedSender<FlowEvent>;
@@ -16,16 +18,19 @@ type Watcher = mpsc::UnboundedSender<FlowEvent>;
 /// The connections that somebody wants to hear of.
 ///
 /// Conntrack's id tells two successive connections through the same pinhole apart: only the first
-/// packet of a connection pairs it with the watcher of its pinhole.
+/// packet of a connection pairs it with the watcher of its pinhole. A connection that no pinhole
+/// waits for is the newest session's that holds a range open where it came through.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     /// Each in the order of opening; only the last one's pinhole may still be open.
     waiting: HashMap<Pinhole, VecDeque<Waiting>>,
+    /// Who holds a range open, by its client and entry, in the order of opening.
+    holding: HashMap<(IpAddr, IpAddr), Vec<Holding>>,
     running: HashMap<u32, Running>,
     /// Ended, but still an entry of conntrack's.
     ended: HashSet<u32>,
-    /// Closed pinholes in the order of time, with the turn of their watcher.
-    closed: VecDeque<(Instant, Pinhole, u64)>,
+    /// What is closed in the order of time, with the turn of its watcher.
+    closed: VecDeque<(Instant, Way, u64)>,
     turn: u64,
 }
 
@@ -38,9 +43,27 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Running {
-    pinhole: Pinhole,
+struct Holding {
     watcher: Watcher,
+    ports: PortRange,
+    turn: u64,
+    /// The session holds it no longer; what came through it may still become known.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// `None` for a range.
+    pinhole: Option<Pinhole>,
+    watcher: Watcher,
+}
+
+/// What a connection may come through.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Pinhole(Pinhole),
+    /// From this client to this entry.
+    Range(IpAddr, IpAddr),
 }
 
 impl Flows {
@@ -67,8 +90,57 @@ impl Flows {
         let last = self.waiting.get_mut(&pinhole).and_then(VecDeque::back_mut);
         let Some(waiting) = last.filter(|waiting| !waiting.closed) else { return false };
         waiting.closed = true;
-        self.closed.push_back((now + NEWS_TAKES, pinhole, waiting.turn));
+        self.closed.push_back((now + NEWS_TAKES, Way::Pinhole(pinhole), waiting.turn));
         self.closed.len() == 1
+    }
+
+    /// Tells `watcher` of the connections through this canonical range to one of `ports`, until
+    /// somebody else holds it as well.
+    pub(super) fn hold(&mut self, range: BlindRange, ports: PortRange, watcher: Watcher) {
+        self.turn += 1;
+        let holding = Holding { watcher, ports, turn: self.turn, closed: false };
+        let all = self.holding.entry((range.client, range.entry)).or_default();
+        // Of a session that has ended without closing it.
+        all.retain(|holding| !holding.watcher.is_closed());
+        all.push(holding);
+    }
+
+    /// The range could not be opened: nothing has come through it.
+    pub(super) fn let_go(&mut self, range: BlindRange, watcher: &Watcher) {
+        if let Some(turn) = self.held(range, watcher).map(|holding| holding.turn) {
+            self.forget_holding(range.client, range.entry, turn);
+        }
+    }
+
+    /// The session holds the range no longer. Connections that have begun are watched to their end.
+    /// True if nothing was due to be forgotten, as for [`close`](Self::close).
+    pub(super) fn close_range(
+        &mut self,
+        range: BlindRange,
+        watcher: &Watcher,
+        now: Instant,
+    ) -> bool {
+        let Some(holding) = self.held(range, watcher) else { return false };
+        holding.closed = true;
+        let turn = holding.turn;
+        let way = Way::Range(range.client, range.entry);
+        self.closed.push_back((now + NEWS_TAKES, way, turn));
+        self.closed.len() == 1
+    }
+
+    fn held(&mut self, range: BlindRange, watcher: &Watcher) -> Option<&mut Holding> {
+        let all = self.holding.get_mut(&(range.client, range.entry))?;
+        let own = |holding: &&mut Holding| !holding.closed && holding.watcher.same_channel(watcher);
+        all.iter_mut().rev().find(own)
+    }
+
+    fn forget_holding(&mut self, client: IpAddr, entry: IpAddr, turn: u64) {
+        if let Some(all) = self.holding.get_mut(&(client, entry)) {
+            all.retain(|holding| holding.turn != turn);
+            if all.is_empty() {
+                self.holding.remove(&(client, entry));
+            }
+        }
     }
 
     fn take_open(&mut self, pinhole: Pinhole) -> Option<Waiting> {
@@ -91,16 +163,21 @@ impl Flows {
         taken
     }
 
-    /// Forgets the watchers of pinholes closed for long enough; says when to ask again.
+    /// Forgets the watchers of what has been closed for long enough; says when to ask again.
     pub(super) fn forget_closed(&mut self, now: Instant) -> Option<Duration> {
-        while let Some((at, pinhole, turn)) = self.closed.front().copied() {
+        while let Some((at, way, turn)) = self.closed.front().copied() {
             if at > now {
                 return Some(at - now);
             }
             self.closed.pop_front();
-            let own = |queue: &VecDeque<Waiting>| queue.iter().position(|w| w.turn == turn);
-            if let Some(Waiting { watcher, .. }) = self.take(pinhole, own) {
-                tell(&watcher, FlowEvent::Missed(pinhole));
+            match way {
+                Way::Pinhole(pinhole) => {
+                    let own = |queue: &VecDeque<Waiting>| queue.iter().position(|w| w.turn == turn);
+                    if let Some(Waiting { watcher, .. }) = self.take(pinhole, own) {
+                        tell(&watcher, FlowEvent::Missed(pinhole));
+                    }
+                }
+                Way::Range(client, entry) => self.forget_holding(client, entry, turn),
             }
         }
         None
@@ -112,8 +189,33 @@ impl Flows {
         if let Some(Waiting { watcher, .. }) = self.take(pinhole, |_| Some(0)) {
             self.ended.remove(&flow.id);
             tell(&watcher, FlowEvent::Started(pinhole));
-            self.running.insert(flow.id, Running { pinhole, watcher });
+            self.running.insert(flow.id, Running { pinhole: Some(pinhole), watcher });
+        } else if !self.is_known(flow)
+            && let Some(watcher) = self.holder(flow)
+        {
+            tell(&watcher, FlowEvent::StartedInRange(FlowId(flow.id)));
+            self.running.insert(flow.id, Running { pinhole: None, watcher });
         }
+    }
+
+    /// Who is told of a connection that no pinhole waits for: of those who hold a range that it can
+    /// have come through, the newest.
+    fn holder(&self, flow: &Flow) -> Option<Watcher> {
+        let all = self.holding.get(&(flow.from.ip(), flow.to.ip()))?;
+        let newest = |closed: bool| {
+            let listens = |holding: &&Holding| {
+                holding.closed == closed
+                    && holding.ports.contains(flow.to.port())
+                    && !holding.watcher.is_closed()
+            };
+            all.iter().rev().find(listens)
+        };
+        newest(false).or_else(|| newest(true)).map(|holding| holding.watcher.clone())
+    }
+
+    /// True if the connection has been told of: a dump may be ahead of the news of the first packet.
+    fn is_known(&self, flow: &Flow) -> bool {
+        self.runs(flow) || self.ended.contains(&flow.id)
     }
 
     /// True if the connection runs as far as is known, so that news of it matter.
@@ -139,7 +241,7 @@ impl Flows {
         let ids: HashSet<u32> = entries.iter().map(|flow| flow.id).collect();
         self.ended.retain(|id| ids.contains(id));
         for flow in entries {
-            if !self.runs(flow) && !self.ended.contains(&flow.id) {
+            if !self.is_known(flow) {
                 self.on_began(flow);
             }
             if let Some(state @ (State::Finished | State::Reset)) = flow.state {
@@ -154,7 +256,11 @@ impl Flows {
 
     fn end(&mut self, id: u32, orderly: bool, bytes: Option<FlowBytes>) -> bool {
         let Some(Running { pinhole, watcher }) = self.running.remove(&id) else { return false };
-        tell(&watcher, FlowEvent::Ended { pinhole, orderly, bytes });
+        let event = match pinhole {
+            Some(pinhole) => FlowEvent::Ended { pinhole, orderly, bytes },
+            None => FlowEvent::EndedInRange { flow: FlowId(id), orderly, bytes },
+        };
+        tell(&watcher, event);
         true
     }
 }
@@ -165,118 +271,4 @@ fn tell(watcher: &Watcher, event: FlowEvent) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flow(id: u32, state: State) -> Flow {
-        Flow {
-            id,
-            from: "192.0.2.2:4000".parse().unwrap(),
-            to: "203.0.113.7:50000".parse().unwrap(),
-            state: Some(state),
-            bytes: Some(FlowBytes { original: u64::from(id), reply: 7 }),
-        }
-    }
-
-    fn watched(flows: &mut Flows) -> (Pinhole, mpsc::UnboundedReceiver<FlowEvent>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let pinhole = flow(0, State::Alive).pinhole();
-        flows.watch(pinhole, sender);
-        (pinhole, receiver)
-    }
-
-    #[test]
-    fn successive_connections_through_one_pinhole_are_told_apart() {
-        let mut flows = Flows::default();
-        let (pinhole, mut first) = watched(&mut flows);
-        flows.on_began(&flow(1, State::Alive));
-        assert_eq!(first.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        let (_, mut second) = watched(&mut flows);
-        flows.on_began(&flow(2, State::Alive));
-        assert_eq!(second.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        let bytes = flow(1, State::Alive).bytes;
-        flows.on_ended(&flow(1, State::Finished), State::Finished, bytes);
-        assert_eq!(first.try_recv(), Ok(FlowEvent::Ended { pinhole, orderly: true, bytes }));
-        flows.on_gone(&flow(1, State::Finished));
-        assert!(first.try_recv().is_err(), "told twice");
-        flows.on_gone(&flow(2, State::Alive));
-        let bytes = flow(2, State::Alive).bytes;
-        assert_eq!(second.try_recv(), Ok(FlowEvent::Ended { pinhole, orderly: false, bytes }));
-    }
-
-    #[test]
-    fn a_closed_pinhole_is_forgotten_after_the_news_had_time() {
-        let mut flows = Flows::default();
-        let now = Instant::now();
-        let (pinhole, mut first) = watched(&mut flows);
-        flows.close(pinhole, now);
-        assert_eq!(flows.forget_closed(now), Some(NEWS_TAKES));
-        flows.on_began(&flow(1, State::Alive));
-        assert_eq!(first.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        // The same key is opened anew before the old closing is forgotten.
-        let (_, mut second) = watched(&mut flows);
-        assert_eq!(flows.forget_closed(now + NEWS_TAKES), None);
-        flows.on_began(&flow(2, State::Alive));
-        assert_eq!(second.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        let (_, mut third) = watched(&mut flows);
-        flows.close(pinhole, now);
-        flows.forget_closed(now + NEWS_TAKES);
-        flows.on_began(&flow(3, State::Alive));
-        assert_eq!(third.try_recv(), Ok(FlowEvent::Missed(pinhole)));
-        assert_eq!(third.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
-    }
-
-    #[test]
-    fn late_news_of_a_used_pinhole_are_not_taken_for_news_of_the_next() {
-        let mut flows = Flows::default();
-        let (pinhole, mut used) = watched(&mut flows);
-        assert!(flows.close(pinhole, Instant::now()), "somebody has to ask again");
-        let (_, mut next) = watched(&mut flows);
-        flows.on_began(&flow(1, State::Alive));
-        assert_eq!(used.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        assert_eq!(next.try_recv(), Err(mpsc::error::TryRecvError::Empty));
-        flows.on_began(&flow(2, State::Alive));
-        assert_eq!(next.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        assert!(flows.waiting.is_empty());
-    }
-
-    #[test]
-    fn whose_pinhole_is_opened_anew_for_another_waits_in_vain() {
-        let mut flows = Flows::default();
-        let (pinhole, mut older) = watched(&mut flows);
-        let (_, mut newer) = watched(&mut flows);
-        assert_eq!(older.try_recv(), Ok(FlowEvent::Missed(pinhole)));
-        flows.on_began(&flow(1, State::Alive));
-        assert_eq!(newer.try_recv(), Ok(FlowEvent::Started(pinhole)));
-        let (_, mut unused) = watched(&mut flows);
-        flows.abandon(pinhole);
-        assert_eq!(unused.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
-        assert!(flows.waiting.is_empty());
-    }
-
-    #[test]
-    fn after_lost_events_a_dump_tells_what_was_missed() {
-        let mut flows = Flows::default();
-        let (pinhole, mut lost) = watched(&mut flows);
-        flows.on_began(&flow(1, State::Alive));
-        let (_, mut ended) = watched(&mut flows);
-        flows.on_began(&flow(2, State::Alive));
-        let (_, mut begun) = watched(&mut flows);
-        flows.on_resync(&[flow(2, State::Reset), flow(3, State::Finished)]);
-        let told = |receiver: &mut mpsc::UnboundedReceiver<FlowEvent>| {
-            std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>()
-        };
-        let end = |id: u32, orderly| {
-            let bytes = (id != 0).then(|| FlowBytes { original: u64::from(id), reply: 7 });
-            FlowEvent::Ended { pinhole, orderly, bytes }
-        };
-        let started = FlowEvent::Started(pinhole);
-        assert_eq!(told(&mut lost), [started, end(0, false)]);
-        assert_eq!(told(&mut ended), [started, end(2, false)]);
-        assert_eq!(told(&mut begun), [started, end(3, true)]);
-        // What has ended is not taken for new by the next dump.
-        let (_, mut next) = watched(&mut flows);
-        flows.on_resync(&[flow(2, State::Reset), flow(3, State::Finished)]);
-        assert_eq!(told(&mut next), []);
-    }
-}
+mod tests;

@@ -5,7 +5,9 @@ use super::range::Ranges;
 use super::worker::lock;
 use super::{BlindRange, Closed, FlowEvent, Opening};
 use crate::pinhole::Pinhole;
+use crate::terms::FlowId;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -21,6 +23,11 @@ struct State {
     open: Vec<Opening>,
     watchers: HashMap<Pinhole, Watcher>,
     ranges: Ranges,
+    /// Who holds a range, in the order of opening.
+    holders: Vec<(BlindRange, Watcher)>,
+    /// Connections through ranges.
+    running: HashMap<FlowId, Watcher>,
+    last_flow: u32,
     failure: Option<FirewallError>,
     opened: usize,
     stopped: bool,
@@ -46,20 +53,35 @@ impl Memory {
         if state.open.len() < before { Closed::Unused } else { Closed::Gone }
     }
 
-    pub(super) fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+    pub(super) fn open_range(
+        &self,
+        range: BlindRange,
+        watcher: Watcher,
+    ) -> Result<(), FirewallError> {
         let range = range.canonical()?;
         let mut state = lock(&self.state);
         state.may_open()?;
-        state.ranges.hold(range)
+        state.ranges.hold(range)?;
+        state.holders.push((range, watcher));
+        Ok(())
     }
 
-    pub(super) fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+    pub(super) fn close_range(
+        &self,
+        range: BlindRange,
+        watcher: &Watcher,
+    ) -> Result<(), FirewallError> {
         let range = range.canonical()?;
         let mut state = lock(&self.state);
         if state.stopped {
             return Err(FirewallError::Stopped);
         }
         state.ranges.release(range);
+        let own =
+            |(held, holder): &(BlindRange, Watcher)| *held == range && holder.same_channel(watcher);
+        if let Some(at) = state.holders.iter().rposition(own) {
+            state.holders.remove(at);
+        }
         Ok(())
     }
 
@@ -68,6 +90,7 @@ impl Memory {
         state.stopped = true;
         state.open.clear();
         state.ranges.clear();
+        state.holders.clear();
     }
 }
 
@@ -125,15 +148,31 @@ impl MemoryView {
         used
     }
 
-    /// Tells the watcher of the event's pinhole; false if there is none or it has gone.
+    /// A connection comes to one of the open ports of a range: its name if a range let it in; who
+    /// holds the range since last is told.
+    pub fn connect_in_range(&self, client: IpAddr, entry: IpAddr) -> Option<FlowId> {
+        let mut state = lock(&self.memory.state);
+        let leads =
+            |(range, _): &&(BlindRange, Watcher)| range.client == client && range.entry == entry;
+        let watcher = state.holders.iter().rev().find(leads).map(|(_, watcher)| watcher.clone())?;
+        state.last_flow += 1;
+        let flow = FlowId(state.last_flow);
+        let _ = watcher.send(FlowEvent::StartedInRange(flow));
+        state.running.insert(flow, watcher);
+        Some(flow)
+    }
+
+    /// Tells the watcher of the event's pinhole or connection; false if there is none or it has gone.
     pub fn emit(&self, event: FlowEvent) -> bool {
-        let pinhole = match event {
+        let mut state = lock(&self.memory.state);
+        let watcher = match event {
             FlowEvent::Started(pinhole)
             | FlowEvent::Ended { pinhole, .. }
-            | FlowEvent::Missed(pinhole) => pinhole,
+            | FlowEvent::Missed(pinhole) => state.watchers.get(&pinhole).cloned(),
+            FlowEvent::StartedInRange(flow) => state.running.get(&flow).cloned(),
+            FlowEvent::EndedInRange { flow, .. } => state.running.remove(&flow),
         };
-        let state = lock(&self.memory.state);
-        state.watchers.get(&pinhole).is_some_and(|watcher| watcher.send(event).is_ok())
+        watcher.is_some_and(|watcher| watcher.send(event).is_ok())
     }
 }
 
@@ -176,27 +215,55 @@ mod tests {
             ["192.0.2.2", "203.0.113.7", "198.51.100.2", "198.51.100.1"]
                 .map(|address| address.parse().unwrap());
         let range = BlindRange { client, entry, server, source };
-        firewall.open_range(range).await.unwrap();
-        firewall.open_range(range).await.unwrap();
+        let (sender, _events) = mpsc::unbounded_channel();
+        firewall.open_range(range, sender.clone()).await.unwrap();
+        firewall.open_range(range, sender.clone()).await.unwrap();
         let elsewhere = BlindRange { server: source, ..range };
         let taken = Err(FirewallError::RangeTaken { client, entry });
-        assert_eq!(firewall.open_range(elsewhere).await, taken);
-        firewall.close_range(range).await.unwrap();
+        assert_eq!(firewall.open_range(elsewhere, sender.clone()).await, taken);
+        firewall.close_range(range, &sender).await.unwrap();
         assert_eq!(view.ranges(), [range]);
-        firewall.close_range(range).await.unwrap();
+        firewall.close_range(range, &sender).await.unwrap();
         assert_eq!(view.ranges(), []);
-        firewall.close_range(range).await.unwrap();
+        firewall.close_range(range, &sender).await.unwrap();
         let full = FirewallError::Full { limit: 1 };
         view.fail_with(Some(full.clone()));
-        assert_eq!(firewall.open_range(range).await, Err(full));
+        assert_eq!(firewall.open_range(range, sender.clone()).await, Err(full));
         assert_eq!(view.ranges(), []);
         view.fail_with(None);
         let mixed = BlindRange { source: "2001:db8::1".parse().unwrap(), ..range };
-        assert_eq!(firewall.open_range(mixed).await, Err(FirewallError::MixedFamilies));
-        firewall.open_range(range).await.unwrap();
+        assert_eq!(
+            firewall.open_range(mixed, sender.clone()).await,
+            Err(FirewallError::MixedFamilies)
+        );
+        firewall.open_range(range, sender.clone()).await.unwrap();
         firewall.clone().shutdown();
         assert_eq!(view.ranges(), []);
-        assert_eq!(firewall.open_range(range).await, Err(FirewallError::Stopped));
-        assert_eq!(firewall.close_range(range).await, Err(FirewallError::Stopped));
+        assert_eq!(firewall.open_range(range, sender.clone()).await, Err(FirewallError::Stopped));
+        assert_eq!(firewall.close_range(range, &sender).await, Err(FirewallError::Stopped));
+    }
+
+    #[tokio::test]
+    async fn the_newest_holder_hears_of_the_connections_through_a_range() {
+        let (firewall, view) = Firewall::memory();
+        let [client, entry, server, source] =
+            ["192.0.2.2", "203.0.113.7", "198.51.100.2", "198.51.100.1"]
+                .map(|address| address.parse().unwrap());
+        let range = BlindRange { client, entry, server, source };
+        assert_eq!(view.connect_in_range(client, entry), None, "nobody holds it");
+        let (older, mut older_events) = mpsc::unbounded_channel();
+        let (newer, mut newer_events) = mpsc::unbounded_channel();
+        firewall.open_range(range, older.clone()).await.unwrap();
+        firewall.open_range(range, newer.clone()).await.unwrap();
+        assert_eq!(view.connect_in_range(server, entry), None, "another client");
+        let first = view.connect_in_range(client, entry).unwrap();
+        assert_eq!(newer_events.recv().await, Some(FlowEvent::StartedInRange(first)));
+        firewall.close_range(range, &newer).await.unwrap();
+        let second = view.connect_in_range(client, entry).unwrap();
+        assert_eq!(older_events.recv().await, Some(FlowEvent::StartedInRange(second)));
+        let end = FlowEvent::EndedInRange { flow: first, orderly: true, bytes: None };
+        assert!(view.emit(end));
+        assert_eq!(newer_events.recv().await, Some(end));
+        assert!(!view.emit(end), "it is over");
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
 //! printed by `render`. `worker` is the thread that changes it, `watcher` the one that hears from
-//! conntrack, `flows` what they know; `netlink` is the transport of both.
+//! conntrack, `flows` what they know, `kernel` the two together; `netlink` is the transport of both.
 //!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
@@ -18,6 +18,7 @@ mod encode;
 mod error;
 mod expression;
 mod flows;
+mod kernel;
 mod memory;
 mod netlink;
 mod nftables;
@@ -35,18 +36,15 @@ pub use range::BlindRange;
 pub use render::{owner_rules, render};
 pub use settings::{Capture, CaptureKind, Intake, Settings};
 
-use crate::addr::canonical;
 use crate::pinhole::Pinhole;
+use crate::terms::FlowId;
+use kernel::Kernel;
 use memory::Memory;
 use nftables::Nftables;
-use rule::Family;
-use ruleset::elements;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use watcher::Watcher;
-use worker::Worker;
 
 /// What the kernel is asked to let in, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +76,7 @@ impl Opening {
     }
 }
 
-/// What the kernel says of a connection that came through a [`Opening::Forward`] pinhole.
+/// What the kernel says of a connection that came through a [`Opening::Forward`] pinhole or a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlowEvent {
     /// The first packet passed.
@@ -96,6 +94,17 @@ pub enum FlowEvent {
     /// The pinhole is gone, and no connection has become known that came through it: it has expired,
     /// the owner's policy has dropped the first packet, or it was opened anew for somebody else.
     Missed(Pinhole),
+    /// The first packet of a connection has passed through the range.
+    StartedInRange(FlowId),
+    /// A connection through the range is over. Another one may bear its name from now on.
+    EndedInRange {
+        /// Which.
+        flow: FlowId,
+        /// As in [`FlowEvent::Ended`].
+        orderly: bool,
+        /// As in [`FlowEvent::Ended`].
+        bytes: Option<FlowBytes>,
+    },
 }
 
 /// What closing a pinhole has found.
@@ -134,14 +143,6 @@ enum Backend {
     Memory(Arc<Memory>),
 }
 
-#[derive(Debug)]
-struct Kernel {
-    settings: Settings,
-    worker: Worker,
-    /// `None` where conntrack's events are not to be had.
-    watcher: Option<Watcher>,
-}
-
 /// `NFT_NAME_MAXLEN` is 256; this leaves room for what logs put around the name.
 const TABLE_NAME_MAX: usize = 64;
 
@@ -155,19 +156,7 @@ impl Firewall {
     /// while another live process owns a table of that name.
     pub fn start(settings: &Settings) -> Result<Self, FirewallError> {
         check_table_name(&settings.table)?;
-        // Conntrack keeps events only while somebody listens, so this comes first.
-        let watcher = Watcher::start(settings.mark);
-        let nftables =
-            Nftables::install(ruleset::gateway(settings), Some(ruleset::keeper(settings)))?;
-        let watcher = watcher.inspect_err(|error| {
-            tracing::warn!(
-                %error,
-                "no conntrack events (module nf_conntrack_netlink): transfers through the kernel \
-                 are neither counted nor seen to end"
-            );
-        });
-        let worker = Worker::start(nftables, settings.mark)?;
-        let kernel = Kernel { settings: settings.clone(), worker, watcher: watcher.ok() };
+        let kernel = Kernel::start(settings)?;
         Ok(Self { backend: Backend::Kernel(Arc::new(kernel)) })
     }
 
@@ -224,37 +213,47 @@ impl Firewall {
     }
 
     /// Opens the configured ports between two ends, until as many sessions as have opened the range
-    /// have closed it; returns when the kernel has committed it. Nobody is told of the connections,
-    /// and a pinhole to one of these ports goes before.
+    /// have closed it; returns when the kernel has committed it. A pinhole to one of these ports goes
+    /// before. Of every other connection from the range's client to one of them at its entry, the
+    /// newest `watcher` that holds the range is told, which session ever it is for.
     ///
     /// # Errors
     ///
     /// [`FirewallError::RangeTaken`] while the same client and entry lead elsewhere: the range that
     /// stands stays as it is. After any error this call holds nothing open.
-    pub async fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+    pub async fn open_range(
+        &self,
+        range: BlindRange,
+        watcher: mpsc::UnboundedSender<FlowEvent>,
+    ) -> Result<(), FirewallError> {
         match &self.backend {
-            Backend::Kernel(kernel) => kernel.open_range(range).await,
-            Backend::Memory(memory) => memory.open_range(range),
+            Backend::Kernel(kernel) => kernel.open_range(range, watcher).await,
+            Backend::Memory(memory) => memory.open_range(range, watcher),
         }
     }
 
-    /// Undoes one [`Firewall::open_range`] that succeeded; a range that is not open is no failure.
-    /// After the last one no new connection passes; those that run go on.
+    /// Undoes one [`Firewall::open_range`] that succeeded with this watcher; a range that is not open
+    /// is no failure. After the last one no new connection passes; those that run go on, and are
+    /// watched to their end, even if the news of their start are still on the way.
     ///
     /// # Errors
     ///
-    /// The range is then still open, and may be closed again.
-    pub async fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
+    /// The range is then still open, and may be closed again; new connections are not watched.
+    pub async fn close_range(
+        &self,
+        range: BlindRange,
+        watcher: &mpsc::UnboundedSender<FlowEvent>,
+    ) -> Result<(), FirewallError> {
         match &self.backend {
-            Backend::Kernel(kernel) => kernel.worker.close_range(range.canonical()?).await,
-            Backend::Memory(memory) => memory.close_range(range),
+            Backend::Kernel(kernel) => kernel.close_range(range, watcher).await,
+            Backend::Memory(memory) => memory.close_range(range, watcher),
         }
     }
 
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
         match &self.backend {
-            Backend::Kernel(kernel) => kernel.watcher.is_some(),
+            Backend::Kernel(kernel) => kernel.watches(),
             Backend::Memory(_) => true,
         }
     }
@@ -264,95 +263,10 @@ impl Firewall {
     /// (`<table>_keep`) stays behind, so that they stay translated.
     pub fn shutdown(self) {
         match &self.backend {
-            Backend::Kernel(kernel) => kernel.worker.stop(),
+            Backend::Kernel(kernel) => kernel.stop(),
             Backend::Memory(memory) => memory.stop(),
         }
     }
-}
-
-impl Kernel {
-    async fn open(
-        &self,
-        opening: Opening,
-        timeout: Duration,
-        events: mpsc::UnboundedSender<FlowEvent>,
-    ) -> Result<(), FirewallError> {
-        let elements = elements(&opening)?;
-        let pinhole = opening.pinhole();
-        let watched = match opening {
-            Opening::Forward { .. } => self.watcher.as_ref(),
-            Opening::Capture { .. } => {
-                ruleset::intake(&self.settings, Family::of(pinhole.peer))
-                    .ok_or(FirewallError::NoIntake)?;
-                None
-            }
-        };
-        // Before the element is there: the first packet may come at once.
-        let watch = watched.map(|watcher| Watch::begin(watcher, watched_key(pinhole), events));
-        self.worker.add(elements, timeout).await?;
-        if let Some(watch) = watch {
-            watch.keep();
-        }
-        Ok(())
-    }
-
-    async fn open_range(&self, range: BlindRange) -> Result<(), FirewallError> {
-        self.settings.blind_ports.ok_or(FirewallError::NoBlindPorts)?;
-        self.worker.open_range(range.canonical()?).await
-    }
-
-    async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {
-        let result = self.worker.close(elements(&opening)?).await;
-        if let (Opening::Forward { pinhole, .. }, Some(watcher)) = (opening, &self.watcher) {
-            match result {
-                Ok(Closed::Unused) => watcher.flows().abandon(watched_key(pinhole)),
-                Ok(Closed::Gone) | Err(_) => watcher.close(watched_key(pinhole)),
-            }
-        }
-        result
-    }
-
-    fn clear_away(&self, opening: Opening) {
-        // Mixed families were refused when it was opened.
-        if let Ok(elements) = elements(&opening) {
-            self.worker.sweep(elements);
-        }
-    }
-}
-
-/// A watch that ends when dropped, since nothing was opened: by an error, or because nobody waits
-/// for the opening any longer.
-struct Watch<'a> {
-    watcher: &'a Watcher,
-    pinhole: Option<Pinhole>,
-}
-
-impl<'a> Watch<'a> {
-    fn begin(
-        watcher: &'a Watcher,
-        pinhole: Pinhole,
-        events: mpsc::UnboundedSender<FlowEvent>,
-    ) -> Self {
-        watcher.flows().watch(pinhole, events);
-        Self { watcher, pinhole: Some(pinhole) }
-    }
-
-    fn keep(mut self) {
-        self.pinhole = None;
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if let Some(pinhole) = self.pinhole {
-            self.watcher.flows().abandon(pinhole);
-        }
-    }
-}
-
-/// The pinhole as conntrack names it.
-fn watched_key(pinhole: Pinhole) -> Pinhole {
-    Pinhole { peer: pinhole.peer.to_canonical(), entry: canonical(pinhole.entry) }
 }
 
 /// A forward policy such as an owner has, in a table `inet demo_owner` of its own: drop what is

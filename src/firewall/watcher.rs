@@ -4,12 +4,14 @@ use super::conntrack::{Flow, Happening, Query, State, event, subscribe};
 use super::flows::Flows;
 use super::netlink::{Socket, answers};
 use super::worker::lock;
+use super::{BlindRange, FlowEvent};
 use crate::pinhole::Pinhole;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// The thread `ftpgate-ct`; ends when dropped.
 #[derive(Debug)]
@@ -42,6 +44,16 @@ impl Watcher {
     /// little while, then given up.
     pub(super) fn close(&self, pinhole: Pinhole) {
         let wake = lock(&self.flows).close(pinhole, Instant::now());
+        self.wake_if(wake);
+    }
+
+    /// A session closes a canonical range: the news of its connections are awaited likewise.
+    pub(super) fn close_range(&self, range: BlindRange, holder: &mpsc::UnboundedSender<FlowEvent>) {
+        let wake = lock(&self.flows).close_range(range, holder, Instant::now());
+        self.wake_if(wake);
+    }
+
+    fn wake_if(&self, wake: bool) {
         if wake && let Some(mut alive) = self.alive.as_ref() {
             // An error means that the thread has ended.
             let _ = alive.write(&[0]);

@@ -47,6 +47,11 @@ impl PortRange {
         usize::from(self.last - self.first) + 1
     }
 
+    /// True if `port` is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// Always false: a range holds at least one port.
     pub fn is_empty(self) -> bool {
         false

@@ -197,7 +197,7 @@ impl Openings {
     pub(super) async fn open_range(&mut self, range: BlindRange) -> Result<(), OpenError> {
         let BlindRange { client, entry, server, source } = range;
         let range = firewall::BlindRange { client, entry, server, source };
-        self.firewall()?.open_range(range).await?;
+        self.firewall()?.open_range(range, self.flows.clone()).await?;
         self.range = Some(range);
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Openings {
     /// Closes them; connections that run go on.
     pub(super) async fn close_range(&mut self) {
         if let (Some(range), Some(firewall)) = (self.range.take(), &self.shared.firewall)
-            && let Err(error) = firewall.close_range(range).await
+            && let Err(error) = firewall.close_range(range, &self.flows).await
         {
             tracing::warn!(%error, "data.blind_ports could not be closed for this session");
         }
@@ -275,9 +275,17 @@ impl Openings {
 
     /// What the kernel's news mean for the session.
     pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
-        let (pinhole, has_started) = match flow {
-            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (*pinhole, false),
-            FlowEvent::Ended { pinhole, .. } => (*pinhole, true),
+        let (pinhole, has_started) = match *flow {
+            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (pinhole, false),
+            FlowEvent::Ended { pinhole, .. } => (pinhole, true),
+            FlowEvent::StartedInRange(flow) => {
+                return Some(Event::BlindConnectionStarted { flow });
+            }
+            FlowEvent::EndedInRange { flow, orderly, bytes } => {
+                let bytes = bytes.map(|bytes| by_direction(bytes, Side::Client));
+                let outcome = end(orderly);
+                return Some(Event::BlindConnectionEnded { flow, outcome, bytes });
+            }
         };
         // One pinhole may be opened anew while the connection that came through it before runs.
         let at = self.open.iter().position(|opened| match opened {
@@ -315,10 +323,12 @@ impl Openings {
             }
             FlowEvent::Ended { orderly, bytes, .. } => {
                 self.open.remove(at);
-                let outcome = if *orderly { DataOutcome::Completed } else { DataOutcome::Aborted };
+                let outcome = end(*orderly);
                 let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
                 Some(Event::DataConnectionEnded { id, outcome, bytes })
             }
+            // Told above.
+            FlowEvent::StartedInRange(_) | FlowEvent::EndedInRange { .. } => None,
         }
     }
 
@@ -346,6 +356,10 @@ pub(super) fn keeps_port(dialler: Side) -> bool {
     }
 }
 
+fn end(orderly: bool) -> DataOutcome {
+    if orderly { DataOutcome::Completed } else { DataOutcome::Aborted }
+}
+
 fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
     match dialler {
         Side::Client => ByteCounts { upload: bytes.original, download: bytes.reply },
@@ -361,53 +375,4 @@ fn is_taken(error: &net::NetError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::firewall::MemoryView;
-    use crate::pinhole::PortRange;
-    use crate::relay::{Limits, SharedSettings};
-    use crate::session::Dial;
-    use crate::telemetry::Telemetry;
-    use std::time::Duration;
-
-    fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
-        let (firewall, view) = Firewall::memory();
-        let settings = SharedSettings {
-            ports: PortRange::new(50_000, 50_999).unwrap(),
-            limits: Limits { sessions: 1, sessions_per_client: 1 },
-            open_timeout: Duration::from_secs(30),
-            data_idle_timeout: Duration::from_secs(30),
-        };
-        let shared = Shared::new(settings, Some(firewall), None, Telemetry::new());
-        let (flows, flows_in) = mpsc::unbounded_channel();
-        let (events, _) = mpsc::unbounded_channel();
-        (Openings::new(shared, flows, events), view, flows_in)
-    }
-
-    /// The client dials the server's own address, where it listens on the same port each time.
-    fn plan(id: u32) -> TransferPlan {
-        let (client, server) = ("192.0.2.2".parse().unwrap(), "198.51.100.5".parse().unwrap());
-        let (port, foreign) = (Some(6000), true);
-        TransferPlan {
-            id: TransferId(id),
-            path: DataPath::Kernel,
-            client: Leg::Await(Expectation { peer: client, address: server, port, foreign }),
-            server: Leg::Dial(Dial { to: SocketAddr::new(server, 6000), from: client, foreign }),
-        }
-    }
-
-    #[tokio::test]
-    async fn late_news_of_a_used_pinhole_do_not_close_the_next_one() {
-        let (mut openings, view, mut flows) = openings();
-        openings.open(&plan(1)).await.unwrap();
-        let pinhole = view.open().first().unwrap().pinhole();
-        assert!(view.connect(pinhole));
-        assert!(openings.withdraw(TransferId(1)).await, "it is in use");
-        openings.open(&plan(2)).await.unwrap();
-        let used = |id| Some(Event::PinholeUsed { id: TransferId(id), side: Side::Client });
-        assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(1));
-        assert_eq!(view.open().len(), 1, "the next one is closed");
-        assert!(view.connect(pinhole));
-        assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(2));
-    }
-}
+mod tests;

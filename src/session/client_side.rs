@@ -7,7 +7,7 @@ use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, par
 use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
 use crate::session::{Action, AuthChoice, TlsStart};
-use crate::terms::{Side, TransferId};
+use crate::terms::Side;
 use crate::tls::record;
 use bytes::Bytes;
 use std::time::Instant;
@@ -163,7 +163,7 @@ impl Session {
                 self.forward(&command, Pending::Plain);
             }
             verb if verb.transfers_data() => {
-                self.forward(&command, Pending::Transfer { id: TransferId(self.last_transfer) });
+                self.forward(&command, Pending::Transfer { id: self.last_negotiated });
                 self.dial_waiting_server();
             }
             _ => self.forward(&command, Pending::Plain),

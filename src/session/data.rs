@@ -16,7 +16,7 @@ use std::time::Instant;
 /// besides are earlier ones whose end has not been seen yet, or a peer that leaves them open to use
 /// up what carries them. In the kernel that is an entry of conntrack's, whose news may lag behind a
 /// client of many small files; on the relay it is six descriptors and two pipes.
-const fn most_running(path: DataPath) -> usize {
+pub(super) const fn most_running(path: DataPath) -> usize {
     match path {
         DataPath::Kernel => 1024,
         DataPath::Relay => 32,
@@ -41,6 +41,7 @@ impl Session {
             return self.fail_negotiation(Refusal::PinholeFailed);
         }
         let plan = TransferPlan { id: self.next_transfer_id(), path, client, server };
+        self.last_negotiated = plan.id;
         self.transfers.push(Transfer::new(plan, self.security.data(), now));
         self.opening = Some(negotiation);
         self.actions.push_back(Action::OpenTransfer(plan));

@@ -2,7 +2,7 @@
 
 use super::action::BlindRange;
 use crate::report::DataOutcome;
-use crate::terms::{ByteCounts, Side, TransferId};
+use crate::terms::{ByteCounts, FlowId, Side, TransferId};
 use std::net::SocketAddr;
 
 /// One thing that happened, told to [`super::Session::handle_event`].
@@ -85,6 +85,20 @@ pub enum Event<'a> {
     BlindRangeFailed {
         /// Between whom.
         range: BlindRange,
+    },
+    /// The client's connection has come through the range of `data.blind_ports`.
+    BlindConnectionStarted {
+        /// Which; no other one that runs bears this name.
+        flow: FlowId,
+    },
+    /// A connection through the range is over. It may have outlived the range.
+    BlindConnectionEnded {
+        /// Which.
+        flow: FlowId,
+        /// How.
+        outcome: DataOutcome,
+        /// Bytes, where they are known.
+        bytes: Option<ByteCounts>,
     },
     /// The gateway shuts down.
     ShutdownRequested,

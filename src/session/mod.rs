@@ -17,6 +17,7 @@
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
 //! | `transfer` | one transfer from the first pinhole to the last byte |
 //! | `security` | what is agreed about protection: AUTH, PROT and their kin |
+//! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
 //! | `replies` | the gateway's own replies |
 //!
@@ -25,6 +26,7 @@
 //! executor keeps it.
 
 mod action;
+mod blind;
 mod client_side;
 mod data;
 mod data_command;
@@ -50,6 +52,7 @@ pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source
 use crate::ftp::{Line, LineReader, ReplyReader};
 use crate::report::{CloseCause, Report};
 use crate::terms::{Side, TransferId};
+use blind::Blind;
 use bytes::Bytes;
 use early_reply::EarlyReply;
 use ends::Ends;
@@ -108,13 +111,15 @@ pub struct Session {
     /// TLS ended before a login inside it can have been.
     cleared_early: bool,
     security: Security,
-    /// `data.blind_ports` are open for this session.
-    blind: bool,
+    /// What passes within `data.blind_ports`.
+    blind: Blind,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
     transfers: Vec<Transfer>,
     last_transfer: u32,
+    /// Not one that was seen within `data.blind_ports`.
+    last_negotiated: TransferId,
     actions: VecDeque<Action>,
 }
 
@@ -156,11 +161,12 @@ impl Session {
             secured_since: now,
             cleared_early: false,
             security: Security::new(),
-            blind: false,
+            blind: Blind::default(),
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
             last_transfer: 0,
+            last_negotiated: TransferId(0),
             actions: VecDeque::new(),
         };
         session.pending.push(Pending::Greeting);
@@ -193,8 +199,12 @@ impl Session {
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
-            Event::BlindRangeOpened { range } => self.on_blind_range(range, true),
-            Event::BlindRangeFailed { range } => self.on_blind_range(range, false),
+            Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
+            Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
+            Event::BlindConnectionStarted { flow } => self.on_blind_started(flow, now),
+            Event::BlindConnectionEnded { flow, outcome, bytes } => {
+                self.on_blind_ended(flow, outcome, bytes, now);
+            }
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
             }
@@ -255,7 +265,7 @@ impl Session {
 
     /// True once the session is closed and every data connection has ended.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Closed && self.transfers.is_empty()
+        self.phase == Phase::Closed && self.transfers.is_empty() && !self.blind.runs()
     }
 
     fn on_server_connected(
@@ -357,9 +367,10 @@ impl Session {
 
     fn idle_deadline(&self) -> Option<Instant> {
         // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
-        // Where lines are not read transfers are not seen; there only TCP's keepalive tells a dead
-        // peer.
-        let busy = self.hides_lines() || self.transfers.iter().any(Transfer::is_running);
+        // Where lines are not read not all transfers are seen; there only TCP's keepalive tells a
+        // dead peer.
+        let runs = self.blind.runs() || self.transfers.iter().any(Transfer::is_running);
+        let busy = runs || self.hides_lines();
         let timeout = if self.client_ended {
             self.settings.idle_timeout.min(HALF_CLOSED_TIMEOUT)
         } else {

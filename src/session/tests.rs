@@ -4,6 +4,7 @@ use super::*;
 use crate::addr::OriginalDst;
 use crate::policy::Policy;
 use crate::report::DataOutcome;
+use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -179,6 +180,32 @@ fn data_connections_of_one_session_have_a_bound() {
     let id = bench.id();
     bench.tell(Event::DataConnectionEnded { id, outcome: DataOutcome::Completed, bytes: None });
     bench.offer();
+}
+
+/// What passes beyond the bound is counted, since the kernel lets it pass.
+#[test]
+fn seen_data_connections_of_one_session_have_a_bound() {
+    let mut bench = Bench::with(|settings| settings.blind_ports = true).log_in();
+    bench.say(Side::Client, "AUTH GSSAPI\r\n");
+    assert!(bench.say(Side::Server, "234 go\r\n").contains("OpenBlindRange"));
+    let start =
+        |bench: &mut Bench, name| bench.tell(Event::BlindConnectionStarted { flow: FlowId(name) });
+    let outcome = DataOutcome::Completed;
+    let end = |name| Event::BlindConnectionEnded { flow: FlowId(name), outcome, bytes: None };
+    for name in 0..1024 {
+        assert!(start(&mut bench, name).contains("DataConnectionStarted"), "{name}");
+    }
+    assert_eq!(start(&mut bench, 1024), "");
+    assert_eq!(bench.tell(end(1024)), "");
+    assert!(bench.tell(end(0)).contains("DataConnectionEnded"));
+    assert!(start(&mut bench, 1025).contains("DataConnectionStarted"));
+    let told = bench.tell(Event::ConnectionClosed { side: Side::Client, orderly: false });
+    assert!(told.contains("passed: Some(1026)"), "{told}");
+    for name in 1..=1025 {
+        assert!(!bench.session.is_over());
+        bench.tell(end(name));
+    }
+    assert!(bench.session.is_over());
 }
 
 #[test]

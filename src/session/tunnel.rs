@@ -7,7 +7,6 @@
 //! Nothing of it is decrypted. That a CCC stands behind the text is inferred from what can be seen:
 //! both sides have sent application data, and the client as many records as a login and CCC take.
 
-use super::action::{Action, BlindRange};
 use super::{Phase, Session, TlsStart, replies};
 use crate::ftp::LineReader;
 use crate::report::{CccOutcome, CloseCause, ControlProtection, Report};
@@ -114,6 +113,10 @@ impl Session {
         self.cleared_early = false;
         self.secured_since = now;
         for side in [Side::Client, Side::Server] {
+            if self.phase == Phase::Closed {
+                // What the client has sent ahead was no TLS.
+                return;
+            }
             let rest = self.reader(side).take_rest();
             self.on_bytes(side, &rest, now);
         }
@@ -123,13 +126,7 @@ impl Session {
     /// ahead of it.
     pub(super) fn hide_lines(&mut self, last: Option<Bytes>) {
         self.withdraw_offered();
-        if self.settings.blind_ports
-            && !self.blind
-            && let Some(range) = self.ends.and_then(|ends| ends.blind_range())
-        {
-            self.blind = true;
-            self.actions.push_back(Action::OpenBlindRange(range));
-        }
+        self.open_blind_range();
         if let Some(line) = last {
             self.send(Side::Client, line);
         }
@@ -158,26 +155,6 @@ impl Session {
     pub(super) fn show_enclosed(&mut self) {
         self.report_ccc(CccOutcome::Cleared);
         self.show_lines();
-    }
-
-    /// What became of opening the range. A session that has ended meanwhile is closing it already.
-    pub(super) fn on_blind_range(&mut self, range: BlindRange, opened: bool) {
-        if self.phase == Phase::Closed {
-            return;
-        }
-        let BlindRange { client, entry, server, .. } = range;
-        self.blind &= opened;
-        self.report(if opened {
-            Report::BlindRangeOpened { client, entry, server }
-        } else {
-            Report::BlindRangeFailed { client, entry, server }
-        });
-    }
-
-    pub(super) fn close_blind_range(&mut self) {
-        if std::mem::take(&mut self.blind) {
-            self.actions.push_back(Action::CloseBlindRange);
-        }
     }
 
     /// Passes on what of `bytes` is TLS; returns the rest, which is text.
@@ -295,7 +272,7 @@ impl Session {
     }
 
     fn report_ccc(&mut self, outcome: CccOutcome) {
-        self.report(Report::CccObserved { outcome, blind: self.blind });
+        self.report(Report::CccObserved { outcome, passed: self.blind.passed() });
     }
 
     /// True if a farewell to the client would be read as one: not in the midst of TLS.

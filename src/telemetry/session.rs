@@ -131,7 +131,7 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
-            Report::CccObserved { outcome, blind } => self.tell_ccc(*outcome, *blind),
+            Report::CccObserved { outcome, passed } => self.tell_ccc(*outcome, *passed),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
             }
@@ -154,13 +154,13 @@ impl SessionTelemetry {
         }
     }
 
-    fn tell_ccc(&self, outcome: CccOutcome, blind: bool) {
+    fn tell_ccc(&self, outcome: CccOutcome, passed: Option<u32>) {
         self.listener.ccc_total.of(outcome).inc();
-        let (reason, words) = (outcome.label(), words::ccc(outcome, blind));
-        match outcome {
-            CccOutcome::Cleared => debug!(outcome = reason, "{words}"),
-            CccOutcome::Missing if blind => info!(outcome = reason, "{words}"),
-            CccOutcome::Early | CccOutcome::Halfway | CccOutcome::Missing => {
+        let (reason, words) = (outcome.label(), words::ccc(outcome, passed));
+        match (outcome, passed) {
+            (CccOutcome::Cleared, _) => debug!(outcome = reason, "{words}"),
+            (CccOutcome::Missing, Some(1..)) => info!(outcome = reason, passed, "{words}"),
+            (CccOutcome::Missing | CccOutcome::Early | CccOutcome::Halfway, _) => {
                 warn!(outcome = reason, "{words}");
             }
         }

@@ -2,6 +2,7 @@
 //! beside it in a field, for machines.
 
 use crate::report::{CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
+use std::borrow::Cow;
 
 pub(super) fn refusal(reason: Refusal) -> &'static str {
     match reason {
@@ -56,26 +57,41 @@ pub(super) fn protection(state: ControlProtection) -> &'static str {
 }
 
 /// What became of a secured control connection, and what to change where it was in the way.
-pub(super) fn ccc(outcome: CccOutcome, blind: bool) -> &'static str {
-    match (outcome, blind) {
-        (CccOutcome::Cleared, _) => "the client used CCC",
-        (CccOutcome::Early, _) => {
+pub(super) fn ccc(outcome: CccOutcome, passed: Option<u32>) -> Cow<'static, str> {
+    let words = match outcome {
+        CccOutcome::Cleared => "the client used CCC",
+        CccOutcome::Early => {
             "TLS ended before a login can have been inside it: treated as clear text from the start"
         }
-        (CccOutcome::Halfway, _) => {
+        CccOutcome::Halfway => {
             "only one side came back to clear text: the other one never took up what CCC had agreed"
         }
-        (CccOutcome::Missing, false) => {
+        CccOutcome::Missing => return without_ccc(passed),
+    };
+    words.into()
+}
+
+fn without_ccc(passed: Option<u32>) -> Cow<'static, str> {
+    let words = match passed {
+        None => {
             "the control connection was encrypted and the client did not use CCC; data ports were not \
              visible: nothing was opened for its data connections. Let the client use CCC, or set \
              data.blind_ports and the server's passive ports to the same range"
         }
-        (CccOutcome::Missing, true) => {
-            "the control connection was encrypted and the client did not use CCC; data ports were not \
-             visible: passive mode could pass within data.blind_ports, active mode could not. Let \
-             the client use passive mode (EPSV) or CCC if its transfers failed"
+        Some(0) => {
+            "the control connection was encrypted and the client did not use CCC; no data connection \
+             passed within data.blind_ports. If there should have been one: active mode cannot work \
+             without CCC, so let the client use passive mode; the server's passive ports have to be \
+             the same range; PASV may have named an address that the client cannot reach, so let it \
+             use EPSV"
         }
-    }
+        Some(1) => "the client did not use CCC; 1 data connection passed within data.blind_ports",
+        Some(passed) => {
+            let words = "data connections passed within data.blind_ports";
+            return format!("the client did not use CCC; {passed} {words}").into();
+        }
+    };
+    words.into()
 }
 
 pub(super) fn session_end(cause: CloseCause) -> &'static str {

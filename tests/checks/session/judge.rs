@@ -6,7 +6,7 @@ use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
-use ftpgate::terms::{Side, TransferId};
+use ftpgate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use ftpgate::tls::record::RecordFollower;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +67,10 @@ pub(super) struct Judge {
     /// What one side was sent of TLS, once for each time.
     sent_through: [Vec<Vec<u8>>; 2],
     range_is_open: bool,
+    /// Connections that have come through the range since it was opened.
+    passed: u32,
+    /// Transfers that nobody asked to be opened.
+    seen: BTreeSet<TransferId>,
 }
 
 impl Judge {
@@ -96,6 +100,8 @@ impl Judge {
             sent: Vec::new(),
             sent_through: Default::default(),
             range_is_open: false,
+            passed: 0,
+            seen: BTreeSet::new(),
         }
     }
 
@@ -125,6 +131,11 @@ impl Judge {
         self.opening = false;
     }
 
+    /// The executor is about to tell that a connection has come through the range.
+    pub(super) fn on_blind_started(&mut self) {
+        self.passed += 1;
+    }
+
     /// The executor is about to tell that a transfer is open.
     pub(super) fn on_opened(
         &mut self,
@@ -151,12 +162,11 @@ impl Judge {
             }
             Action::OpenTransfer(plan) => {
                 assert!(!self.closed && !self.opening);
-                assert_eq!(plan.id.0, self.last_transfer + 1, "transfers are numbered");
+                self.is_next(plan.id);
                 for (id, count) in &self.pinholes {
                     let over = count.opened == count.closed || self.withdrawn.contains(id);
                     assert!(over, "{id} is still offered");
                 }
-                self.last_transfer = plan.id.0;
                 self.opening = true;
                 self.read_while_opening = [0; 2];
             }
@@ -173,6 +183,7 @@ impl Judge {
                 assert!(!self.closed && !self.range_is_open);
                 assert_eq!(range.server, self.server);
                 self.range_is_open = true;
+                self.passed = 0;
             }
             Action::CloseBlindRange => {
                 assert!(std::mem::take(&mut self.range_is_open), "closed twice");
@@ -183,6 +194,12 @@ impl Judge {
                 self.closed = true;
             }
         }
+    }
+
+    /// Transfers are numbered, whether opened or only seen.
+    fn is_next(&mut self, id: TransferId) {
+        assert_eq!(id.0, self.last_transfer + 1, "transfers are numbered");
+        self.last_transfer = id.0;
     }
 
     fn on_sent(&mut self, to: Side, bytes: &[u8]) {
@@ -251,11 +268,18 @@ impl Judge {
                     assert!(count.closed <= count.opened, "{count:?}");
                 }
             }
-            Report::DataConnectionStarted { transfer, .. } => {
+            Report::DataConnectionStarted { transfer, path, mode } => {
                 assert!(self.started.insert(*transfer), "{transfer} started twice");
+                if transfer.0 > self.last_transfer {
+                    assert_eq!((*path, *mode), (DataPath::Kernel, DataMode::Passive));
+                    self.is_next(*transfer);
+                    self.seen.insert(*transfer);
+                }
             }
-            Report::DataConnectionEnded { transfer, .. } => {
+            Report::DataConnectionEnded { transfer, protection, .. } => {
                 assert!(self.started.contains(transfer) && self.finished.insert(*transfer));
+                let unknown = *protection == ProtectionLevel::Unknown;
+                assert!(unknown || !self.seen.contains(transfer), "{transfer}: {protection:?}");
             }
             Report::SessionEnded { .. } => {
                 assert!(!self.ended, "ended twice");
@@ -264,6 +288,9 @@ impl Judge {
             other => {
                 assert!(!self.ended, "after the end: {other:?}");
                 self.connected |= matches!(other, Report::ServerConnected { .. });
+                if let Report::CccObserved { passed, .. } = other {
+                    assert_eq!(*passed, self.range_is_open.then_some(self.passed));
+                }
                 if let Report::ProtectionChanged { state: ControlProtection::Passthrough } = other {
                     self.secured = true;
                     self.tls = [Some(RecordFollower::new()), Some(RecordFollower::new())];

@@ -116,6 +116,10 @@ pub(super) enum Step {
     Join(usize),
     /// A data connection ended.
     End(usize, DataOutcome),
+    /// A connection comes through the range that stands open, and is named so.
+    BlindStart(u32),
+    /// It is over.
+    BlindEnd(u32, DataOutcome),
     /// Time passes.
     Wait(Duration),
     /// A peer ends its connection: in order, or by a reset.
@@ -307,7 +311,9 @@ impl Script {
             55 => Step::Close(Side::Client, false),
             56 => Step::Close(Side::Server, true),
             57 => Step::Close(Side::Server, false),
-            58..=60 => Step::Connect,
+            58 => Step::Connect,
+            59 => Step::BlindStart(u32::from(rest.byte()? % 4)),
+            60 => Step::BlindEnd(u32::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),
             61 => Step::FailToConnect,
             62 => Step::Loop,
             _ => Step::Shutdown,

@@ -4,7 +4,7 @@ use super::judge::Judge;
 use super::script::{Script, Step};
 use ftpgate::report::Report;
 use ftpgate::session::{Action, Event, Leg, Session, TransferPlan};
-use ftpgate::terms::{DataPath, Side, TransferId};
+use ftpgate::terms::{DataPath, FlowId, Side, TransferId};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +60,10 @@ pub(super) struct Play<'a> {
     opening: VecDeque<TransferPlan>,
     /// Transfers that the kernel carries.
     kernel: BTreeSet<TransferId>,
+    /// A range has been open.
+    had_range: bool,
+    /// Connections that run through it.
+    flows: BTreeSet<FlowId>,
     next_port: u16,
     last_transfer: u32,
     judge: Judge,
@@ -84,6 +88,8 @@ impl<'a> Play<'a> {
             ended: [false; 2],
             opening: VecDeque::new(),
             kernel: BTreeSet::new(),
+            had_range: false,
+            flows: BTreeSet::new(),
             next_port: 50000,
             last_transfer: 0,
             judge: Judge::new(script),
@@ -132,6 +138,21 @@ impl<'a> Play<'a> {
                 if self.has_answered(id) {
                     let outcome = *outcome;
                     self.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+                }
+            }
+            Step::BlindStart(name) => {
+                // The news may come when the range is closed again, but not before it was open.
+                let flow = FlowId(*name);
+                if self.had_range && self.flows.insert(flow) {
+                    self.judge.on_blind_started();
+                    self.tell(Event::BlindConnectionStarted { flow });
+                }
+            }
+            Step::BlindEnd(name, outcome) => {
+                let flow = FlowId(*name);
+                if self.flows.remove(&flow) {
+                    let outcome = *outcome;
+                    self.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
                 }
             }
             Step::Wait(duration) => self.wait(*duration),
@@ -268,7 +289,9 @@ impl<'a> Play<'a> {
                 _ => self.trace.push(Seen::Did(action.clone())),
             }
             if let Action::OpenBlindRange(range) = action {
-                self.session.handle_event(Event::BlindRangeOpened { range }, self.now);
+                self.had_range = true;
+                let opened = Event::BlindRangeOpened { range };
+                self.session.handle_event(opened, self.now);
             }
             if let Action::WithdrawTransfer { id } = action {
                 let in_use = self.script.overtaken && self.kernel.contains(&id);
@@ -297,6 +320,10 @@ impl<'a> Play<'a> {
             for id in (1..=play.last_transfer).map(TransferId) {
                 let outcome = ftpgate::report::DataOutcome::Aborted;
                 play.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+            }
+            for flow in std::mem::take(&mut play.flows) {
+                let outcome = ftpgate::report::DataOutcome::Completed;
+                play.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
             }
         };
         end(self);

@@ -1,0 +1,166 @@
+//! The two threads behind a [`super::Firewall`]: what one opens, the other one hears of.
+
+use super::error::FirewallError;
+use super::nftables::Nftables;
+use super::rule::Family;
+use super::ruleset::{self, elements};
+use super::watcher::Watcher;
+use super::worker::Worker;
+use super::{BlindRange, Closed, FlowEvent, Opening, Settings};
+use crate::addr::canonical;
+use crate::pinhole::{Pinhole, PortRange};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+type Events = mpsc::UnboundedSender<FlowEvent>;
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    settings: Settings,
+    worker: Worker,
+    /// `None` where conntrack's events are not to be had.
+    watcher: Option<Watcher>,
+}
+
+impl Kernel {
+    /// Installs the table and starts the threads, see [`super::Firewall::start`].
+    pub(super) fn start(settings: &Settings) -> Result<Self, FirewallError> {
+        // Conntrack keeps events only while somebody listens, so this comes first.
+        let watcher = Watcher::start(settings.mark);
+        let nftables =
+            Nftables::install(ruleset::gateway(settings), Some(ruleset::keeper(settings)))?;
+        let watcher = watcher.inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "no conntrack events (module nf_conntrack_netlink): transfers through the kernel \
+                 are neither counted nor seen to end"
+            );
+        });
+        let worker = Worker::start(nftables, settings.mark)?;
+        Ok(Self { settings: settings.clone(), worker, watcher: watcher.ok() })
+    }
+
+    /// True if connections are watched.
+    pub(super) fn watches(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    pub(super) fn stop(&self) {
+        self.worker.stop();
+    }
+
+    pub(super) async fn open(
+        &self,
+        opening: Opening,
+        timeout: Duration,
+        events: Events,
+    ) -> Result<(), FirewallError> {
+        let elements = elements(&opening)?;
+        let pinhole = opening.pinhole();
+        let watched = match opening {
+            Opening::Forward { .. } => self.watcher.as_ref(),
+            Opening::Capture { .. } => {
+                ruleset::intake(&self.settings, Family::of(pinhole.peer))
+                    .ok_or(FirewallError::NoIntake)?;
+                None
+            }
+        };
+        // Before the element is there: the first packet may come at once.
+        let watch = watched.map(|watcher| Watch::pinhole(watcher, watched_key(pinhole), events));
+        self.worker.add(elements, timeout).await?;
+        if let Some(watch) = watch {
+            watch.keep();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn open_range(
+        &self,
+        range: BlindRange,
+        events: Events,
+    ) -> Result<(), FirewallError> {
+        let ports = self.settings.blind_ports.ok_or(FirewallError::NoBlindPorts)?;
+        let range = range.canonical()?;
+        let watcher = self.watcher.as_ref();
+        let watch = watcher.map(|watcher| Watch::range(watcher, range, ports, events));
+        self.worker.open_range(range).await?;
+        if let Some(watch) = watch {
+            watch.keep();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close_range(
+        &self,
+        range: BlindRange,
+        events: &Events,
+    ) -> Result<(), FirewallError> {
+        let range = range.canonical()?;
+        let result = self.worker.close_range(range).await;
+        if let Some(watcher) = &self.watcher {
+            watcher.close_range(range, events);
+        }
+        result
+    }
+
+    pub(super) async fn close(&self, opening: Opening) -> Result<Closed, FirewallError> {
+        let result = self.worker.close(elements(&opening)?).await;
+        if let (Opening::Forward { pinhole, .. }, Some(watcher)) = (opening, &self.watcher) {
+            match result {
+                Ok(Closed::Unused) => watcher.flows().abandon(watched_key(pinhole)),
+                Ok(Closed::Gone) | Err(_) => watcher.close(watched_key(pinhole)),
+            }
+        }
+        result
+    }
+
+    pub(super) fn clear_away(&self, opening: Opening) {
+        // Mixed families were refused when it was opened.
+        if let Ok(elements) = elements(&opening) {
+            self.worker.sweep(elements);
+        }
+    }
+}
+
+/// A watch that ends when dropped, since nothing was opened: by an error, or because nobody waits
+/// for the opening any longer.
+struct Watch<'a> {
+    watcher: &'a Watcher,
+    watched: Option<Watched>,
+}
+
+enum Watched {
+    Pinhole(Pinhole),
+    Range(BlindRange, Events),
+}
+
+impl<'a> Watch<'a> {
+    fn pinhole(watcher: &'a Watcher, pinhole: Pinhole, events: Events) -> Self {
+        watcher.flows().watch(pinhole, events);
+        Self { watcher, watched: Some(Watched::Pinhole(pinhole)) }
+    }
+
+    fn range(watcher: &'a Watcher, range: BlindRange, ports: PortRange, events: Events) -> Self {
+        watcher.flows().hold(range, ports, events.clone());
+        Self { watcher, watched: Some(Watched::Range(range, events)) }
+    }
+
+    fn keep(mut self) {
+        self.watched = None;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        match self.watched.take() {
+            Some(Watched::Pinhole(pinhole)) => self.watcher.flows().abandon(pinhole),
+            Some(Watched::Range(range, events)) => self.watcher.flows().let_go(range, &events),
+            None => {}
+        }
+    }
+}
+
+/// The pinhole as conntrack names it.
+fn watched_key(pinhole: Pinhole) -> Pinhole {
+    Pinhole { peer: pinhole.peer.to_canonical(), entry: canonical(pinhole.entry) }
+}
