@@ -7,7 +7,7 @@ use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
 use ftpgate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
-use ftpgate::tls::record::RecordFollower;
+use ftpgate::tls::record::{self, RecordFollower};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -204,13 +204,13 @@ impl Judge {
 
     fn on_sent(&mut self, to: Side, bytes: &[u8]) {
         assert!(!self.ended, "{to:?} is sent something after the end");
-        if self.opening {
-            // Only a farewell may leave now.
-            let farewell = bytes.starts_with(b"421 ") || bytes.starts_with(b"500 ");
-            assert!(to == Side::Client && farewell, "sent before its pinhole is open: {bytes:?}");
-        }
         if self.passes_tls(to, bytes) {
             return;
+        }
+        if self.opening {
+            // Of text only a farewell may leave now.
+            let farewell = bytes.starts_with(b"421 ") || bytes.starts_with(b"500 ");
+            assert!(to == Side::Client && farewell, "sent before its pinhole is open: {bytes:?}");
         }
         if to == Side::Client && std::mem::take(&mut self.passive_reply_due) {
             self.names_no_server(bytes);
@@ -218,14 +218,18 @@ impl Judge {
         self.sent.push(Sent { to, bytes: bytes.to_vec(), named: self.named });
     }
 
-    /// True if these bytes are TLS that goes through; text ends it for its direction.
+    /// True if these bytes are TLS that goes through. Text ends it, or is the gateway's own in between:
+    /// a client that is back to text is answered, also while its server is not.
     fn passes_tls(&mut self, to: Side, bytes: &[u8]) -> bool {
         let Some(follower) = &mut self.tls[index(to)] else { return false };
-        if follower.follow(bytes).tls < bytes.len() {
-            self.tls[index(to)] = None;
+        let mut ahead = follower.clone();
+        let through = &mut self.sent_through[index(to)];
+        if ahead.follow(bytes).tls < bytes.len() {
+            through.push(Vec::new());
             return false;
         }
-        self.sent_through[index(to)].last_mut().unwrap().extend_from_slice(bytes);
+        *follower = ahead;
+        through.last_mut().unwrap().extend_from_slice(bytes);
         true
     }
 
@@ -296,6 +300,9 @@ impl Judge {
                     self.tls = [Some(RecordFollower::new()), Some(RecordFollower::new())];
                     self.sent_through.iter_mut().for_each(|through| through.push(Vec::new()));
                 }
+                if let Report::ProtectionChanged { state: ControlProtection::Cleared } = other {
+                    self.tls = [None, None];
+                }
                 self.intervened |=
                     matches!(other, Report::Refused { .. } | Report::LineRewritten { .. });
                 if let Report::LineRewritten { line } = other {
@@ -333,7 +340,11 @@ impl Judge {
             return text;
         }
         let lines = text.split_inclusive(|byte| *byte == b'\n');
-        lines.flat_map(|line| &line[RecordFollower::new().follow(line).tls..]).copied().collect()
+        let late = |line: &[u8]| match line.first() {
+            Some(first) if record::begins_record(*first) => RecordFollower::new().follow(line).tls,
+            _ => 0,
+        };
+        lines.flat_map(|line| &line[late(line)..]).copied().collect()
     }
 
     /// What one side was told is what the other one said, line for line and byte for byte; what is
