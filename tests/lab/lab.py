@@ -27,7 +27,8 @@ class Lab:
     """
 
     def __init__(self, folder, binary=None, setting=Setting("tproxy", "gateway", "kernel"),
-                 servers=("vsftpd",), second=(), stand_ins=None, vsftpd_extra="", **options):
+                 servers=("vsftpd",), second=(), stand_ins=None, vsftpd_extra="",
+                 server_tls=False, **options):
         self.folder = folder
         self.setting = setting
         self.processes = []
@@ -38,7 +39,8 @@ class Lab:
                                  plain=binary is None)
         try:
             self.servers, self.processes = start_servers(self.topology, folder, servers,
-                                                         vsftpd_extra=vsftpd_extra)
+                                                         vsftpd_extra=vsftpd_extra,
+                                                         tls=server_tls)
             self.servers |= stand_ins or {}
             self.second, more = start_servers(self.topology, folder, second, 2100, SECOND_PORT_INDEX)
             self.processes += more

@@ -30,6 +30,7 @@ class Server:
     home: str
     port: int = 21
     extra: str = ""        # more lines for vsftpd's configuration
+    tls: bool = False      # ProFTPD takes AUTH TLS too; Pure-FTPd always does
 
     def address(self, family):
         return server_address(self.index, family)
@@ -47,7 +48,7 @@ class Server:
         return os.path.join(self.home, "pub", name)
 
 
-def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=""):
+def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", tls=False):
     """Starts the daemons named. Returns ({name: Server}, [Process])."""
     servers, processes = {}, []
     for index, name in enumerate(names, first_index):
@@ -55,7 +56,7 @@ def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=
         os.makedirs(os.path.join(home, "pub"))
         # vsftpd writes as an account whose home exists (daemon), the others as nobody.
         os.chmod(os.path.join(home, "pub"), 0o777)
-        server = Server(name, index, home, port, vsftpd_extra)
+        server = Server(name, index, home, port, vsftpd_extra, tls)
         private = os.path.join(folder, f"{name}-{port}-private")
         os.makedirs(private, mode=0o755)
         for argv in RECIPES[name](server, private):
@@ -127,9 +128,33 @@ def _password_hash():
     return call(["openssl", "passwd", "-1", "-salt", "ftpgate", PASSWORD])[1].strip()
 
 
+def certificate(folder):
+    """Makes a key and a certificate signed by itself. Returns the paths (chain, key)."""
+    chain, key = os.path.join(folder, "certificate.pem"), os.path.join(folder, "key.pem")
+    call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+          "-subj", "/CN=lab", "-keyout", key, "-out", chain])
+    return chain, key
+
+
+def _mod_tls(private):
+    """Session reuse is not insisted on: not every client knows it (ftplib does not)."""
+    chain, key = certificate(private)
+    return f"""
+ModulePath {CACHE}/proftpd-mod-crypto/usr/lib/proftpd
+LoadModule mod_tls.c
+TLSEngine on
+TLSLog none
+TLSProtocol TLSv1.2 TLSv1.3
+TLSECCertificateFile {chain}
+TLSECCertificateKeyFile {key}
+TLSOptions NoSessionReuseRequired
+"""
+
+
 def _proftpd(server, private):
     users = _write(os.path.join(private, "users"),
                    f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}:/bin/false\n", 0o600)
+    tls = _mod_tls(private) if server.tls else ""
     for family in (4, 6):
         config = _write(os.path.join(private, f"proftpd{family}.conf"), f"""
 ServerName lab
@@ -156,7 +181,7 @@ SystemLog {private}/system{family}.log
 ScoreboardFile {private}/scoreboard{family}
 PidFile {private}/pid{family}
 DelayEngine off
-""")
+{tls}""")
         # proftpd looks up its own host's name and has no other way to be told an address.
         yield [f"{CACHE}/proftpd-core/usr/sbin/proftpd", "-n", "-q", "-S", server.address(family),
                "-c", config]
@@ -167,16 +192,14 @@ def _pure_ftpd(server, private):
                     f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}/./::::::::::::\n")
     database = os.path.join(private, "users.pdb")
     call([f"{CACHE}/pure-ftpd/usr/bin/pure-pw", "mkdb", database, "-f", passwd])
-    # TLS for who asks for it.
-    certificate = os.path.join(private, "certificate.pem")
-    call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-          "-subj", "/CN=lab", "-keyout", certificate, "-out", f"{certificate}.chain"])
-    with open(certificate, "a") as both, open(f"{certificate}.chain") as chain:
+    # TLS for who asks for it; key and certificate in one file.
+    chain, key = certificate(private)
+    with open(key, "a") as both, open(chain) as chain:
         both.write(chain.read())
     for family in (4, 6):
         yield [f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", "-S", f"{server.address(family)},{server.port}",
                "-4" if family == 4 else "-6", "-l", f"puredb:{database}", "-A", "-E", "-H", "-c", "200",
-               "-C", "100", "-u", "1000", "-Y", "1", "-2", certificate, "-g", os.path.join(private, f"pid{family}")]
+               "-C", "100", "-u", "1000", "-Y", "1", "-2", key, "-g", os.path.join(private, f"pid{family}")]
 
 
 def _pyftpdlib(server, private):
@@ -192,7 +215,8 @@ RECIPES = {"vsftpd": _vsftpd, "proftpd": _proftpd, "pure-ftpd": _pure_ftpd, "pyf
 def installed():
     """What setup.sh has not yet brought, as a list of paths; empty when the lab can run."""
     needed = [f"{CACHE}/vsftpd/usr/sbin/vsftpd", f"{CACHE}/proftpd-core/usr/sbin/proftpd",
-              f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python"]
+              f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python",
+              f"{CACHE}/proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so"]
     tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl"]
     return ([path for path in needed if not os.path.exists(path)]
             + [tool for tool in tools if not shutil.which(tool)])
