@@ -61,7 +61,8 @@ def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=
         os.makedirs(private, mode=0o755)
         for argv in RECIPES[name](server, private):
             log = os.path.join(folder, f"{name}-{port}.log")
-            processes.append(Process(argv, log, topology.ns["server"]))
+            env = {"OPENSSL_CONF": os.path.join(private, "openssl.cnf")} if server.tls else {}
+            processes.append(Process(argv, log, topology.ns["server"], env=os.environ | env))
         servers[name] = server
     for server in servers.values():
         for family in (4, 6):
@@ -137,8 +138,21 @@ def certificate(folder):
 
 
 def _mod_tls(private):
-    """Session reuse is not insisted on: not every client knows it (ftplib does not)."""
+    """Session reuse is not insisted on: not every client knows it (ftplib does not).
+
+    No tickets of TLS 1.3 are sent: lftp closes an upload without having read them, which makes its
+    kernel send a RST, by which ProFTPD now and then loses the end of the file.
+    """
     chain, key = certificate(private)
+    _write(os.path.join(private, "openssl.cnf"), """
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = tls
+[tls]
+NumTickets = 0
+""")
     return f"""
 ModulePath {CACHE}/proftpd-mod-crypto/usr/lib/proftpd
 LoadModule mod_tls.c

@@ -50,7 +50,7 @@ def check_security(task):
 def _curl(closing):
     """`closing`: passive waits for the server's close_notify, active sends its own first."""
     def drive(task):
-        common = ["-sS", "-v", "-k", "--connect-timeout", "3", "-m", str(STEP_LIMIT), "--user",
+        common = ["-sS", "-v", "-k", "--connect-timeout", str(STEP_LIMIT), "-m", str(STEP_LIMIT), "--user",
                   f"{task.user}:{task.password}", "--no-ftp-skip-pasv-ip",
                   f"--tlsv{task.tls}", "--tls-max", task.tls,
                   # PROT P and PROT C, in that order.
@@ -72,9 +72,10 @@ def _lftp(task):
     script = f"""
 debug -o {task.folder}/debug 9
 set cmd:fail-exit yes
-set net:max-retries 1
+set net:max-retries 40
 set net:timeout {STEP_LIMIT}
-set net:reconnect-interval-base 1
+set net:reconnect-interval-base 0
+set net:reconnect-interval-multiplier 1
 set ftp:ssl-allow yes
 set ftp:ssl-force yes
 set ftp:ssl-protect-data {yes[task.prot == "P"]}
