@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from cells import PATHS, Setting, converse, reason
 from kernel_alg import PLACES, AlgLab
 from lab import Lab
-from process import Failed
+from process import Failed, wait_until
 from report import FAIL, OK, SKIP
+from servers import PASSWORD
 from tls_peers import TLS_CLIENTS, VERSIONS, SecuredTask, check_security
 
 CCC_SERVERS = ("proftpd", "pure-ftpd")
@@ -29,6 +30,11 @@ THOROUGH = (("proftpd", "lftp"), ("pure-ftpd", "ftplib"))
 # gateway's), which sees the gateway or the client.
 STANDS = (("tproxy", "gateway"), ("direct", "gateway"), ("direct", "client"))
 CCC_SETTINGS = tuple(Setting(*stand, path) for stand in STANDS for path in PATHS)
+
+# The columns of the table beside plain routing.
+WAYS = {"alg-clients": "kernel's helper, in front of clients",
+        "alg-server": "kernel's helper, in front of a server",
+        "kernel": "ftpgate, kernel path", "relay": "ftpgate, relay path"}
 
 # How many cells run at a time in one set of namespaces: most of their time is waiting.
 AT_A_TIME = 3
@@ -162,7 +168,8 @@ class CccRun:
             name = f"ccc-{setting}".replace("/", "-")
             with Lab(f"{self.folder}/{name}", self.binary, setting, CCC_SERVERS,
                      server_tls=True) as lab:
-                self._each(lambda pair: self._cell(lab, *pair), enumerate(able))
+                passed = self._each(lambda pair: self._cell(lab, *pair), enumerate(able))
+                self._account(lab, sum(passed))
         except Exception as error:  # one setting that cannot start must not hide the others
             for cell in able:
                 self.report.add(str(cell), FAIL, reason(error))
@@ -173,7 +180,54 @@ class CccRun:
             self.ways[cell.setting.path][cell] = error
         if error is None:
             self.report.add(str(cell), OK)
-            return
+            return True
         log = lab.gateway.read_log().splitlines()[-LOG_LINES:]
         details = "\n".join([getattr(error, "dialogue", ""), "--- log of ftpgate", *log])
         self.report.add(str(cell), FAIL, reason(error), details)
+        return False
+
+    def _account(self, lab, passed):
+        """What must be true of ftpgate after cells of which so many passed."""
+        try:
+            account(lab, passed)
+        except Exception as error:
+            log = "\n".join(lab.gateway.read_log().splitlines()[-LOG_LINES:])
+            self.report.add(f"account/ccc {lab.setting}", FAIL, reason(error), log)
+        else:
+            self.report.add(f"account/ccc {lab.setting}", OK)
+
+    def table(self):
+        """The talks that passed of those tried, a row for each pair and version, as Markdown."""
+        if not self.ways["direct"]:
+            return
+        yield "| server / client / TLS | direct | " + " | ".join(WAYS.values()) + " |"
+        yield "|---|---|" + "---|" * len(WAYS)
+        rows = {}
+        for talk in self.talks:
+            rows.setdefault((talk.server, talk.client, talk.tls), []).append(talk)
+        for (server, client, tls), talks_of_row in sorted(rows.items()):
+            cells = [_fraction(self.ways[way], talks_of_row) for way in ("direct", *WAYS)]
+            yield f"| {server} / {client} / {tls} | " + " | ".join(cells) + " |"
+
+
+def _fraction(outcomes, talks_of_row):
+    """`outcomes`: {talk or cell: exception or None}."""
+    tried = [error for key, error in outcomes.items() if getattr(key, "talk", key) in talks_of_row]
+    return f"{tried.count(None)}/{len(tried)}" if tried else "–"
+
+
+def account(lab, passed):
+    """No pinhole outlives its session, every passed cell is counted as a return to clear text."""
+    gateway = lab.gateway
+    wait_until(lambda: gateway.metrics().sum("sessions_active") == 0, "sessions_active is not 0",
+               timeout=10)
+    wait_until(lambda: not lab.open_elements(), "elements are left in the table")
+    metrics = gateway.metrics()
+    if metrics.sum("pinholes_open") != 0:
+        raise Failed("pinholes_open is not 0")
+    if (cleared := metrics.sum("ccc_total", outcome="cleared")) < passed:
+        raise Failed(f"{cleared:g} sessions counted as cleared, {passed} cells passed")
+    if gateway.children():
+        raise Failed("ftpgate has child processes")
+    if PASSWORD in gateway.read_log():
+        raise Failed("the log holds a password")

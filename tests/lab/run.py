@@ -19,6 +19,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
+import ccc_cells
 import hostile
 import process
 import scenarios
@@ -40,10 +41,11 @@ def main():
     args = parse()
     wanted = Selection(args.only)
     cells = [cell for cell in covering_set() if wanted(str(cell))]
+    secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
-        for name in [str(cell) for cell in cells] + [name for name, _ in tests + scripts]:
+        for name in [str(cell) for cell in cells + secured] + [name for name, _ in tests + scripts]:
             print(name)
         return 0
     missing = installed()
@@ -59,7 +61,8 @@ def main():
     start = time.monotonic()
     try:
         run = Run(args, report, folder)
-        jobs = run.cell_jobs(cells) + run.test_jobs(tests) + run.test_jobs(scripts)
+        ccc = ccc_cells.CccRun(args.binary, folder, report, secured)
+        jobs = run.cell_jobs(cells) + ccc.jobs() + run.test_jobs(tests) + run.test_jobs(scripts)
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
@@ -72,9 +75,10 @@ def main():
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe lab took {time.monotonic() - start:.0f} s")
-    code = report.finish()
+    table = list(ccc.table())
+    code = report.finish(table)
     if args.write_docs and not args.only:
-        report.write_docs(os.path.join(TOP, "docs", "interop.md"))
+        report.write_docs(os.path.join(TOP, "docs", "interop.md"), table)
     return code
 
 
