@@ -68,11 +68,15 @@ def _curl(closing):
 
 
 def _lftp(task):
+    """lftp takes a close_notify that arrives together with the 200 for the end of the connection and
+    begins anew: a race that it loses some ten times in a row now and then, through plain routing
+    too (dozens with Pure-FTPd were seen), so that it is given its retries, as by default.
+    """
     yes = {True: "yes", False: "no"}
     script = f"""
 debug -o {task.folder}/debug 9
 set cmd:fail-exit yes
-set net:max-retries 40
+set net:max-retries 300
 set net:timeout {STEP_LIMIT}
 set net:reconnect-interval-base 0
 set net:reconnect-interval-multiplier 1
