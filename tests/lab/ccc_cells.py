@@ -31,8 +31,9 @@ THOROUGH = (("proftpd", "lftp"), ("pure-ftpd", "ftplib"))
 STANDS = (("tproxy", "gateway"), ("direct", "gateway"), ("direct", "client"))
 CCC_SETTINGS = tuple(Setting(*stand, path) for stand in STANDS for path in PATHS)
 
-# The columns of the table beside plain routing.
-WAYS = {"alg-clients": "kernel's helper, in front of clients",
+# The columns of the table.
+WAYS = {"direct": "direct",
+        "alg-clients": "kernel's helper, in front of clients",
         "alg-server": "kernel's helper, in front of a server",
         "kernel": "ftpgate, kernel path", "relay": "ftpgate, relay path"}
 
@@ -196,18 +197,23 @@ class CccRun:
         else:
             self.report.add(f"account/ccc {lab.setting}", OK)
 
-    def table(self):
-        """The talks that passed of those tried, a row for each pair and version, as Markdown."""
-        if not self.ways["direct"]:
-            return
-        yield "| server / client / TLS | direct | " + " | ".join(WAYS.values()) + " |"
-        yield "|---|---|" + "---|" * len(WAYS)
+    def rows(self, ways):
+        """Rows of the table: talks that passed of those tried, a row for each pair and version."""
         rows = {}
         for talk in self.talks:
             rows.setdefault((talk.server, talk.client, talk.tls), []).append(talk)
         for (server, client, tls), talks_of_row in sorted(rows.items()):
-            cells = [_fraction(self.ways[way], talks_of_row) for way in ("direct", *WAYS)]
+            cells = [_fraction(self.ways[way], talks_of_row) for way in ways]
             yield f"| {server} / {client} / {tls} | " + " | ".join(cells) + " |"
+
+
+def table(*runs):
+    """Server, client and version of TLS against the ways, as Markdown; empty when nothing was run."""
+    rows = [row for run in runs for row in run.rows(WAYS)]
+    if not rows:
+        return []
+    return ["| server / client / TLS | " + " | ".join(WAYS.values()) + " |",
+            "|---|" + "---|" * len(WAYS), *rows]
 
 
 def _fraction(outcomes, talks_of_row):

@@ -96,3 +96,11 @@ def bytewise(both, first):
     both.notify("client", bytewise=True)
     both.peers.client.send_bytewise(first.encode() + b"\r\n")
     return both.peers.server.line()
+
+
+@form("nobody notifies, and another line comes first")
+def another_line(both, first):
+    """As most clients do: the data command is not the first line in clear."""
+    both.exchange("CCC", "200 clear")
+    both.peers.exchange("NOOP", "200 in clear")
+    return _first(both, first)

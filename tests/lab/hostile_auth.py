@@ -3,10 +3,10 @@
 from ccc_forms import FORMS
 from hostile import case
 from hostile_commands import refused_by_gateway
-from hostile_tls import in_tls, read_again
+from hostile_tls import read_again
 from process import Failed
 from scripted import comma
-from scripted_tls import SecuredPeers, secured
+from scripted_tls import SecuredPeers, in_tls, secured
 from tls_peers import VERSIONS
 
 HERE = "127.0.0.1"

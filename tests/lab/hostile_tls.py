@@ -5,21 +5,13 @@ import socket
 
 from ccc_forms import FORMS
 from hostile import case
-from hostile_commands import ends_session
 from hostile_replies import transfer
 from process import Failed
 from scripted import comma, extended_port, host_port
-from scripted_tls import secured
+from scripted_tls import in_tls, secured
 from tls_peers import VERSIONS
 
 HERE = "127.0.0.1"
-
-
-def in_tls(peers, version, **options):
-    """A session that is logged in inside TLS."""
-    both = secured(peers, version, **options)
-    both.login()
-    return both
 
 
 def read_again(gate, peers, command="EPSV", seen=None):
@@ -163,7 +155,7 @@ def late_alert(gate):
     g = gate()
     for version in VERSIONS:
         for late in ("client", "server"):
-            for how in ("alone", "in front of a line", "byte by byte", "behind a part of a line"):
+            for how in ("alone", "in front of a line", "byte by byte", "behind a line"):
                 with g.peers(login=False) as p:
                     both = in_tls(p, version)
                     both.exchange("CCC", "200 clear")
@@ -177,8 +169,7 @@ def late_alert(gate):
                         p.ask("NOOP")
                     if how == "in front of a line":
                         sender.send(alert + line)
-                    elif how == "behind a part of a line":
-                        # No peer does so; the line is whole for whoever reads it, or refused.
+                    elif how == "behind a line":
                         sender.send(line + alert)
                     elif how == "byte by byte":
                         sender.send_bytewise(alert)
@@ -270,7 +261,7 @@ def auth_again(gate):
     g.expect_ccc(cleared=4)
 
 
-@case(35, "only one side comes back to clear text")
+@case(30, "only one side comes back to clear text")
 def halfway(gate):
     g = gate()
     for version in VERSIONS:
@@ -285,7 +276,7 @@ def halfway(gate):
     g.expect_ccc(halfway=2)
 
 
-@case(36, "the address in the client's lines after CCC is replaced, byte for byte otherwise")
+@case(42, "the address in the client's lines after CCC is replaced, byte for byte otherwise")
 def exact(gate):
     g = gate()
     with g.peers(login=False) as p, g.data_listener() as mine:
@@ -300,6 +291,3 @@ def exact(gate):
             raise Failed(f"the server sees {seen!r}")
         p.say("200 ok")
         p.server.expect("STOR  two  blanks")
-
-
-__all__ = ["ends_session", "in_tls", "read_again"]

@@ -17,9 +17,9 @@ PLACES = ("clients", "server")
 
 
 class AlgLab:
-    """Namespaces, servers and the kernel's helper. A context manager like `Lab`."""
+    """Namespaces, servers and the kernel's helper. A context manager; the names are those of `Lab`."""
 
-    def __init__(self, folder, place, servers):
+    def __init__(self, folder, place, servers=(), stand_ins=None):
         self.folder = folder
         self.place = place
         self.servers, self.processes = {}, []
@@ -28,6 +28,7 @@ class AlgLab:
         self.topology = Topology(server_route=place == "server")
         try:
             self.servers, self.processes = start_servers(self.topology, folder, servers, tls=True)
+            self.servers |= stand_ins or {}
             self.topology.nft("gateway", self.rules())
         except BaseException:
             self.close()

@@ -20,6 +20,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import ccc_cells
+import ccc_scripted
 import hostile
 import process
 import scenarios
@@ -42,10 +43,11 @@ def main():
     wanted = Selection(args.only)
     cells = [cell for cell in covering_set() if wanted(str(cell))]
     secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
+    scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
-        for name in [str(cell) for cell in cells + secured] + [name for name, _ in tests + scripts]:
+        for name in [str(cell) for cell in cells + secured + scripted] + [name for name, _ in tests + scripts]:
             print(name)
         return 0
     missing = installed()
@@ -62,7 +64,8 @@ def main():
     try:
         run = Run(args, report, folder)
         ccc = ccc_cells.CccRun(args.binary, folder, report, secured)
-        jobs = run.cell_jobs(cells) + ccc.jobs() + run.test_jobs(tests) + run.test_jobs(scripts)
+        by_hand = ccc_scripted.ScriptedRun(args.binary, folder, report, scripted)
+        jobs = run.cell_jobs(cells) + ccc.jobs() + by_hand.jobs() + run.test_jobs(tests) + run.test_jobs(scripts)
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
@@ -75,7 +78,7 @@ def main():
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe lab took {time.monotonic() - start:.0f} s")
-    table = list(ccc.table())
+    table = ccc_cells.table(ccc, by_hand)
     code = report.finish(table)
     if args.write_docs and not args.only:
         report.write_docs(os.path.join(TOP, "docs", "interop.md"), table)

@@ -172,3 +172,10 @@ def secured(peers, version, auth="AUTH TLS", bytewise=False):
     both = SecuredPeers(peers, version)
     both.handshake(bytewise)
     return both
+
+
+def in_tls(peers, version, **options):
+    """A session that is logged in inside TLS."""
+    both = secured(peers, version, **options)
+    both.login()
+    return both
