@@ -145,7 +145,7 @@ class CccRun:
             number, talk = pair
             return attempt(lab, f"{number}-1", talk) and attempt(lab, f"{number}-2", talk)
         try:
-            with Lab(f"{self.folder}/ccc-plain", servers=CCC_SERVERS, server_tls=True) as lab:
+            with Lab(f"{self.folder}/ccc-plain", servers=CCC_SERVERS, server_options={"tls": True}) as lab:
                 outcomes = self._each(twice, enumerate(self.talks))
             self.ways["direct"] = dict(zip(self.talks, outcomes, strict=True))
             self.plain.set_result(self.ways["direct"])
@@ -168,7 +168,7 @@ class CccRun:
         try:
             name = f"ccc-{setting}".replace("/", "-")
             with Lab(f"{self.folder}/{name}", self.binary, setting, CCC_SERVERS,
-                     server_tls=True) as lab:
+                     server_options={"tls": True}) as lab:
                 passed = self._each(lambda pair: self._cell(lab, *pair), enumerate(able))
                 self._account(lab, sum(passed))
         except Exception as error:  # one setting that cannot start must not hide the others

@@ -30,7 +30,9 @@ class Server:
     home: str
     port: int = 21
     extra: str = ""        # more lines for vsftpd's configuration
-    tls: bool = False      # ProFTPD takes AUTH TLS too; Pure-FTPd always does
+    tls: bool = False      # AUTH TLS is taken; Pure-FTPd always does so
+    passive: str = ""      # the range of passive ports as A-B; empty: any
+    named: str = ""        # the address to be named in a 227; empty: its own
 
     def address(self, family):
         return server_address(self.index, family)
@@ -48,15 +50,16 @@ class Server:
         return os.path.join(self.home, "pub", name)
 
 
-def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", tls=False):
-    """Starts the daemons named. Returns ({name: Server}, [Process])."""
+def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", tls=False,
+                  passive="", named=""):
+    """Starts the daemons named. Returns ({name: Server}, [Process]); what they are told: `Server`."""
     servers, processes = {}, []
     for index, name in enumerate(names, first_index):
         home = os.path.join(folder, f"{name}-{port}")
         os.makedirs(os.path.join(home, "pub"))
         # vsftpd writes as an account whose home exists (daemon), the others as nobody.
         os.chmod(os.path.join(home, "pub"), 0o777)
-        server = Server(name, index, home, port, vsftpd_extra, tls)
+        server = Server(name, index, home, port, vsftpd_extra, tls, passive, named)
         private = os.path.join(folder, f"{name}-{port}-private")
         os.makedirs(private, mode=0o755)
         for argv in RECIPES[name](server, private):
@@ -91,7 +94,26 @@ def _write(path, text, mode=0o644):
     return path
 
 
+def _vsftpd_tls(private):
+    """Data connections have to resume the control connection's TLS session: its default."""
+    chain, key = certificate(private)
+    return f"""
+ssl_enable=YES
+allow_anon_ssl=YES
+require_ssl_reuse=YES
+ssl_ciphers=HIGH
+rsa_cert_file={chain}
+rsa_private_key_file={key}
+"""
+
+
 def _vsftpd(server, private):
+    extra = server.extra + (_vsftpd_tls(private) if server.tls else "")
+    if server.passive:
+        low, high = server.passive.split("-")
+        extra += f"\npasv_min_port={low}\npasv_max_port={high}"
+    if server.named:
+        extra += f"\npasv_address={server.named}"
     empty = os.path.join(private, "empty")
     os.makedirs(empty)
     for family in (4, 6):
@@ -119,7 +141,7 @@ anon_world_readable_only=NO
 anon_umask=022
 connect_from_port_20=YES
 async_abor_enable=YES
-{server.extra}
+{extra}
 """)
         yield [f"{CACHE}/vsftpd/usr/sbin/vsftpd", config]
 
@@ -168,7 +190,11 @@ TLSOptions NoSessionReuseRequired
 def _proftpd(server, private):
     users = _write(os.path.join(private, "users"),
                    f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}:/bin/false\n", 0o600)
-    tls = _mod_tls(private) if server.tls else ""
+    extra = _mod_tls(private) if server.tls else ""
+    if server.passive:
+        extra += "PassivePorts " + server.passive.replace("-", " ") + "\n"
+    if server.named:
+        extra += f"MasqueradeAddress {server.named}\n"
     for family in (4, 6):
         config = _write(os.path.join(private, f"proftpd{family}.conf"), f"""
 ServerName lab
@@ -195,7 +221,7 @@ SystemLog {private}/system{family}.log
 ScoreboardFile {private}/scoreboard{family}
 PidFile {private}/pid{family}
 DelayEngine off
-{tls}""")
+{extra}""")
         # proftpd looks up its own host's name and has no other way to be told an address.
         yield [f"{CACHE}/proftpd-core/usr/sbin/proftpd", "-n", "-q", "-S", server.address(family),
                "-c", config]
@@ -210,10 +236,16 @@ def _pure_ftpd(server, private):
     chain, key = certificate(private)
     with open(key, "a") as both, open(chain) as chain:
         both.write(chain.read())
+    more = []
+    if server.passive:
+        more += ["-p", server.passive.replace("-", ":")]
+    if server.named:
+        more += ["-P", server.named]
     for family in (4, 6):
         yield [f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", "-S", f"{server.address(family)},{server.port}",
                "-4" if family == 4 else "-6", "-l", f"puredb:{database}", "-A", "-E", "-H", "-c", "200",
-               "-C", "100", "-u", "1000", "-Y", "1", "-2", key, "-g", os.path.join(private, f"pid{family}")]
+               "-C", "100", "-u", "1000", "-Y", "1", "-2", key, "-g", os.path.join(private, f"pid{family}"),
+               *more]
 
 
 def _pyftpdlib(server, private):
