@@ -10,6 +10,7 @@ import argparse
 import collections
 import fnmatch
 import os
+import re
 import shutil
 import signal
 import sys
@@ -189,7 +190,7 @@ class Run:
 
     def test_jobs(self, tests):
         return [lambda n=name, t=test: self._test(
-            n, lambda: t(self.args.binary, os.path.join(self.folder, n.replace("/", "-").replace(" ", "-"))))
+            n, lambda: t(self.args.binary, os.path.join(self.folder, _file_name(n))))
             for name, test in tests]
 
     def _test(self, name, test):
@@ -200,6 +201,11 @@ class Run:
             self.report.add(name, FAIL, reason(error), details)
         else:
             self.report.add(name, OK)
+
+
+def _file_name(name):
+    """A folder's name: some servers take a comma or a colon in a path for the end of it."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
 
 
 def logs_of(error):

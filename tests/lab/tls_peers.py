@@ -28,21 +28,27 @@ class SecuredTask(Task):
     prot: str = "P"        # protection of the data connections: P or C
     ccc: bool = True       # give the control connection back in clear text
     reuse: bool = False    # ftplib: resume the TLS session on data connections
+    optional: bool = False   # curl, lftp, Kermit: go on in clear text where TLS is refused
 
 
 # The commands of RFC 2228 and 4217 in the client's account, marked as in `clients._SENT`.
-_SENT = re.compile(r"^(?:-*> |.*  Cmd: )(AUTH|PROT|CCC)(?: +(\w+))?", re.MULTILINE | re.IGNORECASE)
+_SENT = re.compile(r"^(?:-*> |.*  Cmd: )(AUTH|PBSZ|PROT|CCC)(?: +(\w+))?", re.MULTILINE)
+
+
+def sent(task):
+    """The commands about protection in the client's account, as (verb, first word behind it)."""
+    return _SENT.findall("\n".join(task.dialogue))
 
 
 def check_security(task):
     """The client must have done what it was told. Raises `Failed` with what it did instead."""
-    sent = [(verb.upper(), word.upper()) for verb, word in _SENT.findall("\n".join(task.dialogue))]
-    if not any(verb == "AUTH" for verb, _ in sent):
+    said = sent(task)
+    if not any(verb == "AUTH" for verb, _ in said):
         raise Failed("the client did not send AUTH")
-    if task.ccc != any(verb == "CCC" for verb, _ in sent):
-        raise Failed(f"CCC wanted: {task.ccc}, the client sent {sent}")
+    if task.ccc != any(verb == "CCC" for verb, _ in said):
+        raise Failed(f"CCC wanted: {task.ccc}, the client sent {said}")
     # Without PROT it is C (RFC 4217 §9).
-    prot = [word for verb, word in sent if verb == "PROT"] or ["C"]
+    prot = [word for verb, word in said if verb == "PROT"] or ["C"]
     if prot[-1] != task.prot:
         raise Failed(f"the client asked for PROT {prot[-1]}, not {task.prot}")
 
@@ -54,6 +60,7 @@ def _curl(closing):
                   f"{task.user}:{task.password}", "--no-ftp-skip-pasv-ip",
                   f"--tlsv{task.tls}", "--tls-max", task.tls,
                   # PROT P and PROT C, in that order.
+                  "--ssl" if task.optional else
                   "--ssl-reqd" if task.prot == "P" else "--ftp-ssl-control",
                   *(["--ftp-ssl-ccc", "--ftp-ssl-ccc-mode", closing] if task.ccc else []),
                   *{"PASV": ["--disable-epsv"], "EPSV": [], "EPRT": ["-P", "-"],
@@ -81,7 +88,7 @@ set net:timeout {STEP_LIMIT}
 set net:reconnect-interval-base 0
 set net:reconnect-interval-multiplier 1
 set ftp:ssl-allow yes
-set ftp:ssl-force yes
+set ftp:ssl-force {yes[not task.optional]}
 set ftp:ssl-protect-data {yes[task.prot == "P"]}
 set ftp:ssl-protect-list {yes[task.prot == "P"]}
 set ftp:ssl-use-ccc {yes[task.ccc]}
