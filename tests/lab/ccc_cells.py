@@ -123,15 +123,18 @@ class CccRun:
         self.lock = threading.Lock()
         self.ways = collections.defaultdict(dict)
 
+    def measure_jobs(self):
+        """What the others wait for."""
+        return [self._measure_peers] * bool(self.cells)
+
     def jobs(self):
-        """Callables in the order in which they must be begun."""
+        """To be begun after the measurement."""
         if not self.cells:
             return []
         by_setting = collections.defaultdict(list)
         for cell in self.cells:
             by_setting[cell.setting].append(cell)
-        return [self._measure_peers,
-                *(lambda s=setting, c=group: self._setting(s, c)
+        return [*(lambda s=setting, c=group: self._setting(s, c)
                   for setting, group in by_setting.items()),
                 *(lambda p=place: self._measure_alg(p) for place in PLACES)]
 

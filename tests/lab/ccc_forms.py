@@ -104,3 +104,13 @@ def another_line(both, first):
     both.exchange("CCC", "200 clear")
     both.peers.exchange("NOOP", "200 in clear")
     return _first(both, first)
+
+
+@form("the first line behind CCC, ahead of its reply")
+def ahead(both, first):
+    """A client that does not wait; the other direction is still in TLS when its line comes."""
+    both.peers.client.send(both.client.seal("CCC") + first.encode() + b"\r\n")
+    both.server.expect("CCC")
+    seen = both.peers.server.line()
+    both.say("200 clear")
+    return seen

@@ -54,6 +54,21 @@ def hello_behind_auth(gate):
     g.expect_ccc(cleared=2)
 
 
+@case(25, "commands behind AUTH TLS, and the server refuses it")
+def behind_refused_auth(gate):
+    """Then they are commands of a clear session; they may as well be thrown away with it."""
+    g = gate()
+    with g.peers(login=False) as p:
+        p.client.send(b"AUTH TLS\r\nUSER x\r\n")
+        p.server.expect("AUTH TLS")
+        p.server.silent(0.1)
+        p.say("502 no")
+        p.server.expect("USER x")
+        p.say("331 password")
+        p.exchange("PASS y", "230 in")
+        read_again(g, p)
+
+
 @case(26, "clear text where a ServerHello is due")
 def text_for_hello(gate):
     g = gate()

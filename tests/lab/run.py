@@ -66,7 +66,9 @@ def main():
         run = Run(args, report, folder)
         ccc = ccc_cells.CccRun(args.binary, folder, report, secured)
         by_hand = ccc_scripted.ScriptedRun(args.binary, folder, report, scripted)
-        jobs = run.cell_jobs(cells) + ccc.jobs() + by_hand.jobs() + run.test_jobs(tests) + run.test_jobs(scripts)
+        # What waits for a measurement comes long after it.
+        jobs = (ccc.measure_jobs() + run.cell_jobs(cells) + by_hand.jobs() + run.test_jobs(tests)
+                + run.test_jobs(scripts) + ccc.jobs())
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
