@@ -234,6 +234,8 @@ def account(lab, passed):
     metrics = gateway.metrics()
     if metrics.sum("pinholes_open") != 0:
         raise Failed("pinholes_open is not 0")
+    if metrics.sum("control_protection") != 0:
+        raise Failed("control_protection still counts a session")
     if (cleared := metrics.sum("ccc_total", outcome="cleared")) < passed:
         raise Failed(f"{cleared:g} sessions counted as cleared, {passed} cells passed")
     if gateway.children():

@@ -3,7 +3,7 @@
 Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
 are the gate that the scripts talk through and the register; the scripts themselves lie in
 `hostile_commands.py`, `hostile_replies.py`, `hostile_data.py` and, for TLS, `hostile_tls.py`,
-`hostile_auth.py` and `hostile_implicit.py`.
+`hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`.
 """
 
 import itertools
@@ -152,6 +152,8 @@ class Gate:
     def no_session(self):
         """The session is over and all that it had is released."""
         wait_until(lambda: self.metrics().sum("sessions_active") == 0, "sessions_active is not 0")
+        wait_until(lambda: self.metrics().sum("control_protection") == 0,
+                   "control_protection still counts a session")
         self.nothing_open()
 
     def ccc(self):
@@ -187,3 +189,4 @@ import hostile_data  # noqa: E402,F401
 import hostile_auth  # noqa: E402,F401
 import hostile_implicit  # noqa: E402,F401
 import hostile_tls  # noqa: E402,F401
+import hostile_tls_limits  # noqa: E402,F401

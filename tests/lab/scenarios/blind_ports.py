@@ -11,6 +11,7 @@ from lab import Failed, Lab, refused
 from process import wait_until
 from scenarios import scenario
 from scenarios.pinholes import SERVER, lab_of
+from scripted import Peers
 from scripted_tls import in_tls
 from tls_peers import TLS_CLIENTS, VERSIONS, SecuredFTP, SecuredTask, check_security
 from topology import GATEWAY, HOST, server_address
@@ -145,12 +146,12 @@ class Range:
         for listener in self.listeners.values():
             listener.close()
 
-    def open_to_the_client(self, seen_as):
+    def open_to_the_client(self, seen_as, name="client"):
         """Each port, more than once; the server sees who it knows from the control connection."""
         for port in self.inside * 2:
             listener = self.listeners["server", port]
             listener.settimeout(5)
-            with self.lab.topology.connect("client", (self.entry, port)) as near:
+            with self.lab.topology.connect(name, (self.entry, port)) as near:
                 far, peer = listener.accept()
                 with far:
                     if peer[0] != seen_as:
@@ -172,10 +173,10 @@ class Range:
         self._closed("server", HOST["client", 4], self.inside[1], (SERVER, 0))
         self._closed("server", GATEWAY["server", 4], self.inside[1], (SERVER, 0))
 
-    def closed(self):
+    def closed(self, name="client"):
         """The client itself gets nothing either."""
         for port in self.inside:
-            self._closed("client", self.entry, port)
+            self._closed(name, self.entry, port)
 
     def _hosts(self, name):
         hosts = {self.entry, GATEWAY["client", 4], GATEWAY["server", 4], SERVER, HOST["client", 4]}
@@ -221,6 +222,25 @@ def strangers(binary, folder, setting):
         blind.closed_to_others()
         if table_text(lab) != before:
             raise Failed(f"the table is not what it was before: {table_text(lab)}")
+
+
+@scenario("two clients have the blind ports at a time", *SETTINGS)
+def two_clients(binary, folder, setting):
+    """Each by its own session; the end of one is not the end of the other."""
+    with lab_of(folder, binary, setting, data=BLIND) as lab, Range(lab) as blind:
+        def session(name):
+            return Peers(lambda: lab.topology.connect(name, lab.target(lab.server)),
+                         lab.listeners[4])
+        with session("client") as one:
+            in_tls(one, "1.3")
+            blind.closed("client2")
+            with session("client2") as two:
+                in_tls(two, "1.2")
+                blind.open_to_the_client(two.seen_as[0], "client2")
+                blind.open_to_the_client(one.seen_as[0])
+            wait_until(lambda: lab.gateway.metrics().sum("sessions_active") == 1, "two sessions stay")
+            blind.closed("client2")
+            blind.open_to_the_client(one.seen_as[0])
 
 
 @scenario("CCC closes the blind ports", SETTINGS[0], SETTINGS[3])
