@@ -16,7 +16,7 @@ says otherwise. The helper reads a line only where it has seen one end before, s
 
 What the peers cannot do by themselves:
 
-- curl 7.88, active mode with TLS on the data connection: fails after CCC.
+- curl 7.88, active mode with TLS on the data connection: fails, with CCC and without.
 - curl's passive CCC (`--ftp-ssl-ccc-mode passive`, its default) with Pure-FTPd: curl sends no
   close_notify, Pure-FTPd waits for one and takes the first line in clear for it, which is lost.
 - C-Kermit 10.0 beta: sends CCC and goes on in TLS when it was accepted.

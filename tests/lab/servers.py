@@ -33,6 +33,7 @@ class Server:
     tls: bool = False      # AUTH TLS is taken; Pure-FTPd always does so
     passive: str = ""      # the range of passive ports as A-B; empty: any
     named: str = ""        # the address to be named in a 227; empty: its own
+    implicit: bool = False   # vsftpd, ProFTPD: TLS from the first byte instead of AUTH
 
     def address(self, family):
         return server_address(self.index, family)
@@ -51,7 +52,7 @@ class Server:
 
 
 def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", tls=False,
-                  passive="", named=""):
+                  passive="", named="", implicit=False):
     """Starts the daemons named. Returns ({name: Server}, [Process]); what they are told: `Server`."""
     servers, processes = {}, []
     for index, name in enumerate(names, first_index):
@@ -59,7 +60,8 @@ def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=
         os.makedirs(os.path.join(home, "pub"))
         # vsftpd writes as an account whose home exists (daemon), the others as nobody.
         os.chmod(os.path.join(home, "pub"), 0o777)
-        server = Server(name, index, home, port, vsftpd_extra, tls, passive, named)
+        server = Server(name, index, home, port, vsftpd_extra, tls, passive, named,
+                        implicit)
         private = os.path.join(folder, f"{name}-{port}-private")
         os.makedirs(private, mode=0o755)
         for argv in RECIPES[name](server, private):
@@ -78,7 +80,8 @@ def _wait_for_greeting(topology, server, family):
     while True:
         try:
             with topology.connect("server", (server.address(family), server.port), 2.0) as s:
-                if s.recv(3) == b"220":
+                # With implicit TLS the client speaks first.
+                if server.implicit or s.recv(3) == b"220":
                     return
         except OSError:
             pass
@@ -94,7 +97,7 @@ def _write(path, text, mode=0o644):
     return path
 
 
-def _vsftpd_tls(private):
+def _vsftpd_tls(private, implicit):
     """Data connections have to resume the control connection's TLS session: its default."""
     chain, key = certificate(private)
     return f"""
@@ -104,11 +107,12 @@ require_ssl_reuse=YES
 ssl_ciphers=HIGH
 rsa_cert_file={chain}
 rsa_private_key_file={key}
+implicit_ssl={"YES" if implicit else "NO"}
 """
 
 
 def _vsftpd(server, private):
-    extra = server.extra + (_vsftpd_tls(private) if server.tls else "")
+    extra = server.extra + (_vsftpd_tls(private, server.implicit) if server.tls else "")
     if server.passive:
         low, high = server.passive.split("-")
         extra += f"\npasv_min_port={low}\npasv_max_port={high}"
@@ -159,7 +163,7 @@ def certificate(folder):
     return chain, key
 
 
-def _mod_tls(private):
+def _mod_tls(private, implicit):
     """Session reuse is not insisted on: not every client knows it (ftplib does not).
 
     No tickets of TLS 1.3 are sent: lftp closes an upload without having read them, which makes its
@@ -183,14 +187,14 @@ TLSLog none
 TLSProtocol TLSv1.2 TLSv1.3
 TLSECCertificateFile {chain}
 TLSECCertificateKeyFile {key}
-TLSOptions NoSessionReuseRequired
+TLSOptions NoSessionReuseRequired {"UseImplicitSSL" if implicit else ""}
 """
 
 
 def _proftpd(server, private):
     users = _write(os.path.join(private, "users"),
                    f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}:/bin/false\n", 0o600)
-    extra = _mod_tls(private) if server.tls else ""
+    extra = _mod_tls(private, server.implicit) if server.tls else ""
     if server.passive:
         extra += "PassivePorts " + server.passive.replace("-", " ") + "\n"
     if server.named:

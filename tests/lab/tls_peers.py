@@ -28,7 +28,12 @@ class SecuredTask(Task):
     prot: str = "P"        # protection of the data connections: P or C
     ccc: bool = True       # give the control connection back in clear text
     reuse: bool = False    # ftplib: resume the TLS session on data connections
+    implicit: bool = False   # curl, lftp: TLS from the first byte
     optional: bool = False   # curl, lftp, Kermit: go on in clear text where TLS is refused
+
+    @property
+    def url(self):
+        return super().url.replace("ftp:", "ftps:") if self.implicit else super().url
 
 
 # The commands of RFC 2228 and 4217 in the client's account, marked as in `clients._SENT`.
@@ -43,8 +48,8 @@ def sent(task):
 def check_security(task):
     """The client must have done what it was told. Raises `Failed` with what it did instead."""
     said = sent(task)
-    if not any(verb == "AUTH" for verb, _ in said):
-        raise Failed("the client did not send AUTH")
+    if task.implicit == any(verb == "AUTH" for verb, _ in said):
+        raise Failed(f"implicit TLS wanted: {task.implicit}, the client sent {said}")
     if task.ccc != any(verb == "CCC" for verb, _ in said):
         raise Failed(f"CCC wanted: {task.ccc}, the client sent {said}")
     # Without PROT it is C (RFC 4217 §9).
