@@ -1,10 +1,12 @@
 """`data.blind_ports`: FTPS without CCC through a range that is open to two hosts for one session."""
 
 import ftplib
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 from ccc_cells import CccTalk
+from ccc_scripted import STAND_INS
 from cells import Setting, converse, reason
 from clients import CLIENT_LIMIT
 from lab import Failed, Lab, refused
@@ -267,3 +269,37 @@ def killed(binary, folder, setting):
             lab.gateway.process.kill()
             blind.closed()
             blind.closed_to_others()
+
+
+@scenario("two servers behind one address share no blind ports", "gateway", "client")
+def two_servers(binary, folder, source):
+    """The session that comes second goes without; the first one's ports stay its own."""
+    with Lab(folder, binary, Setting("direct", source, "kernel"), servers=(),
+             stand_ins={name: STAND_INS[name] for name in ("PASV", "EPSV")}, data=BLIND) as lab:
+        listeners = [[lab.topology.listen("server", server.address(4), port) for port in (21, LOW)]
+                     for server in lab.servers.values()]
+        (first_21, first_data), (second_21, second_data) = listeners
+        one, two = (lab.target(server) for server in lab.servers.values())
+        entry = (GATEWAY["client", 4], LOW)
+        try:
+            with Peers(lambda: lab.topology.connect("client", two), second_21) as second:
+                with Peers(lambda: lab.topology.connect("client", one), first_21) as first:
+                    in_tls(first, "1.3")
+                    both = in_tls(second, "1.3")
+                    lab.topology.connect("client", entry).close()
+                    first_data.settimeout(2)
+                    first_data.accept()[0].close()
+                    both.exchange("NOOP", "200 still here")
+                wait_until(lambda: lab.gateway.metrics().sum("sessions_active") == 1, "two stay")
+                refused(lab.topology, "client", entry, KNOCK)
+                both.exchange("NOOP", "200 still here")
+            for listener in (first_data, second_data):
+                listener.settimeout(0)
+                try:
+                    listener.accept()[0].close()
+                except BlockingIOError:
+                    continue
+                raise Failed("a connection reached a server whose session had no range")
+        finally:
+            for listener in itertools.chain(*listeners):
+                listener.close()
