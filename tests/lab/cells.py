@@ -94,12 +94,14 @@ def files_of(talk):
     return {"fetch": every + body[:CELL_BYTES], "upload": body[:CELL_BYTES] + every + b"up"}
 
 
-def converse(topology, server, talk, folder, host=None, port=None):
+def converse(topology, server, talk, folder, host=None, port=None, clients=CLIENTS, make=Task,
+             **more):
     """Lets the client do its three steps and compares. Returns the `Task`; raises on failure.
 
-    The exception bears the dialogue in its attribute `dialogue`.
+    The client is one of `clients`; `make` makes its task and is given `more` too. The exception
+    bears the dialogue in its attribute `dialogue`.
     """
-    client = CLIENTS[talk.client]
+    client = clients[talk.client]
     os.makedirs(folder)
     tag = os.path.basename(folder)
     expected = files_of(talk)
@@ -107,9 +109,9 @@ def converse(topology, server, talk, folder, host=None, port=None):
         out.write(expected["upload"])
     with open(server.path(f"{tag}.get"), "wb") as out:
         out.write(expected["fetch"])
-    task = Task(topology, host or server.address(talk.family), port or server.port, talk.family,
+    task = make(topology, host or server.address(talk.family), port or server.port, talk.family,
                 server.user, server.password, talk.mode, folder, os.path.join(folder, "upload"),
-                f"{tag}.put", f"{tag}.get")
+                f"{tag}.put", f"{tag}.get", **more)
     try:
         client.drive(task)
         check(task, server, client, expected)

@@ -23,7 +23,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
-           open_timeout="30s", tls=None):
+           open_timeout="30s", tls=None, capture_ports=CONTROL_PORTS):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
     `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners.
@@ -42,7 +42,7 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
         for family, host in ((4, "0.0.0.0"), (6, "::")):
             listeners.append(common | {
                 "name": f"out-v{family}", "listen": _join(host, CAPTURE_PORT[family]),
-                "capture_ports": list(CONTROL_PORTS), "server": "original"})
+                "capture_ports": list(capture_ports), "server": "original"})
     return {
         "listeners": listeners + list(extra_listeners),
         "data": {"path": setting.path, "ports": f"{POOL[0]}-{POOL[1]}",

@@ -2,7 +2,8 @@
 
 Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
 are the gate that the scripts talk through and the register; the scripts themselves lie in
-`hostile_commands.py`, `hostile_replies.py` and `hostile_data.py`.
+`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py` and, for TLS, `hostile_tls.py`,
+`hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`.
 """
 
 import itertools
@@ -60,7 +61,8 @@ def free_block():
 class Gate:
     """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1."""
 
-    def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None):
+    def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
+                 tls=None):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -70,7 +72,8 @@ class Gate:
         bracketed = f"[{host}]" if ":" in host else host
         settings = {
             "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
-                           "server": f"{bracketed}:{self.listener.getsockname()[1]}"}],
+                           "server": f"{bracketed}:{self.listener.getsockname()[1]}",
+                           **({"tls": tls} if tls else {})}],
             "data": {"path": "relay", "ports": f"{pool[0]}-{pool[-1]}",
                      "open_timeout": "5s"} | (data or {}),
             "firewall": {"backend": "none"},
@@ -149,7 +152,25 @@ class Gate:
     def no_session(self):
         """The session is over and all that it had is released."""
         wait_until(lambda: self.metrics().sum("sessions_active") == 0, "sessions_active is not 0")
+        wait_until(lambda: self.metrics().sum("control_protection") == 0,
+                   "control_protection still counts a session")
         self.nothing_open()
+
+    def ccc(self):
+        """How the secured sessions came back, {outcome: count}, without those that are 0."""
+        found = {}
+        for name, labels, value in self.metrics().samples:
+            if name == "ftpgate_ccc_total" and value:
+                found[labels["outcome"]] = found.get(labels["outcome"], 0) + value
+        return found
+
+    def expect_ccc(self, **counts):
+        """Exactly these outcomes, after a bounded wait; several may be told at a session's end."""
+        wait_until(lambda: self.ccc() == counts, f"ccc_total never becomes {counts}", timeout=3)
+
+    def read_log(self):
+        with open(self.log, encoding="utf-8", errors="replace") as text:
+            return text.read()
 
     def memory(self):
         """Resident memory in KiB."""
@@ -165,3 +186,7 @@ class Gate:
 import hostile_commands  # noqa: E402,F401
 import hostile_replies  # noqa: E402,F401
 import hostile_data  # noqa: E402,F401
+import hostile_auth  # noqa: E402,F401
+import hostile_implicit  # noqa: E402,F401
+import hostile_tls  # noqa: E402,F401
+import hostile_tls_limits  # noqa: E402,F401

@@ -22,12 +22,14 @@ class Lab:
     """Use as a context manager; everything is gone at its end.
 
     `servers` are started on port 21, `second` on port 2100; `stand_ins` are servers that somebody
-    else plays. `vsftpd_extra` are more lines of its configuration, `options` go to `gateway.config`.
+    else plays. `vsftpd_extra` are more lines of its configuration, `server_options` (tls, passive,
+    named) what all are told (see `servers.Server`); `options` go to `gateway.config`.
     Without a `binary` no gateway is started and the network is routed plainly.
     """
 
     def __init__(self, folder, binary=None, setting=Setting("tproxy", "gateway", "kernel"),
-                 servers=("vsftpd",), second=(), stand_ins=None, vsftpd_extra="", **options):
+                 servers=("vsftpd",), second=(), stand_ins=None, vsftpd_extra="",
+                 server_options=None, **options):
         self.folder = folder
         self.setting = setting
         self.processes = []
@@ -38,7 +40,8 @@ class Lab:
                                  plain=binary is None)
         try:
             self.servers, self.processes = start_servers(self.topology, folder, servers,
-                                                         vsftpd_extra=vsftpd_extra)
+                                                         vsftpd_extra=vsftpd_extra,
+                                                         **(server_options or {}))
             self.servers |= stand_ins or {}
             self.second, more = start_servers(self.topology, folder, second, 2100, SECOND_PORT_INDEX)
             self.processes += more

@@ -10,6 +10,7 @@ import argparse
 import collections
 import fnmatch
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,6 +20,8 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
+import ccc_cells
+import ccc_scripted
 import hostile
 import process
 import scenarios
@@ -40,10 +43,12 @@ def main():
     args = parse()
     wanted = Selection(args.only)
     cells = [cell for cell in covering_set() if wanted(str(cell))]
+    secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
+    scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
-        for name in [str(cell) for cell in cells] + [name for name, _ in tests + scripts]:
+        for name in [str(cell) for cell in cells + secured + scripted] + [name for name, _ in tests + scripts]:
             print(name)
         return 0
     missing = installed()
@@ -59,7 +64,11 @@ def main():
     start = time.monotonic()
     try:
         run = Run(args, report, folder)
-        jobs = run.cell_jobs(cells) + run.test_jobs(tests) + run.test_jobs(scripts)
+        ccc = ccc_cells.CccRun(args.binary, folder, report, secured)
+        by_hand = ccc_scripted.ScriptedRun(args.binary, folder, report, scripted)
+        # What waits for a measurement comes long after it.
+        jobs = (ccc.measure_jobs() + run.cell_jobs(cells) + by_hand.jobs() + run.test_jobs(tests)
+                + run.test_jobs(scripts) + ccc.jobs())
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
@@ -72,9 +81,10 @@ def main():
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe lab took {time.monotonic() - start:.0f} s")
-    code = report.finish()
+    table = ccc_cells.table(ccc, by_hand)
+    code = report.finish(table)
     if args.write_docs and not args.only:
-        report.write_docs(os.path.join(TOP, "docs", "interop.md"))
+        report.write_docs(os.path.join(TOP, "docs", "interop.md"), table)
     return code
 
 
@@ -182,7 +192,7 @@ class Run:
 
     def test_jobs(self, tests):
         return [lambda n=name, t=test: self._test(
-            n, lambda: t(self.args.binary, os.path.join(self.folder, n.replace("/", "-").replace(" ", "-"))))
+            n, lambda: t(self.args.binary, os.path.join(self.folder, _file_name(n))))
             for name, test in tests]
 
     def _test(self, name, test):
@@ -193,6 +203,11 @@ class Run:
             self.report.add(name, FAIL, reason(error), details)
         else:
             self.report.add(name, OK)
+
+
+def _file_name(name):
+    """A folder's name: some servers take a comma or a colon in a path for the end of it."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
 
 
 def logs_of(error):

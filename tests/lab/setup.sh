@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the lab needs on a Debian machine, as root. Quick when everything is there already.
 #
-# The three servers of Debian conflict as packages and would start a daemon, so they are only
+# The servers of Debian conflict as packages and would start a daemon, so they are only
 # unpacked, side by side, under the cache folder (outside of the checkout). pyftpdlib comes from
 # PyPI into a virtual environment in the same folder.
 set -euo pipefail
@@ -16,7 +16,7 @@ wanted=(
     libwrap0 libpam0g libcap2 libacl1 libhiredis0.14 libmemcached11 libmemcachedutil2
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3
 )
-servers=(vsftpd proftpd-core pure-ftpd)
+servers=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd)
 pyftpdlib_version=2.2.0
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: needs root" >&2; exit 1; }
@@ -60,7 +60,8 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib' 2>/dev/null; then
     "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "pyftpdlib==$pyftpdlib_version"
 fi
 
-for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd; do
+for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
+    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so; do
     if ldd "$cache/$binary" | grep 'not found'; then
         echo "setup.sh: $binary misses a library" >&2
         exit 1

@@ -84,6 +84,14 @@ def bad_config(binary, folder):
                 ("range upside down", good | {"data": {"ports": "50999-50000"}}, [], 2, ["ports"]),
                 ("two at once", good | {"nonsense": 1, "data": {"ports": "2-1"}}, [], 2,
                  ["nonsense", "ports"]),
+                # In passthrough one TLS connection spans both sides.
+                ("TLS that starts in two ways",
+                 good | {"listeners": [listener | {"tls": {"client_start": "implicit"}}]}, [], 2,
+                 ["server_start"]),
+                ("blind ports within the pool", good | {"firewall": {"backend": "nftables"}, "data": {
+                    "ports": "50000-50999", "blind_ports": "50999-51000"}}, [], 2, ["blind_ports"]),
+                ("blind ports without a firewall", good | {"data": {"blind_ports": "60000-60100"}},
+                 [], 2, ["blind_ports", "firewall"]),
                 ("listener that cannot bind", busy, [], 1, [str(port)]),
                 ("no capability", firewall, WEAK, 1, ["CAP_NET_ADMIN"])):
             path = os.path.join(folder, "bad.yaml")

@@ -45,7 +45,7 @@ def passthrough(binary, folder, setting):
         if opened := metrics.sum("pinholes_total") + metrics.sum("pinholes_open"):
             raise Failed(f"{opened:g} pinholes for what cannot be read")
         told = [line for line in lab.gateway.read_log().splitlines()
-                if "TLS end to end" in line and "INFO" in line]
+                if "the control connection is encrypted" in line and "INFO" in line]
         if len(told) != 3:
             raise Failed(f"{len(told)} lines of log tell of 3 secured sessions")
 
