@@ -215,7 +215,7 @@ impl Firewall {
     /// Opens the configured ports between two ends, until as many sessions as have opened the range
     /// have closed it; returns when the kernel has committed it. A pinhole to one of these ports goes
     /// before. Of every other connection from the range's client to one of them at its entry, the
-    /// newest `watcher` that holds the range is told, which session ever it is for.
+    /// newest `watcher` that holds the range is told, whichever session it is for.
     ///
     /// # Errors
     ///
