@@ -119,6 +119,10 @@ impl Session {
             }
             let rest = self.reader(side).take_rest();
             self.on_bytes(side, &rest, now);
+            if self.client_ended {
+                // Without a word more of the client there is no handshake.
+                self.close(None, CloseCause::ClientClosed, now);
+            }
         }
     }
 
