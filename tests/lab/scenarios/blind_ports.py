@@ -81,6 +81,12 @@ def transfers(binary, folder, setting):
         metrics = lab.gateway.metrics()
         if metrics.sum("ccc_total", outcome="none") < count:
             raise Failed("the sessions are not counted as without CCC")
+        # Each stores a file, fetches one and lists the folder.
+        wait_until(lambda: lab.gateway.metrics().sum("data_connections_total", path="kernel",
+                                                     protection="unknown") >= 3 * count,
+                   "data connections within the blind ports are not counted")
+        if "data connections passed within data.blind_ports" not in lab.gateway.read_log():
+            raise Failed("the log does not say that data connections passed")
         if total := metrics.sum("pinholes_total"):
             raise Failed(f"{total:g} pinholes for what cannot be read")
         if table_text(lab) != before:
