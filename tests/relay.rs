@@ -156,3 +156,26 @@ async fn a_short_listing_is_not_reported_done_ahead_of_its_data_connection() {
     assert_eq!(listed, "a file\r\n");
     within(gateway.shutdown()).await;
 }
+
+/// A server that takes no connection, as if it were behind a filter that drops packets.
+#[tokio::test]
+async fn a_gateway_that_stops_does_not_wait_for_a_server_that_is_being_dialled() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let queue = socket.listen(0).unwrap();
+    let server_address = queue.local_addr().unwrap();
+    let _filler = within(TcpStream::connect(server_address)).await.unwrap();
+
+    let free = listen().await.1;
+    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let gateway = app::start(&config, None).await.unwrap();
+    let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
+    // What a client says ahead of the greeting is heard.
+    let mut browser = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
+    say(&mut browser, "GET / HTTP/1.1\r\n").await;
+    hear(&mut browser, "500 ").await;
+    let stopping = tokio::spawn(gateway.shutdown());
+    hear(&mut client, "421 ").await;
+    drop((client, browser));
+    within(stopping).await.unwrap();
+}

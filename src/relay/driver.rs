@@ -100,6 +100,18 @@ impl Driver {
         self.tell(event);
     }
 
+    /// Serves the client while its server is dialled. Ends only if the session does; may be dropped
+    /// at any time.
+    pub(super) async fn wait_for_server(&mut self) {
+        loop {
+            self.perform().await;
+            if self.closing_until.is_some() {
+                return;
+            }
+            poll_fn(|cx| self.poll_news(cx)).await;
+        }
+    }
+
     /// Runs until the session is over.
     pub(super) async fn run(mut self) {
         loop {

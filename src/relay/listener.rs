@@ -186,7 +186,10 @@ impl Opener {
             driver.tell(Event::LoopDetected);
             return driver.run().await;
         }
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
+        let connected = tokio::select! {
+            connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()) => connected,
+            () = driver.wait_for_server() => return driver.run().await,
+        };
         let Some((stream, server, seen_as)) = connected.ok().and_then(Result::ok) else {
             driver.tell(Event::ServerConnectFailed);
             return driver.run().await;

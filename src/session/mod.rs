@@ -302,7 +302,7 @@ impl Session {
     /// first. Everything that a server said before its end has been passed on already.
     fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
         match side {
-            Side::Client if orderly && self.phase == Phase::Open => {
+            Side::Client if orderly && self.phase != Phase::Closed => {
                 self.client_ended = true;
                 self.last_activity = now;
             }
