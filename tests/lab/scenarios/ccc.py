@@ -4,7 +4,7 @@ import ftplib
 import threading
 import time
 
-from ccc_cells import CCC_SERVERS
+from ccc_cells import CCC_SERVERS, attempt, talks
 from cells import Setting, converse
 from lab import Failed, Lab
 from process import wait_until
@@ -173,3 +173,17 @@ def refuse(binary, folder, setting):
             raise Failed(f"the client sent {ftp.dialogue}")
 
 
+
+
+@scenario("data.mode converts after CCC", "passive", "active")
+def converts(binary, folder, towards_server):
+    """The data connections are TLS end to end, whoever dials: the client is TLS's client always."""
+    wanted = {("proftpd", "lftp", "1.3"), ("pure-ftpd", "ftplib", "1.2")}
+    modes = ("PORT", "EPRT") if towards_server == "passive" else ("PASV", "EPSV")
+    with Lab(folder, binary, PLACES[3], CCC_SERVERS, data={"mode": towards_server},
+             server_options={"tls": True}) as lab:
+        for number, talk in enumerate(talks()):
+            if (talk.server, talk.client, talk.tls) in wanted and talk.mode in modes:
+                if error := attempt(lab, f"{number}", talk):
+                    error.notes = getattr(error, "dialogue", "").splitlines()
+                    raise error
