@@ -6,7 +6,7 @@ import time
 
 from ccc_cells import CCC_SERVERS, attempt, talks
 from cells import Setting, converse
-from lab import Failed, Lab
+from lab import STEP_LIMIT, Failed, Lab
 from process import wait_until
 from scenarios import scenario
 from tls_peers import TLS_CLIENTS, VERSIONS, SecuredFTP, SecuredTask, sent
@@ -52,7 +52,7 @@ class Watch(threading.Thread):
 def try_in_vain(lab, server, mode, version, failures):
     """One session of ftplib without CCC; says in `failures` what it got to see."""
     ftp = SecuredFTP([], mode, version, reuse=True)
-    ftp.timeout = IN_VAIN
+    ftp.timeout = STEP_LIMIT
     got = bytearray()
     with lab.topology.inside("client"):
         try:
@@ -63,6 +63,8 @@ def try_in_vain(lab, server, mode, version, failures):
             ftp.voidcmd("TYPE I")
             if ftp.sendcmd("SIZE pub/x") != "213 5000":
                 raise Failed("the control connection does not work")
+            ftp.timeout = IN_VAIN
+            ftp.sock.settimeout(IN_VAIN)
             try:
                 ftp.retrbinary("RETR pub/x", got.extend)
             except ftplib.all_errors as error:
