@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cells import PATHS, Setting, converse, reason
-from kernel_alg import PLACES, AlgLab
+from kernel_alg import PLACES, AlgLab, measured
 from lab import Lab
 from process import Failed, wait_until
 from report import FAIL, OK, SKIP
@@ -156,6 +156,7 @@ class CccRun:
             self.plain.set_exception(error)
             raise
 
+    @measured
     def _measure_alg(self, place):
         able = [talk for talk in self.talks if self.plain.result()[talk] is None]
         with AlgLab(f"{self.folder}/ccc-alg-{place}", place, CCC_SERVERS) as lab:

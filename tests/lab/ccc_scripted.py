@@ -16,7 +16,7 @@ from ccc_cells import CCC_SETTINGS, LOG_LINES
 from ccc_forms import FORMS
 from cells import Setting, reason
 from clients import MODES
-from kernel_alg import PLACES, AlgLab
+from kernel_alg import PLACES, AlgLab, measured
 from lab import Lab
 from process import Failed, wait_until
 from report import FAIL, OK
@@ -141,6 +141,7 @@ class ScriptedRun:
         with Lab(f"{self.folder}/scripted-plain", servers=(), stand_ins=STAND_INS) as lab:
             self._keep("direct", self._every_mode(lab, self.pairs))
 
+    @measured
     def _measure_alg(self, place):
         with AlgLab(f"{self.folder}/scripted-alg-{place}", place, stand_ins=STAND_INS) as lab:
             self._keep(f"alg-{place}", self._every_mode(lab, self.pairs))

@@ -5,10 +5,12 @@ what an owner gains. `nf_conntrack_ftp` reads the control connection, `nf_nat_ft
 addresses in it, and the owner's rules accept what conntrack calls related.
 """
 
+import functools
 import os
 import shutil
 
 from gateway import direct_port
+from process import Failed
 from servers import start_servers
 from topology import GATEWAY, Topology
 
@@ -86,6 +88,17 @@ class AlgLab:
         self.topology.close()
         for server in self.servers.values():
             shutil.rmtree(server.home, ignore_errors=True)
+
+
+def measured(function):
+    """Lets a measurement fail without harm to the run: a kernel may be without the helper."""
+    @functools.wraps(function)
+    def measure(*arguments):
+        try:
+            function(*arguments)
+        except Failed as error:
+            print(f"the kernel's helper cannot be measured: {error}", flush=True)
+    return measure
 
 
 def _bracketed(host):

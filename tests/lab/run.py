@@ -48,7 +48,8 @@ def main():
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
-        for name in [str(cell) for cell in cells + secured + scripted] + [name for name, _ in tests + scripts]:
+        every = [str(cell) for cell in cells + secured + scripted]
+        for name in every + [name for name, _ in tests + scripts]:
             print(name)
         return 0
     missing = installed()

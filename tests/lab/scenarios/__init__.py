@@ -28,4 +28,5 @@ def _label(parameter):
 
 
 from scenarios.accounts import account  # noqa: E402,F401
-from scenarios import blind_ports, ccc, commands, ftps, implicit, lifecycle, pinholes, relay, transfers  # noqa: E402,F401
+from scenarios import (  # noqa: E402,F401
+    blind_ports, ccc, commands, ftps, implicit, lifecycle, pinholes, relay, transfers)

@@ -4,9 +4,9 @@ import ftplib
 import threading
 import time
 
-from ccc_cells import CCC_SERVERS
+from ccc_cells import CCC_SERVERS, attempt, talks
 from cells import Setting, converse
-from lab import Failed, Lab
+from lab import STEP_LIMIT, Failed, Lab
 from process import wait_until
 from scenarios import scenario
 from tls_peers import TLS_CLIENTS, VERSIONS, SecuredFTP, SecuredTask, sent
@@ -52,7 +52,7 @@ class Watch(threading.Thread):
 def try_in_vain(lab, server, mode, version, failures):
     """One session of ftplib without CCC; says in `failures` what it got to see."""
     ftp = SecuredFTP([], mode, version, reuse=True)
-    ftp.timeout = IN_VAIN
+    ftp.timeout = STEP_LIMIT
     got = bytearray()
     with lab.topology.inside("client"):
         try:
@@ -63,6 +63,8 @@ def try_in_vain(lab, server, mode, version, failures):
             ftp.voidcmd("TYPE I")
             if ftp.sendcmd("SIZE pub/x") != "213 5000":
                 raise Failed("the control connection does not work")
+            ftp.timeout = IN_VAIN
+            ftp.sock.settimeout(IN_VAIN)
             try:
                 ftp.retrbinary("RETR pub/x", got.extend)
             except ftplib.all_errors as error:
@@ -173,3 +175,17 @@ def refuse(binary, folder, setting):
             raise Failed(f"the client sent {ftp.dialogue}")
 
 
+
+
+@scenario("data.mode converts after CCC", "passive", "active")
+def converts(binary, folder, towards_server):
+    """The data connections are TLS end to end, whoever dials: the client is TLS's client always."""
+    wanted = {("proftpd", "lftp", "1.3"), ("pure-ftpd", "ftplib", "1.2")}
+    modes = ("PORT", "EPRT") if towards_server == "passive" else ("PASV", "EPSV")
+    with Lab(folder, binary, PLACES[3], CCC_SERVERS, data={"mode": towards_server},
+             server_options={"tls": True}) as lab:
+        for number, talk in enumerate(talks()):
+            if (talk.server, talk.client, talk.tls) in wanted and talk.mode in modes:
+                if error := attempt(lab, f"{number}", talk):
+                    error.notes = getattr(error, "dialogue", "").splitlines()
+                    raise error
