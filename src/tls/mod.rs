@@ -3,7 +3,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`record`] | *pure*: where the records of one direction end and text begins again |
+//! | [`ca`] | the local CA: made, kept in two files, read again |
+//!
+//! TLS is not terminated yet: the CA and its leaves are ready for it, and nothing uses them.
 //!
 //! Not here: what the end of TLS means for the dialogue (see [`crate::session`]).
 
+pub mod ca;
 pub mod record;
