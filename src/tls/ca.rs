@@ -13,15 +13,16 @@ pub mod description;
 pub mod fault;
 pub mod files;
 
+use super::name::rewritable;
 use fault::{Fault, Half};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
 use zeroize::{Zeroize, Zeroizing};
 
 /// How far certificates are dated back, for clients whose clocks are slow.
@@ -163,8 +164,8 @@ impl Authority {
                 Fault::KeyMismatch => (Half::Key, fault),
                 _ => (Half::Certificate, fault),
             })?;
-        let unusual = |_| (Half::Certificate, Fault::UnusualSubject);
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(unusual)?;
+        let issuer = issuer(&certificate, key)
+            .ok_or((Half::Certificate, Fault::NotX509))?;
         let authority = Self { certificate, issuer, not_before, not_after };
         if !authority.is_named_by_leaves() {
             return Err((Half::Certificate, Fault::UnusualSubject));
@@ -199,6 +200,21 @@ impl Authority {
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
+}
+
+/// What signs under the name and the key identifier of `certificate`.
+fn issuer(certificate: &CertificateDer<'_>, key: KeyPair) -> Option<Issuer<'static, KeyPair>> {
+    let (_, x509) = X509Certificate::from_der(certificate).ok()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rewritable(x509.subject());
+    let identifier = x509.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+        _ => None,
+    });
+    if let Some(identifier) = identifier {
+        params.key_identifier_method = KeyIdMethod::PreSpecified(identifier);
+    }
+    Some(Issuer::new(params, key))
 }
 
 /// The period of validity, if this certificate may sign leaves for TLS servers at `now`.
@@ -241,4 +257,4 @@ fn check(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
