@@ -17,7 +17,8 @@ use super::name::rewritable;
 use fault::{Fault, Half};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::time::{Duration, SystemTime};
@@ -164,8 +165,7 @@ impl Authority {
                 Fault::KeyMismatch => (Half::Key, fault),
                 _ => (Half::Certificate, fault),
             })?;
-        let issuer = issuer(&certificate, key)
-            .ok_or((Half::Certificate, Fault::NotX509))?;
+        let issuer = issuer(&certificate, key).ok_or((Half::Certificate, Fault::NotX509))?;
         let authority = Self { certificate, issuer, not_before, not_after };
         if !authority.is_named_by_leaves() {
             return Err((Half::Certificate, Fault::UnusualSubject));
@@ -207,10 +207,11 @@ fn issuer(certificate: &CertificateDer<'_>, key: KeyPair) -> Option<Issuer<'stat
     let (_, x509) = X509Certificate::from_der(certificate).ok()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = rewritable(x509.subject());
-    let identifier = x509.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
-        _ => None,
-    });
+    let identifier =
+        x509.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+            _ => None,
+        });
     if let Some(identifier) = identifier {
         params.key_identifier_method = KeyIdMethod::PreSpecified(identifier);
     }

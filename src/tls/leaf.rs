@@ -11,8 +11,8 @@ use super::ca::{Authority, BACKDATING, DAY, Plan, Serial};
 use super::name::rewritable;
 use rcgen::string::Ia5String;
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -119,7 +119,8 @@ impl LeafFactory {
     pub fn new(local: Authority, now: SystemTime) -> Result<Self, Fault> {
         let plan = Plan { name: UNTRUSTED.to_owned(), days: UNTRUSTED_DAYS };
         let untrusted = Authority::in_memory(&plan, now, Serial::random()?)?;
-        let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Fault::Cryptography)?;
+        let mut key =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Fault::Cryptography)?;
         let mut der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let signing = any_supported_type(&der);
         der.zeroize();
@@ -195,8 +196,7 @@ fn mirror(server: &CertificateDer<'_>) -> Result<Mirrored, LeafError> {
     if server.len() > LONGEST_CERTIFICATE {
         return Err(LeafError::TooLong);
     }
-    let (rest, x509) =
-        X509Certificate::from_der(server).map_err(|_| LeafError::Unreadable)?;
+    let (rest, x509) = X509Certificate::from_der(server).map_err(|_| LeafError::Unreadable)?;
     if !rest.is_empty() {
         return Err(LeafError::Unreadable);
     }

@@ -41,9 +41,8 @@ impl Source {
     }
 }
 
-type Issue = dyn Fn(&CertificateDer<'_>, SignedBy, SystemTime) -> Result<Leaf, LeafError>
-    + Send
-    + Sync;
+type Issue =
+    dyn Fn(&CertificateDer<'_>, SignedBy, SystemTime) -> Result<Leaf, LeafError> + Send + Sync;
 
 type Outcome = Option<Result<Leaf, LeafError>>;
 

@@ -30,10 +30,7 @@ const OTHERS: &[(&[u8], &[u64])] = &[
         &[0, 9, 2342, 19_200_300, 100, 1, 1],
     ),
     // emailAddress (RFC 2985 §5.2.1)
-    (
-        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01],
-        &[1, 2, 840, 113_549, 1, 9, 1],
-    ),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01], &[1, 2, 840, 113_549, 1, 9, 1]),
 ];
 
 /// The name with everything that can be written: attributes of known types, each type once (the last

@@ -129,8 +129,7 @@ impl Authority {
         };
         let der = read(certificate, 0).and_then(|text| one_certificate(&text));
         let der = der.map_err(of(certificate))?;
-        let mut secret =
-            read(key, OF_OTHERS).and_then(|text| one_key(&text)).map_err(of(key))?;
+        let mut secret = read(key, OF_OTHERS).and_then(|text| one_key(&text)).map_err(of(key))?;
         let authority = Self::new(der, &secret, now);
         secret.zeroize();
         authority.map_err(|(half, fault)| match half {

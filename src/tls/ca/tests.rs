@@ -5,7 +5,9 @@ use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use fault::FileFault;
 use rcgen::string::PrintableString;
-use rcgen::{DnValue, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256};
+use rcgen::{
+    DnValue, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use rstest::rstest;
 use rustls::pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use std::fs;
@@ -344,10 +346,8 @@ fn keys_in_their_old_forms_are_read() {
         CertificateDer::from(params.self_signed(key).unwrap())
     };
     let p256 = p256();
-    let pair = EcdsaKeyPair::from_private_key_der(
-        &ECDSA_P256_SHA256_ASN1_SIGNING,
-        p256.serialized_der(),
-    );
+    let pair =
+        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, p256.serialized_der());
     let pair = pair.unwrap();
     let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().unwrap();
     let sec1 = PrivateKeyDer::from(PrivateSec1KeyDer::from(sec1.as_ref().to_vec()));
