@@ -88,7 +88,9 @@ fn a_ca_is_made_and_shown() {
     // Some of the last day has passed.
     assert!(line(&shown, "valid").ends_with("(3649 days left)"), "{shown}");
     assert_eq!(line(&shown, "key"), "ECDSA P-256");
-    for words in ["update-ca-certificates", "update-ca-trust", "--cacert", "ssl:ca-file", "RACDCERT"] {
+    for words in
+        ["update-ca-certificates", "update-ca-trust", "--cacert", "ssl:ca-file", "RACDCERT"]
+    {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     let key = fs::read_to_string(directory.join("ca.key")).unwrap();

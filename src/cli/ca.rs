@@ -157,9 +157,10 @@ On each client, compare the SHA-256 above with what the client shows. Copy the c
   RHEL, Fedora      cp ca.crt /etc/pki/ca-trust/source/anchors/ftpgate.crt && update-ca-trust
   curl              curl --cacert {file} --ssl-reqd ftp://…
   lftp              set ssl:ca-file \"{file}\"
-  FileZilla, WinSCP at the first connection, compare the fingerprint of the CA in the chain shown, and
-                    trust the certificate (WinSCP also takes the trust store of Windows)
   Windows           certutil -addstore Root ca.crt
+  FileZilla, WinSCP install it in the system where your version uses the system's trust store; else trust
+                    the certificate at the first connection, when the chain shown ends in this
+                    fingerprint, and again whenever it was issued anew (weekly, and at each restart)
   z/OS              add it as CERTAUTH to the key ring of the FTP client: RACDCERT CERTAUTH ADD and
                     RACDCERT CONNECT, or import it into the key database with gskkyman
 ",

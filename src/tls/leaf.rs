@@ -263,7 +263,7 @@ fn window(
     }
     let slow_clock = now - BACKDATING;
     let from = if (begin..=end).contains(&slow_clock) { slow_clock } else { begin };
-    let life = now.max(from).saturating_add(time::Duration::DAY * 7);
+    let life = now.max(from).saturating_add(time::Duration::seconds(LIFE.as_secs().cast_signed()));
     let until = end.min(life).min(ca_end);
     if ca_end < now || until < from {
         return Err(LeafError::CaExpired);

@@ -27,7 +27,7 @@ const KEY_MODE: u32 = 0o600;
 const OF_OTHERS: u32 = 0o077;
 
 /// Many times the longest certificate or RSA key in PEM.
-const MOST_BYTES: u64 = 64 * 1024;
+const MOST_BYTES: u16 = u16::MAX;
 
 /// Where a CA was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,13 +157,13 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if mode & forbidden != 0 {
         return Err(Fault::Exposed { mode });
     }
-    if metadata.len() > MOST_BYTES {
+    if metadata.len() > MOST_BYTES.into() {
         return Err(Fault::TooLong);
     }
     // Room for all of it at once: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 1));
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(MOST_BYTES) + 1));
+    file.take(u64::from(MOST_BYTES) + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    if bytes.len() > MOST_BYTES.into() {
         return Err(Fault::TooLong);
     }
     Ok(bytes)
