@@ -131,7 +131,7 @@ impl LeafFactory {
 
     /// A leaf in place of `server`, the end-entity certificate (DER) of a server.
     ///
-    /// Takes some ten microseconds to a millisecond of computing: not for an async thread.
+    /// A signature, and work that grows with the names: not for an async thread.
     ///
     /// # Errors
     /// Why there is none; nothing else than this server's sessions are concerned.
