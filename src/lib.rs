@@ -7,7 +7,7 @@
 //! | [`net`] | the few socket options: original destination, transparent sockets, interfaces |
 //! | [`relay`] | the listener, the driver (the only executor of actions), the data relay |
 //! | [`ftp`] | *pure*: the language of RFC 959 and its successors: lines, commands, replies, host and port |
-//! | [`tls`] | where TLS that passes through ends and text begins again |
+//! | [`tls`] | where TLS that passes through ends and text begins again; the local CA and its leaves |
 //! | [`session`] | *pure*: the state machine: events and the time go in, actions come out |
 //! | [`policy`] | *pure*: questions about what may pass, answered with values |
 //! | [`pinhole`] | *pure*: what data connection may come, for whom, through which address |

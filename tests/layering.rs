@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "demo",
         &["addr", "app", "config", "firewall", "ftp", "net", "report", "session", "telemetry"],
     ),
-    ("cli", &["app", "config", "demo", "firewall", "net", "telemetry"]),
+    ("cli", &["app", "config", "demo", "firewall", "net", "telemetry", "tls"]),
 ];
 
 /// Modules without socket, clock, file or randomness.

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 well, 1 failed at run time, 2 usage or configuration.
 
+pub mod ca;
 pub mod check;
 pub mod doctor;
 pub mod rules;
@@ -31,6 +32,12 @@ pub enum Command {
     Check(ConfigArguments),
     /// Print the nftables rules that a configuration leads to, and those that its owner adds.
     Rules(ConfigArguments),
+    /// The local CA, which signs what clients see where TLS is terminated (not yet in this version).
+    Ca {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ca::CaCommand,
+    },
     /// Show a gateway at work: client, gateway and server in network namespaces of their own.
     Demo {
         /// Keep it up, and print how to try a client of one's own in it.
@@ -86,6 +93,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Check(arguments) => Ok(check::execute(&arguments)),
         Command::Rules(arguments) => Ok(rules::execute(&arguments)),
+        Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
         Command::Doctor => Ok(success_if(doctor::run())),
     }
