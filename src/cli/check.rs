@@ -3,7 +3,7 @@
 //! Not here: anything that needs the host (see `doctor`): a file may be checked where it is written.
 
 use super::{ConfigArguments, complain};
-use crate::config::{self, Config, Listener, Problems, Server};
+use crate::config::{self, Config, Listener, ListenerTls, Problems, Server, TlsMode, TlsStart};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -68,13 +68,26 @@ fn describe_listener(listener: &Listener) -> String {
         Server::Address { host, port } => format!("{host}:{port}"),
     };
     format!(
-        "{}: {} on {}{steered}; to {server}, which sees the {}'s address; policy {}",
+        "{}: {} on {}{steered}; to {server}, which sees the {}'s address; {}; policy {}",
         listener.name,
         listener.capture.label(),
         listener.listen,
         listener.source.label(),
+        describe_tls(listener.tls),
         listener.policy,
     )
+}
+
+fn describe_tls(tls: ListenerTls) -> String {
+    if tls.mode == TlsMode::Refuse {
+        return "no TLS".to_owned();
+    }
+    let start = match tls.start {
+        TlsStart::Explicit => "TLS end to end after AUTH",
+        TlsStart::Implicit => "TLS end to end from the first byte",
+        TlsStart::ImplicitAfterGreeting => "TLS end to end after the greeting",
+    };
+    format!("{start}{}", if tls.required { ", no login without" } else { "" })
 }
 
 fn describe_firewall(config: &Config) -> String {
@@ -105,6 +118,23 @@ mod tests {
             "http://127.0.0.1:9121/metrics",
         ] {
             assert!(report.contains(expected), "{expected}\n{report}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_with_tls_is_told() {
+        for (tls, expected) in [
+            ("{}", "TLS end to end after AUTH; policy"),
+            ("{ required: true }", "TLS end to end after AUTH, no login without; policy"),
+            ("{ mode: refuse }", "; no TLS; policy"),
+            (
+                "{ client_start: implicit, server_start: implicit }",
+                "TLS end to end from the first byte; policy",
+            ),
+        ] {
+            let text = format!("listeners: [{{ server: \"192.0.2.10:21\", tls: {tls} }}]\n");
+            let report = report("x.yaml", &text).unwrap();
+            assert!(report.contains(expected), "{report}");
         }
     }
 
