@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import time
 
 from cells import Setting
 from clients import STEP_LIMIT, ModalFTP
@@ -111,10 +112,21 @@ class Lab:
         return digest.hexdigest()
 
     def table(self, family="inet", name="ftpgate"):
-        """ftpgate's own table as nft shows it in JSON, or None when there is none."""
-        code, text = self.topology.run("gateway", ["nft", "-j", "list", "table", family, name],
-                                       check=False)
-        return json.loads(text)["nftables"] if code == 0 else None
+        """ftpgate's own table as nft shows it in JSON, or None when there is none.
+
+        A list that nft 1.0.6 breaks off in the middle, with exit code 0, says nothing about the
+        table: it is asked for again, and the last one is told if none is whole.
+        """
+        for _ in range(5):
+            code, text = self.topology.run("gateway", ["nft", "-j", "list", "table", family, name],
+                                           check=False)
+            if code != 0:
+                return None
+            try:
+                return json.loads(text)["nftables"]
+            except json.JSONDecodeError:
+                time.sleep(0.05)
+        raise Failed(f"nft lists the table in broken JSON: {text[-400:]!r}")
 
     def host_state(self):
         """Everything on the gateway's host that ftpgate might change: rules, routes, tables."""
