@@ -6,14 +6,11 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ftpgate::addr::OriginalDst;
-use ftpgate::policy::Policy;
-use ftpgate::session::{
-    Action, AuthChoice, Event, ModeChoice, Parties, PathChoice, Session, Settings, Source, TlsStart,
-};
+use ftpgate::session::{Action, Event, Parties, Session, Settings};
 use ftpgate::terms::Side;
 use ftpgate::tls::record::{RecordFollower, Then};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn main() {
     divan::main();
@@ -76,23 +73,7 @@ fn one_control_record_a_read(bencher: Bencher<'_, '_>) {
 
 /// A session that has logged in, in the clear or with TLS established.
 fn session(secured: bool) -> Session {
-    let settings = Settings {
-        policy: Policy::default(),
-        path: PathChoice::Auto,
-        mode: ModeChoice::Keep,
-        auth: AuthChoice::Passthrough,
-        tls_required: false,
-        tls_start: TlsStart::Explicit,
-        blind_ports: false,
-        source: Source::Gateway,
-        kernel: true,
-        advertise_client: None,
-        advertise_server: None,
-        login_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(900),
-        open_timeout: Duration::from_secs(30),
-        line_limit: 4160,
-    };
+    let settings = Settings { kernel: true, ..Settings::default() };
     let address = |text: &str| text.parse().unwrap();
     let parties = Parties {
         client: address("192.0.2.2:40000"),

@@ -27,7 +27,6 @@
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
 use ftpgate::addr::OriginalDst;
-use ftpgate::policy::Policy;
 use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
 use ftpgate::session::{
     Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
@@ -72,23 +71,7 @@ struct Stage {
 impl Default for Stage {
     fn default() -> Self {
         Self {
-            settings: Settings {
-                policy: Policy::default(),
-                path: PathChoice::Auto,
-                mode: ModeChoice::Keep,
-                auth: AuthChoice::Passthrough,
-                tls_required: false,
-                tls_start: TlsStart::Explicit,
-                blind_ports: false,
-                source: Source::Gateway,
-                kernel: false,
-                advertise_client: None,
-                advertise_server: None,
-                login_timeout: Duration::from_secs(60),
-                idle_timeout: Duration::from_secs(900),
-                open_timeout: Duration::from_secs(30),
-                line_limit: 4160,
-            },
+            settings: Settings::default(),
             client: SocketAddr::from(([192, 0, 2, 2], 40000)),
             dialled: SocketAddr::from(([203, 0, 113, 7], 21)),
             dials_gateway: true,

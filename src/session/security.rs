@@ -163,3 +163,81 @@ impl Security {
         self.encloses_lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::{Line, reply_code};
+    use rstest::rstest;
+
+    /// A security that has seen these commands with their replies, and what the last one led to.
+    fn after(dialogue: &[(&'static str, &str)]) -> (Security, Change) {
+        let mut security = Security::new();
+        let mut change = Change::Nothing;
+        for (command, reply) in dialogue {
+            let line = format!("{command}\r\n").into_bytes();
+            let request = Request::of(&Command::parse(Line::from_bytes(line.into())));
+            let code = reply_code(reply.as_bytes()).unwrap();
+            change = request.map_or(Change::Nothing, |request| security.on_reply(request, code));
+        }
+        (security, change)
+    }
+
+    #[rstest]
+    #[case("AUTH TLS", ProtectionLevel::Clear)]
+    #[case("auth tls-c", ProtectionLevel::Clear)]
+    #[case("AUTH TLS-P", ProtectionLevel::Private)]
+    #[case("AUTH SSL", ProtectionLevel::Private)]
+    fn tls_begins_with_the_level_that_its_name_implies(
+        #[case] command: &'static str,
+        #[case] level: ProtectionLevel,
+    ) {
+        let (security, change) = after(&[("PROT S", "200 ok"), (command, "234 go")]);
+        assert_eq!((change, security.data()), (Change::TlsBegins, level));
+        for refused in ["334 go on", "431 no", "500 no", "534 no"] {
+            let (security, change) = after(&[("PROT S", "200 ok"), (command, refused)]);
+            assert_eq!((change, security.data()), (Change::Nothing, ProtectionLevel::Safe));
+        }
+    }
+
+    #[rstest]
+    #[case("PROT C", "200 ok", ProtectionLevel::Clear)]
+    #[case("prot p", "200 ok", ProtectionLevel::Private)]
+    #[case("PROT E", "200 ok", ProtectionLevel::Confidential)]
+    #[case("PROT P", "503 first PBSZ", ProtectionLevel::Safe)]
+    #[case("PROT X", "200 what", ProtectionLevel::Safe)]
+    #[case("PBSZ 0", "200 ok", ProtectionLevel::Safe)]
+    #[case("CCC", "200 ok", ProtectionLevel::Safe)]
+    fn the_answer_decides(
+        #[case] command: &'static str,
+        #[case] reply: &str,
+        #[case] level: ProtectionLevel,
+    ) {
+        let (security, change) = after(&[("PROT S", "200 ok"), (command, reply)]);
+        assert_eq!((change, security.data()), (Change::Nothing, level));
+    }
+
+    #[test]
+    fn another_mechanism_encloses_lines_when_its_exchange_is_over() {
+        let begun = ("AUTH GSSAPI", "334 go on");
+        assert_eq!(after(&[begun]).1, Change::TokensFollow);
+        assert_eq!(after(&[begun, ("ADAT a", "335 more")]).1, Change::TokensFollow);
+        let (security, change) = after(&[begun, ("ADAT a", "235 done")]);
+        assert!(change == Change::LinesEnclosed && security.encloses_lines());
+        let (security, change) = after(&[begun, ("ADAT a", "535 no")]);
+        assert!(change == Change::Nothing && !security.encloses_lines());
+    }
+
+    #[test]
+    fn what_was_agreed_where_it_could_not_be_read_is_not_known() {
+        let (mut security, _) = after(&[("AUTH SSL", "234 go")]);
+        security.hide();
+        assert_eq!(security.control(), ControlProtection::Passthrough);
+        security.clear();
+        assert_eq!(security.control(), ControlProtection::Cleared);
+        assert_eq!(security.data(), ProtectionLevel::Unknown);
+        security.reset();
+        assert_eq!(security.control(), ControlProtection::Clear);
+        assert_eq!(security.data(), ProtectionLevel::Clear);
+    }
+}

@@ -96,6 +96,29 @@ pub struct Settings {
     pub line_limit: usize,
 }
 
+impl Default for Settings {
+    /// What an empty configuration means, on a host where only the relay can carry data.
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            path: PathChoice::default(),
+            mode: ModeChoice::default(),
+            auth: AuthChoice::default(),
+            tls_required: false,
+            tls_start: TlsStart::default(),
+            blind_ports: false,
+            source: Source::default(),
+            kernel: false,
+            advertise_client: None,
+            advertise_server: None,
+            login_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(900),
+            open_timeout: Duration::from_secs(30),
+            line_limit: 4160,
+        }
+    }
+}
+
 /// Who takes part in a session, as the kernel reports it at accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parties {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::addr::OriginalDst;
-use crate::policy::Policy;
 use crate::report::DataOutcome;
 use crate::terms::FlowId;
 use std::net::SocketAddr;
@@ -27,21 +26,11 @@ impl Bench {
 
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
-            policy: Policy::default(),
-            path: PathChoice::Auto,
-            mode: ModeChoice::Keep,
-            auth: AuthChoice::Passthrough,
-            tls_required: false,
-            tls_start: TlsStart::Explicit,
-            blind_ports: false,
-            source: Source::Gateway,
             kernel: true,
-            advertise_client: None,
-            advertise_server: None,
             login_timeout: LOGIN,
             idle_timeout: IDLE,
             open_timeout: OPEN,
-            line_limit: 4160,
+            ..Settings::default()
         };
         change(&mut settings);
         let parties = Parties {

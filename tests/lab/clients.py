@@ -91,19 +91,18 @@ def _curl(task):
     task.listing = task.read("listing")
 
 
-def _lftp(task):
+def lftp(task, *settings):
+    """lftp with these settings besides those that the task itself asks for."""
+    yes = {True: "yes", False: "no"}
+    own = "".join(f"set {setting}\n" for setting in settings)
     script = f"""
 debug -o {task.folder}/debug 9
 set cmd:fail-exit yes
-set net:max-retries 1
-set net:timeout {STEP_LIMIT}
-set net:reconnect-interval-base 1
-set ftp:ssl-allow no
 set ftp:fix-pasv-address no
-set ftp:passive-mode {"yes" if task.passive else "no"}
-set ftp:prefer-epsv {"yes" if task.mode == "EPSV" else "no"}
+set ftp:passive-mode {yes[task.passive]}
+set ftp:prefer-epsv {yes[task.mode == "EPSV"]}
 set xfer:clobber yes
-open -u {task.user},{task.password} {task.url}
+{own}open -u {task.user},{task.password} {task.url}
 put {task.upload} -o pub/{task.stored_as}
 get pub/{task.fetch} -o {task.fetched}
 ls pub > {task.folder}/listing
@@ -115,6 +114,11 @@ bye
         if os.path.exists(os.path.join(task.folder, "debug")):
             task.dialogue.append(task.read("debug"))
     task.listing = task.read("listing")
+
+
+def _lftp(task):
+    lftp(task, f"net:timeout {STEP_LIMIT}", "net:max-retries 1", "net:reconnect-interval-base 1",
+         "ftp:ssl-allow no")
 
 
 def _tnftp(task):

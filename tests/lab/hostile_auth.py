@@ -124,6 +124,34 @@ def auth_late(gate):
     g.expect_ccc(cleared=1)
 
 
+@case(22, "RFC 2228: tokens longer than a command may be, and enclosed lines, pass untouched")
+def enclosed(gate):
+    g = gate()
+    token = "QUJD" * 10_000
+    talk = [("AUTH GSSAPI", "334 go on"), (f"ADAT {token}", f"335 ADAT={token}"),
+            (f"ADAT {token}", "235 done"), ("ENC VVNFUiB4", "632 MjMwIGlu"),
+            ("MIC UEFTVg==", "631 MjI3ICgxLDIsMyw0LDUsNik="), ("CONF " + token, "633 " + token)]
+    with g.peers(login=False) as p:
+        for command, reply in talk:
+            p.exchange(command, reply)
+        # Two enclosed replies to one enclosed RETR, and nothing of them is a pinhole.
+        p.exchange("ENC UkVUUg==", "632 MTUwIGhlcmU=")
+        p.say("632 MjI2IGRvbmU=")
+        metrics = g.metrics()
+        for verb, count in {"AUTH": 1, "ADAT": 2, "ENC": 2, "MIC": 1, "CONF": 1}.items():
+            if (seen := metrics.sum("commands_total", verb=verb)) != count:
+                raise Failed(f"{seen:g} x {verb} counted, {count} sent")
+        if metrics.sum("control_protection", state="passthrough") != 1:
+            raise Failed("the session is not counted as carried unread")
+        if opened := metrics.sum("pinholes_total") + metrics.sum("pinholes_open"):
+            raise Failed(f"{opened:g} pinholes for what cannot be read")
+        # After CCC commands are in the clear.
+        p.exchange("ENC Q0ND", "632 MjAwIGNsZWFy")
+        read_again(g, p, "EPSV")
+    g.no_session()
+    g.expect_ccc(cleared=1)
+
+
 @case(28, "tls.required: no login before TLS")
 def required(gate):
     g = gate(tls={"mode": "passthrough", "required": True})

@@ -11,7 +11,7 @@ import re
 import ssl
 from dataclasses import dataclass
 
-from clients import MODES, V6, Client, ModalFTP, Task
+from clients import MODES, V6, Client, ModalFTP, Task, lftp
 from process import Failed
 
 VERSIONS = ("1.2", "1.3")
@@ -85,36 +85,11 @@ def _lftp(task):
     too (dozens with Pure-FTPd were seen), so that it is given its retries, as by default.
     """
     yes = {True: "yes", False: "no"}
-    script = f"""
-debug -o {task.folder}/debug 9
-set cmd:fail-exit yes
-set net:max-retries 300
-set net:timeout {STEP_LIMIT}
-set net:reconnect-interval-base 0
-set net:reconnect-interval-multiplier 1
-set ftp:ssl-allow yes
-set ftp:ssl-force {yes[not task.optional]}
-set ftp:ssl-protect-data {yes[task.prot == "P"]}
-set ftp:ssl-protect-list {yes[task.prot == "P"]}
-set ftp:ssl-use-ccc {yes[task.ccc]}
-set ssl:verify-certificate no
-set ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{task.tls}
-set ftp:fix-pasv-address no
-set ftp:passive-mode {yes[task.passive]}
-set ftp:prefer-epsv {yes[task.mode == "EPSV"]}
-set xfer:clobber yes
-open -u {task.user},{task.password} {task.url}
-put {task.upload} -o pub/{task.stored_as}
-get pub/{task.fetch} -o {task.fetched}
-ls pub > {task.folder}/listing
-bye
-"""
-    try:
-        task.run(["lftp", "--norc", "-f", "/dev/stdin"], stdin=script.encode())
-    finally:
-        if os.path.exists(os.path.join(task.folder, "debug")):
-            task.dialogue.append(task.read("debug"))
-    task.listing = task.read("listing")
+    lftp(task, f"net:timeout {STEP_LIMIT}", "net:max-retries 300", "net:reconnect-interval-base 0",
+         "net:reconnect-interval-multiplier 1", "ftp:ssl-allow yes",
+         f"ftp:ssl-force {yes[not task.optional]}", f"ftp:ssl-protect-data {yes[task.prot == 'P']}",
+         f"ftp:ssl-protect-list {yes[task.prot == 'P']}", f"ftp:ssl-use-ccc {yes[task.ccc]}",
+         "ssl:verify-certificate no", f"ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{task.tls}")
 
 
 def context(version):

@@ -205,10 +205,7 @@ impl Script {
             kernel: choices & 0x40 != 0,
             advertise_client: advertise(more),
             advertise_server: advertise(more >> 2),
-            login_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(900),
-            open_timeout: Duration::from_secs(30),
-            line_limit: 4160,
+            ..Settings::default()
         };
         let parties = Parties {
             client: SocketAddr::new(client, 40000),

@@ -113,6 +113,28 @@ def nothing_set(binary, folder, setting):
             raise Failed(f"{len(told)} lines of log explain {len(runs)} failures")
 
 
+@scenario("active mode without CCC fails in spite of blind ports and is explained", *PLACES[::3])
+def active_with_blind_ports(binary, folder, setting):
+    with Lab(folder, binary, setting, CCC_SERVERS, data={"blind_ports": "60000-60020"},
+             server_options={"tls": True, "passive": "60000-60020"}) as lab:
+        failures = []
+        for server in lab.servers.values():
+            lab.put_file("x", 5000, server)
+            for mode, version in zip(("PORT", "EPRT"), VERSIONS):
+                try_in_vain(lab, server, mode, version, failures)
+        made = 2 * len(lab.servers)
+        if len(failures) != made:
+            raise Failed(f"{made} sessions, of which failed: {failures}")
+        wait_until(lambda: lab.gateway.metrics().sum("ccc_total", outcome="none") == made,
+                   "the sessions are not counted as without CCC")
+        if seen := lab.gateway.metrics().sum("data_connections_total"):
+            raise Failed(f"{seen:g} data connections where there can be none")
+        told = [line for line in lab.gateway.read_log().splitlines()
+                if "WARN" in line and "did not use CCC" in line and "active mode" in line]
+        if len(told) != made:
+            raise Failed(f"{len(told)} lines of log explain {made} failures")
+
+
 def fall_back(lab, server, client, mode):
     """A client for which TLS is optional does all its steps in clear text."""
     host, port = lab.target(server)
