@@ -268,6 +268,54 @@ words! {
 }
 
 words! {
+    /// Why TLS that ends at the gateway could not be had.
+    TlsFault {
+        /// The server's certificate leads to no root that is trusted, or is not a pinned one.
+        UntrustedIssuer => "untrusted_issuer",
+        /// It does not bear the name, or the address, that it is asked for.
+        WrongName => "wrong_name",
+        /// It is not valid yet, or not any more.
+        Expired => "expired",
+        /// It cannot be read, is revoked, or is made for another purpose.
+        BadCertificate => "bad_certificate",
+        /// The server wants a certificate of its client that the gateway has not.
+        ClientCertificateRequested => "client_certificate_requested",
+        /// The client shows no certificate although it has to, or none that is trusted.
+        ClientCertificateRefused => "client_certificate_refused",
+        /// The peer takes no version that is spoken here.
+        ProtocolVersion => "protocol_version",
+        /// The two have no cipher, key exchange or signature in common.
+        NoCommonCipher => "no_common_cipher",
+        /// The peer speaks another protocol than FTP (ALPN, case 29).
+        WrongProtocol => "wrong_protocol",
+        /// The client asks for a name that is not served here (SNI, case 29).
+        UnrecognizedName => "unrecognized_name",
+        /// The data connection does not resume its control connection's session (case 37).
+        NotResumed => "not_resumed",
+        /// The peer sent an alert: it does not accept what it was shown.
+        AlertReceived => "alert_received",
+        /// The peer sent something that is not TLS, or broke its rules.
+        Garbled => "garbled",
+        /// The connection ended in the handshake.
+        Closed => "closed",
+        /// The handshake took too long.
+        Timeout => "timeout",
+        /// No certificate could be shown, or the gateway failed otherwise.
+        Internal => "internal",
+    }
+}
+
+words! {
+    /// A version of TLS that is spoken here.
+    TlsVersion {
+        /// TLS 1.2 (RFC 5246).
+        Tls12 => "1.2",
+        /// TLS 1.3 (RFC 8446).
+        Tls13 => "1.3",
+    }
+}
+
+words! {
     /// What became of the protection of a control connection that is carried unread.
     CccOutcome {
         /// Both directions are text again, after what may have been a login and CCC.

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("terms", &[]),
     ("ftp", &["addr"]),
     ("pinhole", &["addr"]),
-    ("tls", &["addr"]),
+    ("tls", &["addr", "report"]),
     ("net", &["addr"]),
     ("firewall", &["addr", "pinhole"]),
     ("report", &["addr", "pinhole"]),
@@ -27,7 +27,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["addr", "telemetry"]),
     (
         "relay",
-        &["addr", "firewall", "ftp", "net", "pinhole", "policy", "report", "session", "telemetry"],
+        &[
+            "addr",
+            "firewall",
+            "ftp",
+            "net",
+            "pinhole",
+            "policy",
+            "report",
+            "session",
+            "telemetry",
+            "tls",
+        ],
     ),
     ("config", &["addr", "pinhole", "policy", "telemetry"]),
     (
@@ -45,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "report",
             "session",
             "telemetry",
+            "tls",
         ],
     ),
     (

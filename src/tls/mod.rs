@@ -13,6 +13,7 @@
 //! Not here: what the end of TLS means for the dialogue (see [`crate::session`]).
 
 pub mod ca;
+pub mod failure;
 pub mod leaf;
 pub mod leaf_cache;
 mod name;
