@@ -7,8 +7,10 @@ use super::negotiation::{Negotiation, Opened};
 use super::transfer::{ClosedPinhole, Stage, Transfer};
 use super::{Phase, Session};
 use crate::pinhole::{Expectation, Pinhole};
-use crate::report::{DataOutcome, PinholeOutcome, Refusal, Report};
-use crate::terms::{ByteCounts, DataPath, Side, TransferId};
+use crate::report::{
+    Connection, DataOutcome, PinholeOutcome, Refusal, Report, TlsFault, TlsVersion,
+};
+use crate::terms::{ByteCounts, DataPath, ProtectionLevel, Side, TransferId};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -40,7 +42,14 @@ impl Session {
         if self.transfers.iter().filter(alike).count() >= most_running(path) {
             return self.fail_negotiation(Refusal::PinholeFailed);
         }
-        let plan = TransferPlan { id: self.next_transfer_id(), path, client, server };
+        let plan = TransferPlan {
+            id: self.next_transfer_id(),
+            path,
+            client,
+            server,
+            client_protection: ProtectionLevel::Clear,
+            server_protection: ProtectionLevel::Clear,
+        };
         self.last_negotiated = plan.id;
         self.transfers.push(Transfer::new(plan, self.security.data(), now));
         self.opening = Some(negotiation);
@@ -154,6 +163,19 @@ impl Session {
         transfer.stage = Stage::Running { since: now };
         let (path, mode) = (transfer.path(), transfer.client_mode());
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
+    }
+
+    pub(super) fn on_data_handshake(
+        &mut self,
+        side: Side,
+        outcome: Result<(TlsVersion, bool), TlsFault>,
+    ) {
+        let (version, resumed, fault) = match outcome {
+            Ok((version, resumed)) => (Some(version), resumed, None),
+            Err(fault) => (None, false, Some(fault)),
+        };
+        let connection = Connection::Data;
+        self.report(Report::HandshakeEnded { side, connection, version, resumed, fault });
     }
 
     pub(super) fn on_data_joined(&mut self, id: TransferId) {
