@@ -29,8 +29,10 @@ mod pump;
 mod shards;
 mod shared;
 mod splice;
+mod termination;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
+pub use termination::Termination;

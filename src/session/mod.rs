@@ -338,6 +338,8 @@ impl Session {
                 self.last_activity = now;
             }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
+            // Its client is told why when it is done with its handshake.
+            Side::Server if self.termination.refuses() => {}
             Side::Server => {
                 self.hurry_early_reply(now);
                 self.pump(now);
