@@ -28,6 +28,8 @@ mod pump;
 mod shards;
 mod shared;
 mod splice;
+#[cfg(test)]
+mod tls_peers;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};

@@ -89,6 +89,12 @@ impl Leg {
         Self { stream, tls, unsent: Vec::new(), sent: 0 }
     }
 
+    /// As if all but so many records had been sent.
+    #[cfg(test)]
+    pub(super) fn leave_records(&mut self, count: u64) {
+        self.tls.as_mut().unwrap().records_left = Some(count);
+    }
+
     /// Makes the coming close an orderly one.
     pub(super) fn end_on_close(&self) {
         crate::net::end_on_close(&self.stream);
