@@ -28,10 +28,13 @@ mod pump;
 mod shards;
 mod shared;
 mod splice;
-#[cfg(test)]
-mod tls_peers;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
+
+#[cfg(test)]
+mod tests {
+    pub(super) mod peers;
+}

@@ -1,9 +1,9 @@
-//! For tests: peers on loopback, clear or with TLS, and what they see at the end.
+//! Peers on loopback, clear or with TLS, and what they see at the end.
 
-use super::data_tls::LegTls;
 use crate::net::reset_on_close;
+use crate::relay::data_tls::LegTls;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::io;
@@ -16,31 +16,33 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// Bounds every wait for something that has to come.
-pub(super) const COMES_WITHIN: Duration = Duration::from_secs(20);
+pub(in crate::relay) const COMES_WITHIN: Duration = Duration::from_secs(20);
 
 /// The only name that the certificates of [`Party`] bear.
-pub(super) const NAME: &str = "ftp.example";
+pub(in crate::relay) const NAME: &str = "ftp.example";
 
-pub(super) const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
-pub(super) const ONLY_12: &[&SupportedProtocolVersion] = &[&TLS12];
-pub(super) const ONLY_13: &[&SupportedProtocolVersion] = &[&TLS13];
+pub(in crate::relay) const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
+pub(in crate::relay) const ONLY_12: &[&SupportedProtocolVersion] = &[&TLS12];
+pub(in crate::relay) const ONLY_13: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// A TLS server with a certificate of its own, and a client that trusts it. The client keeps the
 /// sessions that it has had.
 #[derive(Clone)]
-pub(super) struct Party {
-    pub(super) server: Arc<ServerConfig>,
-    pub(super) client: Arc<ClientConfig>,
+pub(in crate::relay) struct Party {
+    pub(in crate::relay) certificate: CertificateDer<'static>,
+    pub(in crate::relay) server: Arc<ServerConfig>,
+    pub(in crate::relay) client: Arc<ClientConfig>,
 }
 
 impl Party {
-    pub(super) fn new(versions: &[&'static SupportedProtocolVersion]) -> Self {
+    pub(in crate::relay) fn new(versions: &[&'static SupportedProtocolVersion]) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed([NAME.into()]).unwrap();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
         Self {
+            certificate: cert.der().clone(),
             server: Arc::new(
                 ServerConfig::builder_with_protocol_versions(versions)
                     .with_no_client_auth()
@@ -55,21 +57,21 @@ impl Party {
         }
     }
 
-    pub(super) fn accept(&self) -> LegTls {
+    pub(in crate::relay) fn accept(&self) -> LegTls {
         LegTls::Accept { config: Arc::clone(&self.server), require_resumption: false }
     }
 
-    pub(super) fn connect(&self) -> LegTls {
+    pub(in crate::relay) fn connect(&self) -> LegTls {
         LegTls::Connect { config: Arc::clone(&self.client), name: name() }
     }
 }
 
-pub(super) fn name() -> ServerName<'static> {
+pub(in crate::relay) fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).unwrap()
 }
 
 /// Both ends of a connection on loopback: who accepted, and who dialled.
-pub(super) async fn connection() -> (TcpStream, TcpStream) {
+pub(in crate::relay) async fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let accepted = timeout(COMES_WITHIN, listener.accept()).await.unwrap().unwrap().0;
@@ -78,7 +80,7 @@ pub(super) async fn connection() -> (TcpStream, TcpStream) {
 
 /// How the stream of a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::relay) enum End {
     /// close_notify where there is TLS, FIN where there is none.
     Orderly,
     /// FIN without close_notify.
@@ -88,7 +90,7 @@ pub(super) enum End {
 }
 
 /// A client or server of FTP, on the far side of a leg.
-pub(super) enum Peer {
+pub(in crate::relay) enum Peer {
     Clear(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -98,14 +100,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Peer {
     /// The client's part: it begins TLS.
-    pub(super) async fn connect(stream: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
+    pub(in crate::relay) async fn connect(
+        stream: TcpStream,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let shaken = TlsConnector::from(config).connect(name(), stream);
         let stream = timeout(COMES_WITHIN, shaken).await.unwrap()?;
         Ok(Self::Tls(Box::new(stream.into())))
     }
 
     /// The server's part.
-    pub(super) async fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(in crate::relay) async fn accept(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Self> {
         let shaken = TlsAcceptor::from(config).accept(stream);
         let stream = timeout(COMES_WITHIN, shaken).await.unwrap()?;
         Ok(Self::Tls(Box::new(stream.into())))
@@ -119,18 +127,18 @@ impl Peer {
     }
 
     /// The socket below.
-    pub(super) fn socket(&mut self) -> &mut TcpStream {
+    pub(in crate::relay) fn socket(&mut self) -> &mut TcpStream {
         match self {
             Self::Clear(stream) => stream,
             Self::Tls(stream) => stream.get_mut().0,
         }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(in crate::relay) async fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).await.unwrap();
     }
 
-    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::relay) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = async {
             self.stream().write_all(bytes).await?;
             self.stream().flush().await
@@ -139,28 +147,28 @@ impl Peer {
     }
 
     /// Says in order that no more comes.
-    pub(super) async fn end(&mut self) {
+    pub(in crate::relay) async fn end(&mut self) {
         timeout(COMES_WITHIN, self.stream().shutdown()).await.unwrap().unwrap();
     }
 
     /// Ends with a FIN and no close_notify.
-    pub(super) async fn cut(&mut self) {
+    pub(in crate::relay) async fn cut(&mut self) {
         self.socket().shutdown().await.unwrap();
     }
 
-    pub(super) fn reset(mut self) {
+    pub(in crate::relay) fn reset(mut self) {
         reset_on_close(self.socket());
     }
 
     /// Just so many bytes.
-    pub(super) async fn receive(&mut self, count: usize) -> Vec<u8> {
+    pub(in crate::relay) async fn receive(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         timeout(COMES_WITHIN, self.stream().read_exact(&mut bytes)).await.unwrap().unwrap();
         bytes
     }
 
     /// All that still comes, and how it ends.
-    pub(super) async fn receive_all(&mut self) -> (Vec<u8>, End) {
+    pub(in crate::relay) async fn receive_all(&mut self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let read = timeout(COMES_WITHIN, self.stream().read_to_end(&mut bytes)).await.unwrap();
         let end = match read.map_err(|error| error.kind()) {
@@ -172,8 +180,14 @@ impl Peer {
         (bytes, end)
     }
 
+    /// Reads until nothing more comes, whatever it is and however it ends.
+    pub(in crate::relay) async fn drain(&mut self) {
+        let mut bytes = Vec::new();
+        let _ = timeout(COMES_WITHIN, self.stream().read_to_end(&mut bytes)).await.unwrap();
+    }
+
     /// True if the handshake has resumed an earlier session.
-    pub(super) fn has_resumed(&self) -> bool {
+    pub(in crate::relay) fn has_resumed(&self) -> bool {
         let kind = match self {
             Self::Clear(_) => None,
             Self::Tls(stream) => stream.get_ref().1.handshake_kind(),
