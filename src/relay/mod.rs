@@ -31,6 +31,7 @@ mod splice;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
 
