@@ -177,7 +177,10 @@ fn fault_of(error: &Error, side: Side) -> TlsFault {
 
 fn certificate_fault(error: &CertificateError) -> TlsFault {
     match error {
-        CertificateError::UnknownIssuer => TlsFault::UntrustedIssuer,
+        // The second is one that only bears the name of a root, as one does that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            TlsFault::UntrustedIssuer
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TlsFault::WrongName
         }

@@ -33,6 +33,12 @@ mod termination;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
 pub use termination::Termination;
+
+#[cfg(test)]
+mod tests {
+    pub(super) mod peers;
+}
