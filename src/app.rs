@@ -271,14 +271,17 @@ fn listener_settings(
             config::ModeChoice::Active => ModeChoice::Active,
         },
         tls_required: listener.tls.required,
-        tls_start: match listener.tls.start {
+        tls_start: match listener.tls.client_start {
             config::TlsStart::Explicit => TlsStart::Explicit,
             config::TlsStart::Implicit => TlsStart::Implicit,
             config::TlsStart::ImplicitAfterGreeting => TlsStart::ImplicitAfterGreeting,
         },
         blind_ports: kernel && config.data.blind_ports.is_some(),
         auth: match listener.tls.mode {
-            config::TlsMode::Passthrough => AuthChoice::Passthrough,
+            config::TlsMode::Passthrough
+            | config::TlsMode::Intercept
+            | config::TlsMode::Offload
+            | config::TlsMode::Originate => AuthChoice::Passthrough,
             config::TlsMode::Refuse => AuthChoice::Refuse,
         },
         source: match listener.source {

@@ -34,7 +34,8 @@ fn every_sample_is_without_problems_and_tested_below() {
 #[test]
 fn the_reference_is_the_defaults() {
     let defaults = "listeners: [{ server: \"192.0.2.10:21\" }]";
-    assert_eq!(sample("reference.yaml"), config::parse("defaults", defaults).unwrap());
+    let beside = root().join("config/defaults").display().to_string();
+    assert_eq!(sample("reference.yaml"), config::parse(&beside, defaults).unwrap());
 }
 
 #[test]

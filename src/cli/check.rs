@@ -73,16 +73,16 @@ fn describe_listener(listener: &Listener) -> String {
         listener.capture.label(),
         listener.listen,
         listener.source.label(),
-        describe_tls(listener.tls),
+        describe_tls(&listener.tls),
         listener.policy,
     )
 }
 
-fn describe_tls(tls: ListenerTls) -> String {
+fn describe_tls(tls: &ListenerTls) -> String {
     if tls.mode == TlsMode::Refuse {
         return "no TLS".to_owned();
     }
-    let start = match tls.start {
+    let start = match tls.client_start {
         TlsStart::Explicit => "TLS end to end after AUTH",
         TlsStart::Implicit => "TLS end to end from the first byte",
         TlsStart::ImplicitAfterGreeting => "TLS end to end after the greeting",

@@ -81,7 +81,13 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     assert_eq!((a.name.as_str(), a.listen), ("a", "[::]:2121".parse().unwrap()));
     assert_eq!((a.capture, a.capture_ports.as_slice()), (Capture::Redirect, &[21, 2100][..]));
     assert_eq!((&a.server, a.source), (&Server::Original, Source::Client));
-    let tls = ListenerTls { mode: TlsMode::Passthrough, required: true, start: TlsStart::Implicit };
+    let start = TlsStart::Implicit;
+    let tls = ListenerTls {
+        required: true,
+        client_start: start,
+        server_start: start,
+        ..ListenerTls::default()
+    };
     assert_eq!(a.tls, tls);
     assert_eq!(a.policy, "tight");
     assert_eq!(a.advertise.client, AdvertiseChoice::Address("203.0.113.7".parse().unwrap()));
@@ -272,8 +278,11 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("advertise: { client: 0.0.0.0 }", "advertise.client", "nobody can connect")]
 #[case("advertise: { client: ftp.example.com }", "advertise.client", "not available in ftpgate")]
 #[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
-#[case("tls: { mode: none }", "tls.mode", "write passthrough, refuse")]
-#[case("tls: { mode: offload }", "tls.mode", "not available in ftpgate 0.1")]
+#[case(
+    "tls: { mode: none }",
+    "tls.mode",
+    "write passthrough, intercept, offload, originate or refuse"
+)]
 #[case("tls: { mode: refuse, required: true }", "tls.required", "nobody could log in: write false")]
 #[case(
     "tls: { client_start: implicit }",
@@ -310,12 +319,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("tls: { ca: { key: other.key } }", "tls.ca.key", "write `ca.key`")]
-#[case("tls: { ca: { certificate: x.crt } }", "tls.ca.certificate", "write `ca.crt`")]
-#[case("tls: { certificate: { chain: c.pem } }", "tls.certificate.chain", "write `null`")]
-#[case("tls: { certificate: { key: k.pem } }", "tls.certificate.key", "write `null`")]
-#[case("tls: { server: { roots: r.pem } }", "tls.server.roots", "write `system`")]
-#[case("tls: { server: { verify: off } }", "tls.server.verify", "write `full`")]
 #[case("telemetry: { audit: { path: a.jsonl } }", "telemetry.audit.path", "write `null`")]
 #[case("admin: { socket: /tmp/s }", "admin.socket", "write `/run/ftpgate/admin.sock`")]
 fn what_is_not_there_yet_is_never_ignored(

@@ -1,5 +1,6 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
+use crate::config::tls::{ListenerTls, Tls};
 use crate::config::value;
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -16,6 +17,8 @@ pub struct Config {
     pub data: Data,
     /// The kernel's side.
     pub firewall: FirewallConfig,
+    /// Certificates and keys, for the listeners that terminate TLS.
+    pub tls: Tls,
     /// What may pass, by name; `default` is always present.
     pub policies: BTreeMap<String, PolicyConfig>,
     /// Bounds on what peers may use up.
@@ -39,6 +42,7 @@ impl Config {
             listeners: vec![Listener { listen, server, ..Listener::default() }],
             data: Data { path: PathChoice::Relay, ..Data::default() },
             firewall: FirewallConfig { backend: Backend::None, ..FirewallConfig::default() },
+            tls: Tls::default(),
             policies: default_policies(),
             limits: Limits::default(),
             telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
@@ -163,50 +167,6 @@ impl Source {
             Self::Client => "client",
         }
     }
-}
-
-/// TLS on the control connections of one listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ListenerTls {
-    /// What is done with it.
-    pub mode: TlsMode,
-    /// True if no user may log in outside TLS.
-    pub required: bool,
-    /// How it starts, the same on both sides.
-    pub start: TlsStart,
-}
-
-/// How TLS starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsStart {
-    /// The client asks for it with AUTH.
-    #[default]
-    Explicit,
-    /// With the first byte, usually on port 990.
-    Implicit,
-    /// After a greeting in the clear.
-    ImplicitAfterGreeting,
-}
-
-impl TlsStart {
-    /// The word of the file.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Explicit => "explicit",
-            Self::Implicit => "implicit",
-            Self::ImplicitAfterGreeting => "implicit-after-greeting",
-        }
-    }
-}
-
-/// What is done with TLS on the control connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsMode {
-    /// It runs end to end, unread.
-    #[default]
-    Passthrough,
-    /// AUTH is refused, so that sessions stay readable.
-    Refuse,
 }
 
 /// What the gateway calls itself, per side.
