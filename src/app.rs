@@ -3,6 +3,8 @@
 //!
 //! Not here: anything that decides about a session.
 
+mod tls;
+
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
 use crate::firewall::{self, Firewall};
@@ -13,7 +15,7 @@ use crate::relay::{
     CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shards, Shared,
     SharedSettings,
 };
-use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source, TlsStart};
+use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use crate::telemetry::{Observer, Telemetry};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
@@ -271,19 +273,12 @@ fn listener_settings(
             config::ModeChoice::Active => ModeChoice::Active,
         },
         tls_required: listener.tls.required,
-        tls_start: match listener.tls.client_start {
-            config::TlsStart::Explicit => TlsStart::Explicit,
-            config::TlsStart::Implicit => TlsStart::Implicit,
-            config::TlsStart::ImplicitAfterGreeting => TlsStart::ImplicitAfterGreeting,
-        },
+        tls: tls::mode(listener.tls.mode),
+        client_start: tls::start(listener.tls.client_start),
+        server_start: tls::start(listener.tls.server_start),
+        server_ccc: tls::server_ccc(listener.tls.server_ccc),
+        bypass: listener.tls.bypass.clone(),
         blind_ports: kernel && config.data.blind_ports.is_some(),
-        auth: match listener.tls.mode {
-            config::TlsMode::Passthrough
-            | config::TlsMode::Intercept
-            | config::TlsMode::Offload
-            | config::TlsMode::Originate => AuthChoice::Passthrough,
-            config::TlsMode::Refuse => AuthChoice::Refuse,
-        },
         source: match listener.source {
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,

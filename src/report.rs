@@ -191,6 +191,8 @@ words! {
         KernelCannot => "kernel_cannot",
         /// AUTH, where the policy refuses secured sessions.
         AuthRefused => "auth_refused",
+        /// PROT P, where the server refuses it on its side.
+        ServerUnprotected => "server_unprotected",
         /// USER, PASS or ACCT outside TLS, or AUTH with another mechanism, where `tls.required` is
         /// set (case 28).
         TlsRequired => "tls_required",
@@ -371,6 +373,10 @@ words! {
         TlsTimeout => "tls_timeout",
         /// Text before a login inside TLS, where `tls.required` is set (cases 28, 34).
         TlsRequired => "tls_required",
+        /// TLS with the server, which ends here, cannot be had.
+        ServerTlsFailed => "server_tls_failed",
+        /// TLS with the client, which ends here, cannot be had.
+        ClientTlsFailed => "client_tls_failed",
         /// The gateway shuts down.
         Shutdown => "shutdown",
     }
@@ -391,7 +397,9 @@ impl CloseCause {
             | Self::TlsGarbled
             | Self::TlsStart
             | Self::TlsTimeout
-            | Self::TlsRequired => true,
+            | Self::TlsRequired
+            | Self::ServerTlsFailed
+            | Self::ClientTlsFailed => true,
             Self::Quit
             | Self::ClientClosed
             | Self::ServerClosed

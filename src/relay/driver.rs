@@ -5,7 +5,7 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
-use super::control::Control;
+use super::control::{Control, READ_SIZE, Received};
 use super::data::DataEvent;
 use super::openings::Openings;
 use super::shared::{Permit, Shared};
@@ -21,9 +21,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
-
-/// One read: a control line with its neighbours. Longer input comes in several.
-const READ_SIZE: usize = 4096;
 
 /// How long a closed session goes on sending its last words and draining what the client still
 /// sends: closing at once would reset the connection and destroy a farewell on its way.
@@ -158,6 +155,11 @@ impl Driver {
                     self.tell(event);
                 }
                 Action::CloseBlindRange => self.openings.close_range().await,
+                Action::AcceptTls
+                | Action::ConnectTls
+                | Action::PresentCertificate(_)
+                | Action::CarryTls
+                | Action::EndTls { .. } => {}
                 Action::Report(report) => self.telemetry.record(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
@@ -263,8 +265,9 @@ impl Driver {
         let mut buffer = [0; READ_SIZE];
         let event = match control.poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => Event::ConnectionClosed { side, orderly: true },
-            Poll::Ready(Ok(count)) => {
+            Poll::Ready(Ok(Received::News(_))) => return false,
+            Poll::Ready(Ok(Received::Bytes(0))) => Event::ConnectionClosed { side, orderly: true },
+            Poll::Ready(Ok(Received::Bytes(count))) => {
                 Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }
             }
             Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },

@@ -201,7 +201,10 @@ impl Opener {
         if self.is_own_end() {
             driver.tell(Event::LoopDetected);
         } else {
-            driver.attach_server(stream, Event::ServerConnected { server, seen_as });
+            driver.attach_server(
+                stream,
+                Event::ServerConnected { server, seen_as, wants_certificate: false },
+            );
         }
         driver.run().await;
     }

@@ -19,6 +19,7 @@ mod control;
 mod data;
 mod driver;
 mod intake;
+mod layer;
 mod listener;
 mod openings;
 mod shards;

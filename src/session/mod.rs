@@ -19,6 +19,9 @@
 //! | `security` | what is agreed about protection: AUTH, PROT and their kin |
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
+//! | `termination` | TLS that ends at the gateway: which side begins when |
+//! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
+//! | `own_command` | what the gateway says to the server by itself |
 //! | `replies` | the gateway's own replies |
 //!
 //! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
@@ -35,19 +38,24 @@ mod early_reply;
 mod ends;
 mod event;
 mod negotiation;
+mod own_command;
 mod pending;
+mod protection;
 mod replies;
 mod security;
 mod server_side;
 mod settings;
+mod termination;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod tunnel;
 
-pub use action::{Action, BlindRange, Dial, Leg, TransferPlan};
+pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
-pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
+pub use settings::{
+    ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
+};
 
 use crate::ftp::{Line, LineReader, ReplyReader};
 use crate::report::{CloseCause, Report};
@@ -58,10 +66,12 @@ use early_reply::EarlyReply;
 use ends::Ends;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
+use protection::Protection;
 use security::Security;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use termination::Termination;
 use transfer::Transfer;
 use tunnel::Tunnel;
 
@@ -111,6 +121,10 @@ pub struct Session {
     /// TLS ended before a login inside it can have been.
     cleared_early: bool,
     security: Security,
+    /// TLS that ends here, where any does.
+    termination: Termination,
+    /// What is agreed about data connections where TLS ends here.
+    protection: Protection,
     /// What passes within `data.blind_ports`.
     blind: Blind,
     pending: PendingQueue,
@@ -161,6 +175,8 @@ impl Session {
             secured_since: now,
             cleared_early: false,
             security: Security::new(),
+            termination: Termination::default(),
+            protection: Protection::default(),
             blind: Blind::default(),
             pending: PendingQueue::default(),
             opening: None,
@@ -180,8 +196,8 @@ impl Session {
     /// Tells the session what happened.
     pub fn handle_event(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::ServerConnected { server, seen_as } => {
-                self.on_server_connected(server, seen_as, now);
+            Event::ServerConnected { server, seen_as, wants_certificate } => {
+                self.on_server_connected(server, seen_as, wants_certificate, now);
             }
             Event::ServerConnectFailed => {
                 self.close(Some(replies::UNREACHABLE), CloseCause::ConnectFailed, now);
@@ -199,6 +215,9 @@ impl Session {
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
+            Event::HelloReceived { name } => self.on_hello(name, now),
+            Event::TlsEstablished { side, trusted } => self.on_tls_established(side, trusted, now),
+            Event::TlsFailed { side, fault } => self.on_tls_failed(side, fault, now),
             Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
             Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
             Event::BlindConnectionStarted { flow } => self.on_blind_started(flow, now),
@@ -272,6 +291,7 @@ impl Session {
         &mut self,
         server: std::net::SocketAddr,
         seen_as: std::net::SocketAddr,
+        wants_certificate: bool,
         now: Instant,
     ) {
         if self.phase != Phase::Connecting {
@@ -281,7 +301,12 @@ impl Session {
         self.phase = Phase::Open;
         let elapsed = now.saturating_duration_since(self.started);
         self.report(Report::ServerConnected { server, seen_as, elapsed });
-        if self.settings.tls_start == TlsStart::Implicit {
+        if wants_certificate || self.is_listed(None) {
+            self.bypass();
+        }
+        if self.terminates_any() {
+            self.begin_termination(now);
+        } else if self.settings.client_start == TlsStart::Implicit {
             self.begin_tls(None, now);
         }
     }
@@ -290,6 +315,9 @@ impl Session {
         self.last_activity = now;
         if self.phase == Phase::Closed {
             return;
+        }
+        if self.is_injected(from) {
+            return self.close(None, CloseCause::PlaintextInHandshake, now);
         }
         let text = self.carry_records(from, bytes, now);
         match from {
@@ -348,6 +376,7 @@ impl Session {
         // A farewell may not be put into the middle of a reply, or into TLS records.
         if let Some(reply) = farewell
             && self.client_reads_text()
+            && self.termination.client_reads()
             && self.replies.at_boundary()
         {
             self.send(Side::Client, Bytes::from_static(reply.as_bytes()));

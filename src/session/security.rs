@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `Clear` | read | the start; REIN |
 //! | `Passthrough` | carried unread | 234 to AUTH TLS, 235 to ADAT of another mechanism, implicit TLS |
-//! | `Terminated` | read inside TLS that ends at the gateway | – |
+//! | `Terminated` | read inside TLS that ends at the gateway | see `termination` |
 //! | `Cleared` | read | text again after CCC |
 //!
 //! The server's answer decides, never the request: an AUTH that is refused leaves everything as it
@@ -135,6 +135,16 @@ impl Security {
     /// The lines are carried unread from now on.
     pub(super) fn hide(&mut self) {
         self.control = ControlProtection::Passthrough;
+    }
+
+    /// TLS ends at the gateway.
+    pub(super) fn terminate(&mut self) {
+        self.control = ControlProtection::Terminated;
+    }
+
+    /// The client is back in text, as it asked the gateway.
+    pub(super) fn clear_terminated(&mut self) {
+        self.control = ControlProtection::Cleared;
     }
 
     /// The lines can be read again. What was agreed meanwhile is not known.

@@ -11,17 +11,20 @@ static FACTORY: LazyLock<LeafFactory> = LazyLock::new(factory);
 
 type Certificate = CertificateDer<'static>;
 
-fn issue(server: &CertificateDer<'_>, by: SignedBy, now: SystemTime) -> Result<Leaf, LeafError> {
-    FACTORY.issue(server, by, now)
+fn issue(wanted: &Wanted, now: SystemTime) -> Result<Leaf, LeafError> {
+    match wanted {
+        Wanted::InPlaceOf(server, by) => FACTORY.issue(server, *by, now),
+        Wanted::Own(name) => FACTORY.issue_own(name, now),
+    }
 }
 
 /// A cache that counts what it issues.
 fn counting() -> (LeafCache, Arc<AtomicUsize>) {
     let issued = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&issued);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         counter.fetch_add(1, Ordering::SeqCst);
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     (cache, issued)
 }
@@ -32,10 +35,10 @@ fn waiting() -> (LeafCache, mpsc::Sender<()>, Arc<AtomicUsize>) {
     let counter = Arc::clone(&issued);
     let (go, wait) = mpsc::channel();
     let wait = Mutex::new(wait);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         counter.fetch_add(1, Ordering::SeqCst);
         let _ = wait.lock().unwrap().recv();
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     (cache, go, issued)
 }
@@ -126,9 +129,9 @@ async fn an_error_is_told_to_all_and_not_kept() {
 #[tokio::test]
 async fn a_panic_is_an_error_and_the_next_to_ask_is_served() {
     let times = AtomicUsize::new(0);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         assert!(times.fetch_add(1, Ordering::SeqCst) > 0, "the panic of this test");
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     let error = cache.get(&server(1), SignedBy::LocalCa, now()).await.unwrap_err();
     assert_eq!(error, LeafError::Abandoned);
