@@ -135,6 +135,24 @@ pub enum Report {
         /// Who would have been reached.
         server: IpAddr,
     },
+    /// A TLS handshake of the gateway's own is over.
+    HandshakeEnded {
+        /// With whom.
+        side: Side,
+        /// On which connection.
+        connection: Connection,
+        /// What was agreed on; `None` if it did not come to that.
+        version: Option<TlsVersion>,
+        /// True if it resumed an earlier session.
+        resumed: bool,
+        /// Why it failed, if it did.
+        fault: Option<TlsFault>,
+    },
+    /// A client is shown a certificate in place of its server's.
+    LeafShown {
+        /// Where it came from.
+        source: LeafSource,
+    },
     /// The session is over.
     SessionEnded {
         /// Why.
@@ -252,6 +270,10 @@ words! {
         IdleTimeout => "idle_timeout",
         /// The far side of the relay could not be reached.
         ConnectFailed => "connect_failed",
+        /// TLS could not be had on a leg that is protected.
+        HandshakeFailed => "handshake_failed",
+        /// A peer's TLS ended without close_notify: what came may not be all (case 39).
+        Truncated => "truncated",
     }
 }
 
@@ -304,6 +326,26 @@ words! {
         Timeout => "timeout",
         /// No certificate could be shown, or the gateway failed otherwise.
         Internal => "internal",
+    }
+}
+
+words! {
+    /// The two kinds of connection (RFC 959 §2.3).
+    Connection {
+        /// Commands and replies.
+        Control => "control",
+        /// Files and listings.
+        Data => "data",
+    }
+}
+
+words! {
+    /// Where a certificate came from that is shown in place of a server's.
+    LeafSource {
+        /// It was issued for whoever asked.
+        Issued => "issued",
+        /// It was there, or was being issued for somebody else.
+        Cache => "cache",
     }
 }
 

@@ -272,7 +272,9 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
         | Report::ProtectionChanged { .. }
         | Report::CccObserved { .. }
         | Report::BlindRangeOpened { .. }
-        | Report::BlindRangeFailed { .. } => return None,
+        | Report::BlindRangeFailed { .. }
+        | Report::HandshakeEnded { .. }
+        | Report::LeafShown { .. } => return None,
     })
 }
 

@@ -1,13 +1,16 @@
 //! One data connection on the relay path: two legs, each awaited or dialled by itself, then joined.
 
+use super::data_tls::{HANDSHAKE_TIMEOUT, LegTls};
 use super::intake::Ticket;
 use super::openings::keeps_port;
+use super::pump::{self, Leg};
 use super::shared::{PortLease, Shared};
 use super::splice;
 use crate::net::{self, Dialling, reset_on_close};
-use crate::report::DataOutcome;
+use crate::report::{DataOutcome, TlsVersion};
 use crate::session::Dial;
 use crate::terms::{ByteCounts, Side, TransferId};
+use crate::tls::failure::Failure;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,7 +36,16 @@ pub(super) enum DataEvent {
         /// Whose connection.
         side: Side,
     },
-    /// Both legs stand.
+    /// The TLS handshake with this side is over.
+    HandshakeEnded {
+        /// Which transfer.
+        id: TransferId,
+        /// With whom.
+        side: Side,
+        /// What was agreed on, and whether an earlier session was resumed; or why it failed.
+        outcome: Result<(TlsVersion, bool), Failure>,
+    },
+    /// Both legs stand, with TLS where they are protected.
     Joined {
         /// Which transfer.
         id: TransferId,
@@ -47,6 +59,14 @@ pub(super) enum DataEvent {
         /// What was moved.
         bytes: ByteCounts,
     },
+}
+
+/// One leg that is to be made.
+pub(super) struct PlannedLeg {
+    /// How it gets its connection.
+    pub(super) source: LegSource,
+    /// What is begun on it then, if it is protected.
+    pub(super) tls: Option<LegTls>,
 }
 
 /// How one leg gets its connection.
@@ -94,13 +114,13 @@ impl DataTask {
     /// Starts to await, and to dial when told or when the other leg's connection has come.
     pub(super) fn start(
         id: TransferId,
-        client: LegSource,
-        server: LegSource,
+        client: PlannedLeg,
+        server: PlannedLeg,
         shared: Arc<Shared>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
         let (orders, orders_in) = mpsc::unbounded_channel();
-        let is_awaited = |leg: &LegSource| !matches!(leg, LegSource::Dialled(_));
+        let is_awaited = |leg: &PlannedLeg| !matches!(leg.source, LegSource::Dialled(_));
         let count = [&client, &server].into_iter().filter(|leg| is_awaited(leg)).count();
         let awaited = Arc::new(AtomicUsize::new(count));
         let carrier =
@@ -136,19 +156,51 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn run(mut self, client: LegSource, mut server: LegSource) {
-        let server_port = if keeps_port(Side::Server) { server.take_lease() } else { None };
-        let (outcome, bytes) = match self.connect_legs(client, server).await {
-            Ok((client, server)) => {
-                let _ = self.events.send(DataEvent::Joined { id: self.id });
-                let timeout = self.shared.settings.data_idle_timeout;
-                splice::join(client, server, &self.shared.pipes, timeout).await
-            }
+    async fn run(mut self, client: PlannedLeg, mut server: PlannedLeg) {
+        let server_port = if keeps_port(Side::Server) { server.source.take_lease() } else { None };
+        let connected = self.connect_legs(client.source, server.source).await;
+        let (outcome, bytes) = match connected {
+            Ok(streams) => self.carry(streams, client.tls, server.tls).await,
             Err(_) => (DataOutcome::ConnectFailed, ByteCounts::default()),
         };
         drop(server_port);
         // A session that is over does not listen any more.
         let _ = self.events.send(DataEvent::Ended { id: self.id, outcome, bytes });
+    }
+
+    /// Begins TLS on the legs that are protected, on both at the same time, and joins them.
+    async fn carry(
+        &self,
+        (client, server): (TcpStream, TcpStream),
+        client_tls: Option<LegTls>,
+        server_tls: Option<LegTls>,
+    ) -> (DataOutcome, ByteCounts) {
+        let timeout = self.shared.settings.data_idle_timeout;
+        if client_tls.is_none() && server_tls.is_none() {
+            let _ = self.events.send(DataEvent::Joined { id: self.id });
+            return splice::join(client, server, &self.shared.pipes, timeout).await;
+        }
+        // Where one fails, the other is dropped with it, which resets it.
+        let secured = tokio::try_join!(
+            self.secure(Side::Client, client, client_tls),
+            self.secure(Side::Server, server, server_tls),
+        );
+        let Ok((client, server)) = secured else {
+            return (DataOutcome::HandshakeFailed, ByteCounts::default());
+        };
+        let _ = self.events.send(DataEvent::Joined { id: self.id });
+        pump::join(client, server, timeout).await
+    }
+
+    /// The leg as it is joined. Why there is none is told before it is said.
+    async fn secure(&self, side: Side, stream: TcpStream, tls: Option<LegTls>) -> Result<Leg, ()> {
+        let Some(tls) = tls else { return Ok(Leg::clear(stream)) };
+        let (leg, outcome) = match tls.shake_hands(stream, HANDSHAKE_TIMEOUT).await {
+            Ok((leg, agreed)) => (Ok(leg), Ok((agreed.version, agreed.resumed))),
+            Err(failure) => (Err(()), Err(failure)),
+        };
+        let _ = self.events.send(DataEvent::HandshakeEnded { id: self.id, side, outcome });
+        leg
     }
 
     /// Both connections, or none. Until a transfer has ended in order, every close of a connection is

@@ -9,7 +9,9 @@
 //! | `openings` | opens and closes what a transfer awaits, on either path |
 //! | `data` | one data connection on the relay path: two legs, joined |
 //! | `intake` | receives the connections that the firewall captures for the relay |
-//! | `splice` | moves the bytes |
+//! | `data_tls` | TLS on one leg: how it is begun, and why it could not be |
+//! | `splice` | moves the bytes where both legs are clear |
+//! | `pump` | moves the bytes where TLS ends on a leg |
 //! | `shards` | the threads that carry sessions |
 //! | `shared` | what the sessions share: ports, pipes, counts, the loop guard |
 //!
@@ -17,11 +19,13 @@
 
 mod control;
 mod data;
+mod data_tls;
 mod driver;
 mod intake;
 mod layer;
 mod listener;
 mod openings;
+mod pump;
 mod shards;
 mod shared;
 mod splice;

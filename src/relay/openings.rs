@@ -1,6 +1,7 @@
 //! Opens and closes what the transfers of one session await, on either path.
 
-use super::data::{DataEvent, DataTask, LegSource};
+use super::data::{DataEvent, DataTask, LegSource, PlannedLeg};
+use super::data_tls::{LegTls, LegsTls, log_failure};
 use super::shared::{PortLease, Shared};
 use crate::firewall::{self, Closed, Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
 use crate::net;
@@ -43,6 +44,8 @@ pub(super) struct Openings {
     open: Vec<Opened>,
     /// What stands open for data connections that the session cannot see being agreed.
     range: Option<firewall::BlindRange>,
+    /// What protected legs of later transfers use.
+    tls: LegsTls,
     flows: mpsc::UnboundedSender<FlowEvent>,
     events: mpsc::UnboundedSender<DataEvent>,
 }
@@ -81,7 +84,13 @@ impl Openings {
         flows: mpsc::UnboundedSender<FlowEvent>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
-        Self { shared, open: Vec::new(), range: None, flows, events }
+        Self { shared, open: Vec::new(), range: None, tls: LegsTls::default(), flows, events }
+    }
+
+    /// What later transfers use on the leg of `side`, where it is protected.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing terminates TLS yet"))]
+    pub(super) fn set_tls(&mut self, side: Side, tls: LegTls) {
+        self.tls.set(side, tls);
     }
 
     /// Opens what `plan` awaits; on failure nothing of it is open.
@@ -129,6 +138,8 @@ impl Openings {
                 return Err(error);
             }
         };
+        let client = PlannedLeg { source: client, tls: self.tls.of(plan, Side::Client) };
+        let server = PlannedLeg { source: server, tls: self.tls.of(plan, Side::Server) };
         let task =
             DataTask::start(plan.id, client, server, Arc::clone(&self.shared), self.events.clone());
         self.open.push(Opened::Relay { id: plan.id, task, captures });
@@ -336,6 +347,13 @@ impl Openings {
     pub(super) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
         match event {
             DataEvent::Used { id, side } => Event::PinholeUsed { id: *id, side: *side },
+            DataEvent::HandshakeEnded { id, side, outcome } => {
+                if let Err(failure) = outcome {
+                    log_failure(*id, *side, failure);
+                }
+                let outcome = outcome.as_ref().map_err(|failure| failure.fault).copied();
+                Event::DataHandshakeEnded { id: *id, side: *side, outcome }
+            }
             DataEvent::Joined { id } => Event::DataConnectionJoined { id: *id },
             DataEvent::Ended { id, outcome, bytes } => {
                 self.remove(*id);

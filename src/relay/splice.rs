@@ -79,12 +79,13 @@ pub(super) async fn join(
                 move_bytes(&server, &client, pipes, &download),
             )
         };
+        let moved = || upload.load(Ordering::Relaxed) + download.load(Ordering::Relaxed);
         tokio::select! {
             moved = both => match moved {
                 Ok(_) => DataOutcome::Completed,
                 Err(_) => DataOutcome::Aborted,
             },
-            () = stalled(&upload, &download, idle_timeout) => DataOutcome::IdleTimeout,
+            () = stalled(moved, idle_timeout) => DataOutcome::IdleTimeout,
         }
     };
     if outcome == DataOutcome::Completed {
@@ -139,9 +140,8 @@ async fn move_bytes(
     }
 }
 
-/// Returns once no byte has moved for `idle_timeout`.
-async fn stalled(upload: &AtomicU64, download: &AtomicU64, idle_timeout: Duration) {
-    let moved = || upload.load(Ordering::Relaxed) + download.load(Ordering::Relaxed);
+/// Returns once the count of what has moved has not changed for `idle_timeout`.
+pub(super) async fn stalled(moved: impl Fn() -> u64, idle_timeout: Duration) {
     let (mut last, mut since) = (moved(), Instant::now());
     // Four looks per timeout keep the error below a quarter of it.
     let look = (idle_timeout / 4).max(Duration::from_millis(1));

@@ -2,7 +2,7 @@
 
 use crate::pinhole::Expectation;
 use crate::report::Report;
-use crate::terms::{DataMode, DataPath, Side, TransferId};
+use crate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -109,6 +109,11 @@ pub struct TransferPlan {
     pub client: Leg,
     /// The leg on the server's side.
     pub server: Leg,
+    /// What the gateway's own end of the client's leg has to give: [`ProtectionLevel::Private`] is
+    /// TLS. Clear where the two peers protect the bytes between themselves.
+    pub client_protection: ProtectionLevel,
+    /// The same of the server's leg.
+    pub server_protection: ProtectionLevel,
 }
 
 /// One half of a transfer.
@@ -138,6 +143,15 @@ impl TransferPlan {
             Side::Client => &self.client,
             Side::Server => &self.server,
         }
+    }
+
+    /// True if the leg of one side is TLS that ends at the gateway.
+    pub fn is_protected(&self, side: Side) -> bool {
+        let level = match side {
+            Side::Client => self.client_protection,
+            Side::Server => self.server_protection,
+        };
+        level == ProtectionLevel::Private
     }
 
     /// The mode of one side's leg: the client awaits us in active mode, the server in passive mode.

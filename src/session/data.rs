@@ -7,8 +7,10 @@ use super::negotiation::{Negotiation, Opened};
 use super::transfer::{ClosedPinhole, Stage, Transfer};
 use super::{Phase, Session};
 use crate::pinhole::{Expectation, Pinhole};
-use crate::report::{DataOutcome, PinholeOutcome, Refusal, Report};
-use crate::terms::{ByteCounts, DataPath, Side, TransferId};
+use crate::report::{
+    Connection, DataOutcome, PinholeOutcome, Refusal, Report, TlsFault, TlsVersion,
+};
+use crate::terms::{ByteCounts, DataPath, ProtectionLevel, Side, TransferId};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -33,16 +35,26 @@ impl Session {
         now: Instant,
     ) {
         let Some(ends) = self.ends else { return };
-        let Some(path) = ends.path(&self.settings, &client, &server) else {
+        let (client_protection, server_protection) = self.ended_protection();
+        let kernel = client_protection == server_protection
+            && client_protection == ProtectionLevel::Clear;
+        let Some(path) = ends.path(&self.settings, kernel, &client, &server) else {
             return self.fail_negotiation(Refusal::KernelCannot);
         };
         let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
         if self.transfers.iter().filter(alike).count() >= most_running(path) {
             return self.fail_negotiation(Refusal::PinholeFailed);
         }
-        let plan = TransferPlan { id: self.next_transfer_id(), path, client, server };
+        let plan = TransferPlan {
+            id: self.next_transfer_id(),
+            path,
+            client,
+            server,
+            client_protection,
+            server_protection,
+        };
         self.last_negotiated = plan.id;
-        self.transfers.push(Transfer::new(plan, self.security.data(), now));
+        self.transfers.push(Transfer::new(plan, self.told_protection(), now));
         self.opening = Some(negotiation);
         self.actions.push_back(Action::OpenTransfer(plan));
     }
@@ -154,6 +166,19 @@ impl Session {
         transfer.stage = Stage::Running { since: now };
         let (path, mode) = (transfer.path(), transfer.client_mode());
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
+    }
+
+    pub(super) fn on_data_handshake(
+        &mut self,
+        side: Side,
+        outcome: Result<(TlsVersion, bool), TlsFault>,
+    ) {
+        let (version, resumed, fault) = match outcome {
+            Ok((version, resumed)) => (Some(version), resumed, None),
+            Err(fault) => (None, false, Some(fault)),
+        };
+        let connection = Connection::Data;
+        self.report(Report::HandshakeEnded { side, connection, version, resumed, fault });
     }
 
     pub(super) fn on_data_joined(&mut self, id: TransferId) {

@@ -3,7 +3,8 @@
 //! A server that connects has its connection as soon as the gateway's kernel answers, and may have
 //! sent a short listing and its 226 before the relay has dialled the client. Without a gateway that
 //! order cannot be, and clients take it for a failure (curl), so that a 2xx waits until both legs
-//! stand. A refusal does not wait: nothing comes that it could outrun.
+//! stand. The same goes for a client whose TLS handshake is with the gateway: the server may be done
+//! before it is over. A refusal does not wait: nothing comes that it could outrun.
 
 use super::Session;
 use super::pending::Pending;

@@ -1,7 +1,7 @@
 //! What a session is told: the only way in.
 
 use super::action::BlindRange;
-use crate::report::{DataOutcome, TlsFault};
+use crate::report::{DataOutcome, TlsFault, TlsVersion};
 use crate::terms::{ByteCounts, FlowId, Side, TransferId};
 use std::net::SocketAddr;
 
@@ -65,7 +65,17 @@ pub enum Event<'a> {
         /// Whose connection.
         side: Side,
     },
-    /// Both legs of a transfer on the relay path stand.
+    /// A TLS handshake on one leg of a transfer on the relay path is over.
+    DataHandshakeEnded {
+        /// Which transfer.
+        id: TransferId,
+        /// With whom.
+        side: Side,
+        /// What was agreed on, and whether an earlier session was resumed; or why it failed, which
+        /// ends the transfer.
+        outcome: Result<(TlsVersion, bool), TlsFault>,
+    },
+    /// Both legs of a transfer on the relay path stand, with TLS where they are protected.
     DataConnectionJoined {
         /// Which transfer.
         id: TransferId,

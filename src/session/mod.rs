@@ -211,6 +211,9 @@ impl Session {
             Event::TransferFailed { id } => self.on_transfer_failed(id),
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
+            Event::DataHandshakeEnded { side, outcome, .. } => {
+                self.on_data_handshake(side, outcome)
+            }
             Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);

@@ -39,26 +39,23 @@ impl Protection {
 }
 
 impl Session {
-    /// The protection of the next data connection, towards the client and towards the server. Where
-    /// TLS does not end here it is the same on both.
-    pub(super) fn data_protection(&self) -> (ProtectionLevel, ProtectionLevel) {
-        if !self.terminates_any() {
-            let level = self.security.data();
-            return (level, level);
-        }
-        let secured = !matches!(self.termination.client, ClientTls::None);
-        let client = if secured { self.protection.client } else { ProtectionLevel::Clear };
-        (client, self.protection.server.unwrap_or_default())
+    /// What the gateway has to give the next data connection on the client's leg and on the server's.
+    /// Where TLS does not end here that is nothing, whatever the peers do.
+    pub(super) fn ended_protection(&self) -> (ProtectionLevel, ProtectionLevel) {
+        let client = self.termination.is_client_secured().then_some(self.protection.client);
+        let server = self.termination.is_server_secured().then_some(self.protection.server);
+        (client.unwrap_or_default(), server.flatten().unwrap_or_default())
     }
 
-    /// What one line in a log or one label can say of a data connection: the weaker side counts,
-    /// of those where TLS ends here.
+    /// What one line in a log or one label can say of a data connection: the weaker side counts, of
+    /// those where TLS ends here.
     pub(super) fn told_protection(&self) -> ProtectionLevel {
-        let (client, server) = self.data_protection();
+        let (client, server) = self.ended_protection();
         match (self.terminates(Side::Client), self.terminates(Side::Server)) {
+            (false, false) => self.security.data(),
             (true, false) => client,
             (false, true) => server,
-            (true, true) | (false, false) => client.min(server),
+            (true, true) => client.min(server),
         }
     }
 

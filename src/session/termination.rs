@@ -97,6 +97,10 @@ impl Termination {
         matches!(self.client, ClientTls::Secured | ClientTls::Cleared)
     }
 
+    pub(super) fn is_server_secured(&self) -> bool {
+        matches!(self.server, ServerTls::Secured | ServerTls::Cleared)
+    }
+
     /// True if the client can be told something.
     pub(super) fn client_reads(&self) -> bool {
         !self.client_negotiates()

@@ -16,7 +16,7 @@ pub(super) struct Transfer {
     pub(super) stage: Stage,
     /// Legs whose pinhole is open and unused.
     awaiting: Vec<Side>,
-    /// Both connections stand. Not known of the kernel path, where one is the other.
+    /// Both connections stand, with TLS where they are protected. Not known of the kernel path, where one is the other.
     joined: bool,
 }
 
@@ -90,11 +90,12 @@ impl Transfer {
     }
 
     /// True if the client may hear that the transfer is done before its connection stands: the
-    /// server's ends at the gateway, and the client is dialled only then.
+    /// server's ends at the gateway, and the client is dialled only then, or is still in the
+    /// handshake.
     pub(super) fn outruns_client(&self) -> bool {
         self.plan.path == DataPath::Relay
             && !self.joined
-            && matches!(self.plan.client, Leg::Dial(_))
+            && (matches!(self.plan.client, Leg::Dial(_)) || self.plan.is_protected(Side::Client))
     }
 
     /// A connection came through the pinhole of `side`; `None` if that is known already.

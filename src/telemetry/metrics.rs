@@ -5,9 +5,10 @@
 //! the same list, and a test holds the two equal.
 
 use crate::report::{
-    CccOutcome, CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
+    CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome,
+    Refusal, RewrittenLine, TlsFault, TlsVersion,
 };
-use crate::terms::{DataMode, DataPath, Direction, ProtectionLevel};
+use crate::terms::{DataMode, DataPath, Direction, ProtectionLevel, Side};
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -46,6 +47,51 @@ impl<K: Copy + Eq, M> Children<K, M> {
     }
 }
 
+/// How a TLS handshake ended, as far as labels tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeEnd {
+    /// TLS stands.
+    Completed {
+        /// What was agreed on.
+        version: TlsVersion,
+        /// An earlier session was resumed.
+        resumed: bool,
+    },
+    /// It does not. What was agreed on before is of no interest.
+    Failed(TlsFault),
+}
+
+impl HandshakeEnd {
+    fn all() -> Vec<Self> {
+        each(TlsVersion::ALL, &[true, false])
+            .map(|(version, resumed)| Self::Completed { version, resumed })
+            .chain(TlsFault::ALL.iter().map(|fault| Self::Failed(*fault)))
+            .collect()
+    }
+
+    /// The value of the label `version`.
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::Completed { version, .. } => version.label(),
+            Self::Failed(_) => "none",
+        }
+    }
+
+    fn resumed(self) -> &'static str {
+        match self {
+            Self::Completed { resumed: true, .. } => "yes",
+            Self::Completed { resumed: false, .. } | Self::Failed(_) => "no",
+        }
+    }
+
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "completed",
+            Self::Failed(fault) => fault.label(),
+        }
+    }
+}
+
 /// The metrics that belong to no listener, and the families of those that do.
 pub(super) struct Metrics {
     registry: Registry,
@@ -66,6 +112,8 @@ pub(super) struct Metrics {
         Children<(DataPath, DataMode, ProtectionLevel, DataOutcome), IntCounter>,
     pub(super) data_bytes_total: Children<(DataPath, Direction), IntCounter>,
     pub(super) control_protection: Children<ControlProtection, IntGauge>,
+    pub(super) tls_handshakes_total: Children<(Side, Connection, HandshakeEnd), IntCounter>,
+    pub(super) leaf_certificates_total: Children<LeafSource, IntCounter>,
 }
 
 impl Metrics {
@@ -110,6 +158,16 @@ impl Metrics {
             "control_protection",
             "Sessions now, by the protection of their control connection.",
             &["state"],
+        );
+        let tls_handshakes_total = families.counters(
+            "tls_handshakes_total",
+            "TLS handshakes of the gateway's own, by how they ended.",
+            &["side", "connection", "version", "resumed", "outcome"],
+        );
+        let leaf_certificates_total = families.counters(
+            "leaf_certificates_total",
+            "Certificates shown to clients in place of their server's, by where they came from.",
+            &["source"],
         );
         Self {
             sessions_active: families.gauges(
@@ -188,6 +246,18 @@ impl Metrics {
             control_protection: Children::new(ControlProtection::ALL.iter().copied(), |state| {
                 control_protection.with_label_values(&[state.label()])
             }),
+            tls_handshakes_total: Children::new(
+                each(&connections(), &HandshakeEnd::all())
+                    .map(|((side, connection), end)| (side, connection, end)),
+                |(side, connection, end)| {
+                    let (side, connection) = (side.label(), connection.label());
+                    let labels = [side, connection, end.version(), end.resumed(), end.outcome()];
+                    tls_handshakes_total.with_label_values(&labels)
+                },
+            ),
+            leaf_certificates_total: Children::new(LeafSource::ALL.iter().copied(), |source| {
+                leaf_certificates_total.with_label_values(&[source.label()])
+            }),
             registry: families.0,
         }
     }
@@ -258,6 +328,11 @@ struct Commands {
     listener: String,
     family: IntCounterVec,
     children: Mutex<HashMap<&'static str, IntCounter>>,
+}
+
+/// Every pair of side and connection.
+fn connections() -> Vec<(Side, Connection)> {
+    each(&[Side::Client, Side::Server], Connection::ALL).collect()
 }
 
 /// Every pair of path and mode.

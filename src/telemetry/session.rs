@@ -1,9 +1,9 @@
 //! One session's reports: each becomes one log line and the metrics that it moves.
 
 use super::gauges::Gauges;
-use super::metrics::{ListenerMetrics, Metrics};
+use super::metrics::{HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
-use crate::report::{CccOutcome, CloseCause, Distrust, Report};
+use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -138,6 +138,21 @@ impl SessionTelemetry {
             Report::BlindRangeFailed { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are not open for these two");
             }
+            Report::HandshakeEnded { side, connection, version, resumed, fault } => {
+                let end = match (fault, version) {
+                    (None, Some(version)) => {
+                        HandshakeEnd::Completed { version: *version, resumed: *resumed }
+                    }
+                    (Some(fault), _) => HandshakeEnd::Failed(*fault),
+                    // Without a version nothing was agreed on.
+                    (None, None) => HandshakeEnd::Failed(TlsFault::Internal),
+                };
+                self.tell_handshake(*side, *connection, end);
+            }
+            Report::LeafShown { source } => {
+                self.metrics.leaf_certificates_total.of(*source).inc();
+                debug!(source = source.label(), "a certificate is shown in the server's place");
+            }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }
     }
@@ -162,6 +177,20 @@ impl SessionTelemetry {
             (CccOutcome::Missing, Some(1..)) => info!(outcome = reason, passed, "{words}"),
             (CccOutcome::Missing | CccOutcome::Early | CccOutcome::Halfway, _) => {
                 warn!(outcome = reason, "{words}");
+            }
+        }
+    }
+
+    fn tell_handshake(&self, side: Side, connection: Connection, end: HandshakeEnd) {
+        self.metrics.tls_handshakes_total.of((side, connection, end)).inc();
+        let (side, connection) = (side.label(), connection.label());
+        match end {
+            HandshakeEnd::Completed { version, resumed } => {
+                debug!(side, connection, version = version.label(), resumed, "TLS stands");
+            }
+            HandshakeEnd::Failed(fault) => {
+                let reason = fault.label();
+                warn!(reason, side, connection, "{}", words::tls_fault(fault));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! What an operator reads: the message of a log line for each reason. The reason's own word stands
 //! beside it in a field, for machines.
 
-use crate::report::{CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal};
+use crate::report::{
+    CccOutcome, CloseCause, ControlProtection, DataOutcome, Distrust, Refusal, TlsFault,
+};
 use std::borrow::Cow;
 
 pub(super) fn refusal(reason: Refusal) -> &'static str {
@@ -43,6 +45,10 @@ pub(super) fn data_end(outcome: DataOutcome) -> &'static str {
         DataOutcome::Aborted => "data connection cut",
         DataOutcome::IdleTimeout => "data connection closed: idle for too long",
         DataOutcome::ConnectFailed => "data connection failed: the far side cannot be reached",
+        DataOutcome::HandshakeFailed => "data connection failed: no TLS on a leg that needs it",
+        DataOutcome::Truncated => {
+            "data connection cut: TLS ended without close_notify, so that what came may not be all"
+        }
     }
 }
 
@@ -95,6 +101,48 @@ fn without_ccc(passed: Option<u32>) -> Cow<'static, str> {
         }
     };
     words.into()
+}
+
+/// Why there is no TLS, and what to change where that helps.
+pub(super) fn tls_fault(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::UntrustedIssuer => {
+            "no TLS: the certificate leads to no trusted root; add its issuer, or itself, to \
+             tls.server.roots, or its fingerprint to tls.server.fingerprints"
+        }
+        TlsFault::WrongName => {
+            "no TLS: the certificate does not bear the name or address that is asked for; \
+             tls.server.verify: chain accepts any name"
+        }
+        TlsFault::Expired => {
+            "no TLS: the certificate is not valid now; is the clock of this host right?"
+        }
+        TlsFault::BadCertificate => {
+            "no TLS: the certificate cannot be read, is revoked, or is made for another purpose"
+        }
+        TlsFault::ClientCertificateRequested => {
+            "no TLS: the server wants a client certificate; set tls.server.certificate, or \
+             tls.server.client_certificates: passthrough"
+        }
+        TlsFault::ClientCertificateRefused => {
+            "no TLS: the client shows no certificate that tls.client.roots trusts"
+        }
+        TlsFault::ProtocolVersion => "no TLS: the peer speaks neither TLS 1.2 nor TLS 1.3",
+        TlsFault::NoCommonCipher => {
+            "no TLS: the peer offers no cipher, key exchange or signature that is spoken here"
+        }
+        TlsFault::WrongProtocol => "no TLS: the peer speaks another protocol than FTP (ALPN)",
+        TlsFault::UnrecognizedName => "no TLS: the client asks for a name that is not served here",
+        TlsFault::NotResumed => {
+            "no TLS: the data connection does not resume its control connection's session; \
+             client_reuse: prefer does not insist on it"
+        }
+        TlsFault::AlertReceived => "no TLS: the peer does not accept what it is shown",
+        TlsFault::Garbled => "no TLS: the peer sends something else, or breaks the rules of TLS",
+        TlsFault::Closed => "no TLS: the peer ended the connection in the handshake",
+        TlsFault::Timeout => "no TLS: the handshake took too long",
+        TlsFault::Internal => "no TLS: the gateway itself failed",
+    }
 }
 
 pub(super) fn session_end(cause: CloseCause) -> &'static str {

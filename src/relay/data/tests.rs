@@ -26,8 +26,9 @@ async fn peer() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn dialled(to: SocketAddr) -> LegSource {
-    LegSource::Dialled(Dial { to, from: to.ip(), foreign: false })
+fn dialled(to: SocketAddr) -> PlannedLeg {
+    let source = LegSource::Dialled(Dial { to, from: to.ip(), foreign: false });
+    PlannedLeg { source, tls: None }
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

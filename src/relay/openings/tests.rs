@@ -6,6 +6,7 @@ use crate::pinhole::PortRange;
 use crate::relay::{Limits, SharedSettings};
 use crate::session::Dial;
 use crate::telemetry::Telemetry;
+use crate::terms::ProtectionLevel;
 use std::time::Duration;
 
 fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
@@ -31,6 +32,8 @@ fn plan(id: u32) -> TransferPlan {
         path: DataPath::Kernel,
         client: Leg::Await(Expectation { peer: client, address: server, port, foreign }),
         server: Leg::Dial(Dial { to: SocketAddr::new(server, 6000), from: client, foreign }),
+        client_protection: ProtectionLevel::Clear,
+        server_protection: ProtectionLevel::Clear,
     }
 }
 
