@@ -38,9 +38,9 @@ impl Certificates {
         let issues = modes().any(|mode| match mode {
             config::TlsMode::Intercept => true,
             config::TlsMode::Offload => fixed.is_none(),
-            config::TlsMode::Passthrough
-            | config::TlsMode::Originate
-            | config::TlsMode::Refuse => false,
+            config::TlsMode::Passthrough | config::TlsMode::Originate | config::TlsMode::Refuse => {
+                false
+            }
         });
         let leaves = if issues { Some(leaves(config)?) } else { None };
         Ok(Self { leaves, fixed })

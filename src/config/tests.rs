@@ -4,6 +4,7 @@ use super::*;
 use rstest::rstest;
 use std::time::Duration;
 
+mod tls;
 mod together;
 
 /// The problems of `text` as (line, key, message).
@@ -278,24 +279,6 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("advertise: { client: 0.0.0.0 }", "advertise.client", "nobody can connect")]
 #[case("advertise: { client: ftp.example.com }", "advertise.client", "not available in ftpgate")]
 #[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
-#[case(
-    "tls: { mode: none }",
-    "tls.mode",
-    "write passthrough, intercept, offload, originate or refuse"
-)]
-#[case("tls: { mode: refuse, required: true }", "tls.required", "nobody could log in: write false")]
-#[case(
-    "tls: { client_start: implicit }",
-    "tls.server_start",
-    "write implicit, as for client_start"
-)]
-#[case(
-    "tls: { server_start: implicit }",
-    "tls.server_start",
-    "write explicit, as for client_start"
-)]
-#[case("tls: { mode: refuse, client_start: implicit }", "tls.client_start", "write explicit")]
-#[case("tls: { client_start: port-990 }", "tls.client_start", "implicit-after-greeting")]
 #[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
 #[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
 fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {

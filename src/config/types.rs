@@ -1,6 +1,6 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
-use crate::config::tls::{ListenerTls, Tls};
+use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -51,6 +51,15 @@ impl Config {
 }
 
 impl Config {
+    /// True if a listener shows certificates that the local CA issues.
+    pub fn needs_ca(&self) -> bool {
+        self.listeners.iter().any(|listener| match listener.tls.mode {
+            TlsMode::Intercept => true,
+            TlsMode::Offload => self.tls.certificate.is_none(),
+            TlsMode::Passthrough | TlsMode::Originate | TlsMode::Refuse => false,
+        })
+    }
+
     /// True if a listener on `[::]` takes IPv4 as well: unless a listener on IPv4 has the same port,
     /// or takes the same control port.
     pub fn is_dual(&self, listener: &Listener) -> bool {

@@ -123,7 +123,9 @@ impl Control {
                 }
                 Step::Clear => {
                     let count = self.wire.len().min(buffer.len());
-                    self.wire.split_to(count).copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+                    self.wire
+                        .split_to(count)
+                        .copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
                     return Poll::Ready(Ok(Received::Bytes(count)));
                 }
                 Step::More if self.wire.len() >= WIRE_LIMIT => return Poll::Pending,

@@ -14,9 +14,9 @@ use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
 use crate::report::{Report, TlsFault};
 use crate::session::{Action, Certificate, Event, Session, TransferPlan};
-use crate::tls::failure::Failure;
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
+use crate::tls::failure::Failure;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -270,7 +270,8 @@ impl Driver {
 
     /// The peer has gone while TLS was being negotiated.
     fn on_end_in_handshake(&mut self, side: Side) {
-        let failure = Failure::new(TlsFault::Closed, "the peer closed the connection in the handshake");
+        let failure =
+            Failure::new(TlsFault::Closed, "the peer closed the connection in the handshake");
         self.fail_tls(side, &failure);
     }
 

@@ -8,9 +8,9 @@
 
 use crate::tls::record::{self, Front};
 use bytes::{Buf, BytesMut};
+use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig};
-use rustls::pki_types::ServerName;
 use std::io::{Read, Write};
 use std::sync::Arc;
 

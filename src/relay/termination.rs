@@ -123,7 +123,10 @@ impl SessionTls {
                 Shown::InPlaceOf { server, by }
             }
             (Certificate::Mirrored { .. }, None) => {
-                return Err(Failure::new(TlsFault::Internal, "the server has shown no certificate"));
+                return Err(Failure::new(
+                    TlsFault::Internal,
+                    "the server has shown no certificate",
+                ));
             }
             (Certificate::Own, _) => Shown::Own { name, address },
             (Certificate::Refusal, _) => Shown::Refusal { name, address },
@@ -207,8 +210,7 @@ impl SessionTls {
             resumed: false,
             fault,
         });
-        let wanted =
-            self.towards_server.as_ref().is_some_and(ServerSession::wanted_certificate);
+        let wanted = self.towards_server.as_ref().is_some_and(ServerSession::wanted_certificate);
         if let (Side::Server, true, Some(server)) = (side, wanted, self.server) {
             self.listener.remember(server);
         }

@@ -83,8 +83,9 @@ impl Session {
 
     fn on_secured_command(&mut self, command: &Command) {
         match command.verb() {
-            Verb::Pbsz if command.argument().iter().all(u8::is_ascii_digit)
-                && !command.argument().is_empty() =>
+            Verb::Pbsz
+                if command.argument().iter().all(u8::is_ascii_digit)
+                    && !command.argument().is_empty() =>
             {
                 self.protection.has_buffer_size = true;
                 self.answer(replies::BUFFER_SIZE);

@@ -99,7 +99,8 @@ impl Session {
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
         let features = self.features();
-        if matches!(self.pending.front(), Some(Pending::Greeting)) && self.keep_greeting(line.raw(), now)
+        if matches!(self.pending.front(), Some(Pending::Greeting))
+            && self.keep_greeting(line.raw(), now)
         {
             return;
         }

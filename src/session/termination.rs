@@ -144,9 +144,7 @@ impl Session {
         self.terminates(Side::Client)
             && match self.settings.client_start {
                 TlsStart::Implicit => true,
-                TlsStart::ImplicitAfterGreeting => {
-                    self.settings.server_start != TlsStart::Implicit
-                }
+                TlsStart::ImplicitAfterGreeting => self.settings.server_start != TlsStart::Implicit,
                 TlsStart::Explicit => !self.secures_server_unasked(),
             }
     }

@@ -22,11 +22,13 @@ pub fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
+    let is_test = |path: &Path| path.ends_with("tests.rs") || path.iter().any(|p| p == "tests");
     files
         .iter()
-        .filter(|file| !file.ends_with("tests.rs") && !file.iter().any(|part| part == "tests"))
-        .map(|file| {
-            let path = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        .map(|file| (file, file.strip_prefix(&root).unwrap()))
+        .filter(|(_, path)| !is_test(path))
+        .map(|(file, path)| {
+            let path = path.to_str().unwrap().to_owned();
             let text = fs::read_to_string(file).unwrap();
             let code = without_tests(&bare(&text));
             Source { module: module_of(&path), path, text, code }
