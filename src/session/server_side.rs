@@ -254,6 +254,7 @@ impl Session {
                 return self.hide_lines(Some(raw));
             }
             Change::TokensFollow => self.allow_tokens(),
+            Change::TlsBegunBy(side) => self.report(Report::TlsRoleTurned { begun_by: side }),
             Change::Nothing => {}
         }
         self.send(Side::Client, raw);
@@ -347,7 +348,7 @@ impl Session {
     fn find_passive(&mut self, code: Code) {
         let answers = match self.pending.back() {
             Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv => code.value() == 227,
+                Verb::Pasv | Verb::Cpsv => code.value() == 227,
                 Verb::Epsv => code.value() == 229,
                 _ => false,
             },

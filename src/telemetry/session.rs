@@ -131,6 +131,12 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
+            Report::TlsRoleTurned { begun_by } => {
+                debug!(
+                    side = begun_by.label(),
+                    "SSCN: this side begins TLS on data connections of files"
+                );
+            }
             Report::CccObserved { outcome, passed } => self.tell_ccc(*outcome, *passed),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
