@@ -265,7 +265,7 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
             format!("data connection {}{counted}", outcome.label())
         }
         Report::SessionEnded { cause, .. } => format!("ended: {}", cause.label()),
-        Report::LoginAccepted
+        Report::LoginAccepted { .. }
         | Report::CommandReceived { .. }
         | Report::LineDistrusted { .. }
         | Report::DataConnectionStarted { .. }
@@ -274,7 +274,8 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
         | Report::BlindRangeOpened { .. }
         | Report::BlindRangeFailed { .. }
         | Report::HandshakeEnded { .. }
-        | Report::LeafShown { .. } => return None,
+        | Report::LeafShown { .. }
+        | Report::ClientCertificateAccepted { .. } => return None,
     })
 }
 
@@ -314,6 +315,7 @@ mod tests {
                 },
                 Report::DataConnectionEnded {
                     transfer: TransferId(0),
+                    command: None,
                     path: DataPath::Kernel,
                     mode: DataMode::Active,
                     protection: ProtectionLevel::Clear,

@@ -36,8 +36,8 @@ impl Session {
     ) {
         let Some(ends) = self.ends else { return };
         let (client_protection, server_protection) = self.ended_protection();
-        let kernel = client_protection == server_protection
-            && client_protection == ProtectionLevel::Clear;
+        let kernel =
+            client_protection == server_protection && client_protection == ProtectionLevel::Clear;
         let Some(path) = ends.path(&self.settings, kernel, &client, &server) else {
             return self.fail_negotiation(Refusal::KernelCannot);
         };
@@ -206,6 +206,7 @@ impl Session {
         let Stage::Running { since } = transfer.stage else { return };
         self.report(Report::DataConnectionEnded {
             transfer: id,
+            command: transfer.name.into_command(),
             path,
             mode,
             protection: transfer.protection,

@@ -104,7 +104,8 @@ impl Ends {
         client: &Leg,
         server: &Leg,
     ) -> Option<DataPath> {
-        let kernel = untouched && settings.kernel && !self.on_the_gateway() && joinable(client, server);
+        let kernel =
+            untouched && settings.kernel && !self.on_the_gateway() && joinable(client, server);
         match (settings.path, kernel) {
             (PathChoice::Auto | PathChoice::Kernel, true) => Some(DataPath::Kernel),
             (PathChoice::Kernel, false) => None,
