@@ -83,9 +83,13 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let settings = shared_settings(config);
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
+    let certificates = tls::Certificates::load(config)?;
     let mut bound = Vec::new();
     for listener in &config.listeners {
-        let settings = listener_settings(config, listener, kernel)?;
+        let tls = certificates
+            .termination(config, listener)
+            .with_context(|| format!("listener {}", listener.name))?;
+        let settings = ListenerSettings { tls, ..listener_settings(config, listener, kernel)? };
         let socket = Listener::bind(
             settings,
             Arc::clone(&shared),
@@ -318,5 +322,6 @@ fn listener_settings(
             }
         },
         session: Arc::new(session),
+        tls: None,
     })
 }

@@ -7,7 +7,8 @@
 use ftpgate::addr::OriginalDst;
 use ftpgate::pinhole::Pinhole;
 use ftpgate::report::{
-    CccOutcome, CloseCause, DataOutcome, Distrust, PinholeOutcome, Refusal, Report,
+    CccOutcome, CloseCause, Connection, DataOutcome, Distrust, PinholeOutcome, Refusal, Report,
+    TlsFault, TlsVersion,
 };
 use ftpgate::telemetry::Telemetry;
 use ftpgate::terms::{
@@ -54,6 +55,11 @@ fn data_ended() -> Report {
 
 fn without_ccc(passed: Option<u32>) -> Report {
     Report::CccObserved { outcome: CccOutcome::Missing, passed }
+}
+
+fn handshake(fault: Option<TlsFault>) -> Report {
+    let (side, connection, version) = (Side::Client, Connection::Data, Some(TlsVersion::Tls13));
+    Report::HandshakeEnded { side, connection, version, resumed: false, fault }
 }
 
 fn ended(cause: CloseCause) -> Report {
@@ -146,6 +152,9 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (without_ccc(Some(0)), " WARN ", "so let it use EPSV"),
         (without_ccc(Some(1)), " INFO ", "CCC; 1 data connection passed within"),
         (without_ccc(Some(7)), " INFO ", "CCC; 7 data connections passed within"),
+        (handshake(None), "DEBUG ", "TLS stands"),
+        (handshake(Some(TlsFault::NotResumed)), " WARN ", "does not resume its control"),
+        (handshake(Some(TlsFault::UntrustedIssuer)), " WARN ", "to tls.server.roots"),
         (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
         (ended(CloseCause::Quit), " INFO ", "the client quit"),
     ];

@@ -171,6 +171,15 @@ impl Control {
         &self.layer
     }
 
+    /// True while TLS is being negotiated.
+    pub(super) fn is_in_handshake(&self) -> bool {
+        match &self.layer {
+            Layer::Text | Layer::Broken => false,
+            Layer::Hello(_) => true,
+            Layer::Tls(_) => self.layer.connection().is_some_and(|tls| tls.is_handshaking()),
+        }
+    }
+
     /// TLS is due from the peer.
     pub(super) fn accept_tls(&mut self) {
         self.layer = Layer::Hello(Box::default());
@@ -194,6 +203,11 @@ impl Control {
     /// Ends TLS and goes on in text.
     pub(super) fn end_tls(&mut self) {
         self.layer.end(&mut self.unsent);
+    }
+
+    /// TLS has failed: nothing more is read or said but what is still unsent.
+    pub(super) fn give_up_tls(&mut self) {
+        self.layer.give_up();
     }
 
     /// Gives back a hello that is for somebody else, and what came behind it.

@@ -24,7 +24,6 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How TLS is begun on the data connections of one side.
 #[derive(Clone)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing terminates TLS yet"))]
 pub(super) enum LegTls {
     /// Towards the client: the gateway is the TLS server, whoever dialled (RFC 4217 §7).
     Accept {
@@ -178,7 +177,10 @@ fn fault_of(error: &Error, side: Side) -> TlsFault {
 
 fn certificate_fault(error: &CertificateError) -> TlsFault {
     match error {
-        CertificateError::UnknownIssuer => TlsFault::UntrustedIssuer,
+        // The second is one that only bears the name of a root, as one does that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            TlsFault::UntrustedIssuer
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TlsFault::WrongName
         }

@@ -7,13 +7,18 @@
 
 use super::control::{Control, READ_SIZE, Received};
 use super::data::DataEvent;
+use super::layer::News;
 use super::openings::Openings;
 use super::shared::{Permit, Shared};
+use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
-use crate::session::{Action, Event, Session, TransferPlan};
+use crate::report::{Report, TlsFault};
+use crate::session::{Action, Certificate, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
+use crate::tls::failure::Failure;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,6 +39,8 @@ pub(super) struct Driver {
     /// `None` until it is dialled, and when it is hung up.
     server: Option<Control>,
     openings: Openings,
+    /// Where TLS ends here.
+    tls: Option<SessionTls>,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
     data: mpsc::UnboundedReceiver<DataEvent>,
     /// Completes when the gateway shuts down.
@@ -56,6 +63,7 @@ impl Driver {
         session: Session,
         client: TcpStream,
         shared: Arc<Shared>,
+        tls: Option<SessionTls>,
         telemetry: SessionTelemetry,
         permit: Permit,
         mut shutdown: watch::Receiver<bool>,
@@ -72,6 +80,7 @@ impl Driver {
             client: Some(Control::new(client)),
             server: None,
             openings: Openings::new(shared, flows_out, data_out),
+            tls,
             flows,
             data,
             shutdown,
@@ -92,9 +101,15 @@ impl Driver {
     }
 
     /// The server's control connection stands.
-    pub(super) fn attach_server(&mut self, server: TcpStream, event: Event<'_>) {
-        self.server = Some(Control::new(server));
-        self.tell(event);
+    pub(super) fn attach_server(
+        &mut self,
+        stream: TcpStream,
+        server: SocketAddr,
+        seen_as: SocketAddr,
+    ) {
+        self.server = Some(Control::new(stream));
+        let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
+        self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
     }
 
     /// Serves the client while its server is dialled. Ends only if the session does; may be dropped
@@ -155,15 +170,31 @@ impl Driver {
                     self.tell(event);
                 }
                 Action::CloseBlindRange => self.openings.close_range().await,
-                Action::AcceptTls
-                | Action::ConnectTls
-                | Action::PresentCertificate(_)
-                | Action::CarryTls
-                | Action::EndTls { .. } => {}
+                Action::AcceptTls => {
+                    if let Some(client) = &mut self.client {
+                        client.accept_tls();
+                    }
+                }
+                Action::ConnectTls => self.connect_tls(),
+                Action::PresentCertificate(certificate) => self.present(certificate).await,
+                Action::CarryTls => {
+                    if let Some(client) = &mut self.client {
+                        let bytes = client.give_back_hello();
+                        self.tell(Event::BytesReceived { from: Side::Client, bytes: &bytes });
+                    }
+                }
+                Action::EndTls { side } => {
+                    if let Some(control) = self.control(side) {
+                        control.end_tls();
+                    }
+                }
                 Action::Report(report) => self.telemetry.record(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
                     self.permit = None;
+                    for control in [&mut self.client, &mut self.server].into_iter().flatten() {
+                        control.end_tls();
+                    }
                 }
             }
         }
@@ -180,6 +211,68 @@ impl Driver {
             }
         };
         self.tell(event);
+    }
+
+    fn connect_tls(&mut self) {
+        let (Some(tls), Some(server)) = (&mut self.tls, &mut self.server) else { return };
+        if let Err(failure) = tls.connect(server) {
+            self.fail_tls(Side::Server, &failure);
+        }
+    }
+
+    async fn present(&mut self, certificate: Certificate) {
+        let (Some(tls), Some(client)) = (&mut self.tls, &mut self.client) else { return };
+        match tls.present(client, certificate).await {
+            Ok(Some(source)) => self.telemetry.record(&Report::LeafShown { source }),
+            Ok(None) => {}
+            Err(failure) => self.fail_tls(Side::Client, &failure),
+        }
+    }
+
+    fn fail_tls(&mut self, side: Side, failure: &Failure) {
+        if let Some(tls) = &self.tls {
+            tls.on_failed(side, failure, &self.telemetry);
+        }
+        if let Some(control) = self.control(side) {
+            control.give_up_tls();
+        }
+        self.tell(Event::TlsFailed { side, fault: failure.fault });
+    }
+
+    /// What the session is told of TLS on this side.
+    fn on_news(&mut self, side: Side, news: &News, now: Instant) {
+        let control = match side {
+            Side::Client => self.client.as_ref(),
+            Side::Server => self.server.as_ref(),
+        };
+        let (Some(control), Some(tls)) = (control, &mut self.tls) else { return };
+        match news {
+            News::Hello => {
+                let name = tls.on_hello(control);
+                self.session.handle_event(Event::HelloReceived { name }, now);
+            }
+            News::Established => {
+                let trusted =
+                    tls.on_established(side, control, &mut self.openings, &self.telemetry);
+                self.session.handle_event(Event::TlsEstablished { side, trusted }, now);
+            }
+            News::Failed(error) => {
+                let failure = tls.explain(side, control, error);
+                self.fail_tls(side, &failure);
+            }
+            News::Ended if self.session.may_clear(side) => {}
+            News::Ended => {
+                let event = Event::ConnectionClosed { side, orderly: true };
+                self.session.handle_event(event, now);
+            }
+        }
+    }
+
+    /// The peer has gone while TLS was being negotiated.
+    fn on_end_in_handshake(&mut self, side: Side) {
+        let failure =
+            Failure::new(TlsFault::Closed, "the peer closed the connection in the handshake");
+        self.fail_tls(side, &failure);
     }
 
     fn control(&mut self, side: Side) -> Option<&mut Control> {
@@ -204,6 +297,8 @@ impl Driver {
         }
         for side in [Side::Server, Side::Client] {
             news |= self.poll_read(side, cx, now);
+            // What was read may have been part of a handshake, which goes on without the session.
+            news |= self.poll_flush(side, cx, now);
         }
         news |= self.poll_shutdown(cx, now);
         news |= self.poll_timer(cx, now);
@@ -265,7 +360,14 @@ impl Driver {
         let mut buffer = [0; READ_SIZE];
         let event = match control.poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(Received::News(_))) => return false,
+            Poll::Ready(Ok(Received::News(news))) => {
+                self.on_news(side, &news, now);
+                return true;
+            }
+            Poll::Ready(Ok(Received::Bytes(0)) | Err(_)) if control.is_in_handshake() => {
+                self.on_end_in_handshake(side);
+                return true;
+            }
             Poll::Ready(Ok(Received::Bytes(0))) => Event::ConnectionClosed { side, orderly: true },
             Poll::Ready(Ok(Received::Bytes(count))) => {
                 Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }

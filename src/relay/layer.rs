@@ -28,6 +28,8 @@ pub(super) enum Layer {
     Hello(Box<Hello>),
     /// TLS, from the first answer on.
     Tls(Box<Tls>),
+    /// TLS that has failed: whatever else comes is nobody's.
+    Broken,
 }
 
 /// A hello that is being read.
@@ -129,7 +131,7 @@ impl Layer {
         match self {
             Self::Hello(hello) => &hello.raw,
             Self::Tls(tls) => &tls.hello,
-            Self::Text => &[],
+            Self::Text | Self::Broken => &[],
         }
     }
 
@@ -137,7 +139,7 @@ impl Layer {
     pub(super) fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Tls(tls) => Some(&tls.connection),
-            Self::Text | Self::Hello(_) => None,
+            Self::Text | Self::Hello(_) | Self::Broken => None,
         }
     }
 
@@ -150,6 +152,7 @@ impl Layer {
                 tls.flush(unsent);
             }
             Self::Tls(_) | Self::Text | Self::Hello(_) => unsent.extend_from_slice(text),
+            Self::Broken => {}
         }
     }
 
@@ -165,6 +168,11 @@ impl Layer {
         }
     }
 
+    /// Nothing more is understood of the peer, or said to it.
+    pub(super) fn give_up(&mut self) {
+        *self = Self::Broken;
+    }
+
     /// Takes of `wire` what can be taken in one step.
     pub(super) fn step(
         &mut self,
@@ -176,6 +184,10 @@ impl Layer {
             Self::Text => return Step::Clear,
             Self::Hello(hello) => hello.step(wire, unsent),
             Self::Tls(tls) => tls.step(wire, buffer, unsent),
+            Self::Broken => {
+                wire.clear();
+                Step::More
+            }
         };
         if matches!(step, Step::Clear) {
             *self = Self::Text;

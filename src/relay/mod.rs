@@ -29,8 +29,16 @@ mod pump;
 mod shards;
 mod shared;
 mod splice;
+mod termination;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
+pub use termination::Termination;
+
+#[cfg(test)]
+mod tests {
+    pub(super) mod peers;
+}

@@ -88,7 +88,6 @@ impl Openings {
     }
 
     /// What later transfers use on the leg of `side`, where it is protected.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing terminates TLS yet"))]
     pub(super) fn set_tls(&mut self, side: Side, tls: LegTls) {
         self.tls.set(side, tls);
     }

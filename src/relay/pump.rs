@@ -11,7 +11,7 @@
 
 mod leg;
 
-pub(super) use leg::Leg;
+pub use leg::Leg;
 
 use super::splice::stalled;
 use crate::report::DataOutcome;
@@ -30,11 +30,7 @@ const READS_IN_A_ROW: usize = 16;
 /// Moves bytes both ways until both directions have ended, one fails, or nothing moves for
 /// `idle_timeout`. The connections come set to be reset when closed; only where both directions
 /// have ended in order is their close an orderly one.
-pub(super) async fn join(
-    client: Leg,
-    server: Leg,
-    idle_timeout: Duration,
-) -> (DataOutcome, ByteCounts) {
+pub async fn join(client: Leg, server: Leg, idle_timeout: Duration) -> (DataOutcome, ByteCounts) {
     let moved = AtomicU64::new(0);
     let mut pump =
         Pump { client, server, upload: Direction::default(), download: Direction::default() };

@@ -168,7 +168,7 @@ impl Session {
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
     }
 
-    pub(super) fn on_data_handshake(
+    pub(super) fn on_data_tls(
         &mut self,
         side: Side,
         outcome: Result<(TlsVersion, bool), TlsFault>,

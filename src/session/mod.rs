@@ -217,9 +217,7 @@ impl Session {
             Event::TransferFailed { id } => self.on_transfer_failed(id),
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
-            Event::DataHandshakeEnded { side, outcome, .. } => {
-                self.on_data_handshake(side, outcome)
-            }
+            Event::DataHandshakeEnded { side, outcome, .. } => self.on_data_tls(side, outcome),
             Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
@@ -344,6 +342,8 @@ impl Session {
                 self.last_activity = now;
             }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
+            // Its client is told why when it is done with its handshake.
+            Side::Server if self.termination.refuses() => {}
             Side::Server => {
                 self.hurry_early_reply(now);
                 self.pump(now);

@@ -97,6 +97,11 @@ impl Termination {
         matches!(self.client, ClientTls::Secured | ClientTls::Cleared)
     }
 
+    /// True while words of refusal wait for the client's handshake.
+    pub(super) fn refuses(&self) -> bool {
+        self.refusal.is_some()
+    }
+
     pub(super) fn is_server_secured(&self) -> bool {
         matches!(self.server, ServerTls::Secured | ServerTls::Cleared)
     }

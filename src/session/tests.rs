@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::addr::OriginalDst;
-use crate::report::DataOutcome;
+use crate::report::{DataOutcome, TlsFault, TlsVersion};
 use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -295,4 +295,20 @@ fn case_45_a_pinhole_that_opens_after_the_end_is_closed_again() {
     assert!(told.contains("PinholeOpened") && told.contains("Withdrawn"), "{told}");
     assert!(!told.contains("SendBytes"), "{told}");
     assert!(bench.session.is_over());
+}
+
+#[test]
+fn a_handshake_on_a_data_connection_is_told() {
+    let mut bench = Bench::logged_in();
+    let id = TransferId(7);
+    let stands = Ok((TlsVersion::Tls12, true));
+    let told = bench.tell(Event::DataHandshakeEnded { id, side: Side::Server, outcome: stands });
+    for word in ["Server", "Data", "Some(Tls12)", "resumed: true", "fault: None"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let refused = Err(TlsFault::NotResumed);
+    let told = bench.tell(Event::DataHandshakeEnded { id, side: Side::Client, outcome: refused });
+    for word in ["Client", "version: None", "resumed: false", "Some(NotResumed)"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
 }

@@ -136,3 +136,36 @@ impl Transfer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinhole::Expectation;
+    use crate::session::Dial;
+
+    /// The client dials the gateway, which dials the server.
+    fn passive(path: DataPath, client_protection: ProtectionLevel) -> Transfer {
+        let address = "203.0.113.7".parse().unwrap();
+        let peer = "192.0.2.2".parse().unwrap();
+        let to = "198.51.100.5:6000".parse().unwrap();
+        let plan = TransferPlan {
+            id: TransferId(1),
+            path,
+            client: Leg::Await(Expectation { peer, address, port: None, foreign: false }),
+            server: Leg::Dial(Dial { to, from: address, foreign: false }),
+            client_protection,
+            server_protection: ProtectionLevel::Private,
+        };
+        Transfer::new(plan, client_protection, Instant::now())
+    }
+
+    #[test]
+    fn a_reply_waits_for_the_tls_of_a_client_that_has_connected() {
+        let mut transfer = passive(DataPath::Relay, ProtectionLevel::Private);
+        assert!(transfer.outruns_client());
+        transfer.join();
+        assert!(!transfer.outruns_client());
+        assert!(!passive(DataPath::Relay, ProtectionLevel::Clear).outruns_client());
+        assert!(!passive(DataPath::Kernel, ProtectionLevel::Private).outruns_client());
+    }
+}

@@ -201,7 +201,8 @@ impl SessionTelemetry {
             }
             HandshakeEnd::Failed(fault) => {
                 let reason = fault.label();
-                warn!(reason, side, connection, "{}", words::tls_fault(fault));
+                // The one who shook hands tells more of it.
+                debug!(reason, side, connection, "{}", words::tls_fault(fault));
             }
         }
     }

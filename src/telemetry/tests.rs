@@ -4,9 +4,10 @@ use super::*;
 use crate::addr::OriginalDst;
 use crate::pinhole::Pinhole;
 use crate::report::{
-    CloseCause, ControlProtection, DataOutcome, PinholeOutcome, Refusal, RewrittenLine,
+    CloseCause, Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome, Refusal,
+    RewrittenLine, TlsFault, TlsVersion,
 };
-use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, TransferId};
+use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use std::time::Duration;
 
 const PATH: DataPath = DataPath::Kernel;
@@ -166,6 +167,35 @@ fn a_session_that_is_cut_short_leaves_nothing_in_the_gauges() {
     has(&telemetry, r#"ftpgate_data_connections_active{path="kernel"} 1"#);
     drop(data_connection);
     at_rest(&telemetry);
+}
+
+#[test]
+fn handshakes_are_counted_by_how_they_ended() {
+    let telemetry = Telemetry::new();
+    let session = telemetry.listener("out").session(SessionId(1));
+    let (side, connection) = (Side::Server, Connection::Data);
+    let version = Some(TlsVersion::Tls13);
+    let told = |version, resumed, fault| {
+        session.record(&Report::HandshakeEnded { side, connection, version, resumed, fault });
+    };
+    told(version, true, None);
+    told(version, true, None);
+    told(version, false, None);
+    // What was agreed on before does not count.
+    told(version, false, Some(TlsFault::NotResumed));
+    told(None, false, Some(TlsFault::NotResumed));
+    session.record(&Report::LeafShown { source: LeafSource::Cache });
+    for sample in [
+        r#"ftpgate_tls_handshakes_total{connection="data",outcome="completed",resumed="yes",side="server",version="1.3"} 2"#,
+        r#"ftpgate_tls_handshakes_total{connection="data",outcome="completed",resumed="no",side="server",version="1.3"} 1"#,
+        r#"ftpgate_tls_handshakes_total{connection="data",outcome="completed",resumed="no",side="server",version="1.2"} 0"#,
+        r#"ftpgate_tls_handshakes_total{connection="data",outcome="not_resumed",resumed="no",side="server",version="none"} 2"#,
+        r#"ftpgate_tls_handshakes_total{connection="control",outcome="timeout",resumed="no",side="client",version="none"} 0"#,
+        r#"ftpgate_leaf_certificates_total{source="cache"} 1"#,
+        r#"ftpgate_leaf_certificates_total{source="issued"} 0"#,
+    ] {
+        has(&telemetry, sample);
+    }
 }
 
 #[test]

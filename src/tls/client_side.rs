@@ -239,4 +239,6 @@ impl rustls::server::ResolvesServerCert for NothingYet {
 }
 
 #[cfg(test)]
+mod certificate_tests;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Not here: a connection that ended, or took too long (see [`crate::report::TlsFault`]).
 
 use super::failure::Failure;
-use super::hello::Offer;
+use super::hello::{Offer, chosen_version};
 use super::server_side::ServerSession;
 use super::words::bounded;
 use crate::report::TlsFault;
@@ -49,6 +49,12 @@ impl Failure {
 
     /// What `error` means in a handshake with a server, of the control or of a data connection.
     pub fn with_server(error: &Error, session: &ServerSession) -> Self {
+        Self::with_server_saying(error, session, &[])
+    }
+
+    /// As [`Self::with_server`], by somebody who has kept the first bytes that the server sent: they
+    /// tell which old version it chose, or which text it sent instead of TLS (case 26).
+    pub fn with_server_saying(error: &Error, session: &ServerSession, first: &[u8]) -> Self {
         match error {
             Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
                 Self::new(
@@ -65,18 +71,34 @@ impl Failure {
             Error::PeerIncompatible(
                 PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-            ) => Self::new(
-                TlsFault::ProtocolVersion,
-                format!("the server chose a version below TLS 1.2; {SPOKEN}: update the server"),
-            ),
+            ) => {
+                let chosen = chosen_version(first);
+                let chosen = chosen.unwrap_or_else(|| "a version below TLS 1.2".to_owned());
+                let detail = format!("the server chose {chosen}; {SPOKEN}: update the server");
+                Self::new(TlsFault::ProtocolVersion, detail)
+            }
             Error::PeerIncompatible(why) => Self::new(
                 TlsFault::NoCommonCipher,
                 format!("the server cannot be met: {why:?}; {CIPHERS}"),
             ),
             Error::AlertReceived(alert) => server_alert(*alert, session.wanted_certificate()),
-            other => of_either(other, "server"),
+            other => {
+                let mut failure = of_either(other, "server");
+                if let Some(text) = line_of_text(first) {
+                    failure.detail.push_str(": it sent the text ");
+                    failure.detail.push_str(&text);
+                }
+                failure
+            }
         }
     }
+}
+
+/// The first line, if it is one: a server that takes no TLS here, or not yet, says so in its own words.
+fn line_of_text(bytes: &[u8]) -> Option<String> {
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let is_text = line.first().is_some_and(u8::is_ascii_digit);
+    is_text.then(|| bounded(&String::from_utf8_lossy(line)))
 }
 
 fn client_incompatible(why: &PeerIncompatible, offer: Option<&Offer>) -> Failure {

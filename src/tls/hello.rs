@@ -17,6 +17,7 @@ const MOST_NAMED: usize = 6;
 /// Handshake records (RFC 8446 §5.1), and the message in them (§4).
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
 
 /// Extensions (RFC 7301, RFC 8446 §4.2.1).
 const ALPN: u16 = 16;
@@ -134,6 +135,21 @@ impl Offer {
     pub fn protocols(&self) -> String {
         listed(self.protocols.iter().cloned(), self.protocols.len())
     }
+}
+
+/// The version that a server chose, from the first bytes that it sends: none if they are no
+/// ServerHello. TLS 1.3 says 1.2 there (RFC 8446 §4.1.3).
+pub(super) fn chosen_version(bytes: &[u8]) -> Option<String> {
+    let mut hello = Reader(bytes);
+    if hello.byte()? != HANDSHAKE {
+        return None;
+    }
+    hello.take(4)?;
+    if hello.byte()? != SERVER_HELLO {
+        return None;
+    }
+    hello.take(3)?;
+    hello.number().map(version_name)
 }
 
 fn listed(names: impl Iterator<Item = String>, all: usize) -> String {

@@ -32,5 +32,7 @@ mod name;
 pub mod record;
 pub mod server_side;
 mod store;
+#[cfg(test)]
+mod testing;
 mod verifier;
 pub mod words;

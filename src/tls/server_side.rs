@@ -172,7 +172,9 @@ impl ServerSession {
         self.verifier.distrust().cloned()
     }
 
-    /// The server asked for a certificate of its client, and there was none to show.
+    /// The server asked for a certificate of its client, and there was none to show. Many servers ask
+    /// (vsftpd by default) and take none for an answer: it is the reason for a failure only if there is
+    /// one.
     pub fn wanted_certificate(&self) -> bool {
         self.shown.was_short.load(Ordering::Relaxed)
     }

@@ -161,7 +161,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, certificate, signed)
+        // ECDSA names no curve there (RFC 8422 §5.1.1), so several algorithms may fit.
+        verify_signature(message, certificate, signed, usize::MAX)
     }
 
     fn verify_tls13_signature(
@@ -173,7 +174,8 @@ impl ServerCertVerifier for Verifier {
         if is_of_tls12_only(signed.scheme) {
             return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
         }
-        verify_signature(message, certificate, signed)
+        // The first is the one with the scheme's own curve (RFC 8446 §4.2.3).
+        verify_signature(message, certificate, signed, 1)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -193,13 +195,15 @@ fn is_of_tls12_only(scheme: SignatureScheme) -> bool {
     )
 }
 
-/// Whether the holder of the certificate's key has signed. The key alone is read from the certificate:
+/// Whether the holder of the certificate's key has signed, with one of the first `most` algorithms of
+/// the scheme. The key alone is read from the certificate:
 /// one that is pinned, or not verified at all, may be of a form that no chain could have (version 1, an
 /// unknown critical extension).
 fn verify_signature(
     message: &[u8],
     certificate: &CertificateDer<'_>,
     signed: &DigitallySignedStruct,
+    most: usize,
 ) -> Result<HandshakeSignatureValid, Error> {
     let supported = provider().signature_verification_algorithms;
     let (_, algorithms) = supported
@@ -212,9 +216,9 @@ fn verify_signature(
     let key = SubjectPublicKeyInfoDer::from(x509.public_key().raw);
     let key =
         webpki::RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
-    // TLS 1.2 names no curve with ECDSA (RFC 8422 §5.1.1), so several may fit.
     let signed_by_key = algorithms
         .iter()
+        .take(most)
         .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
     match signed_by_key {
         true => Ok(HandshakeSignatureValid::assertion()),
@@ -241,12 +245,6 @@ fn distrust(error: &Error, certificate: &CertificateDer<'_>, name: &ServerName<'
     let asked = words::bounded(&name.to_str());
     let (fault, why) = match error {
         Error::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer => (
-                TlsFault::UntrustedIssuer,
-                "it leads to no root that is trusted (tls.server.roots; tls.server.fingerprints \
-                 pins one certificate)"
-                    .to_owned(),
-            ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 (TlsFault::WrongName, format!("it is not for {asked}"))
             }
@@ -256,6 +254,18 @@ fn distrust(error: &Error, certificate: &CertificateDer<'_>, name: &ServerName<'
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
                 TlsFault::Expired,
                 "it, or a certificate of its chain, is not valid yet".to_owned(),
+            ),
+            // Whatever else: made by `openssl req -x509` it is a CA's, and no end entity's.
+            _ if words::is_self_issued(certificate) => (
+                TlsFault::UntrustedIssuer,
+                "it is self-signed, and not pinned (tls.server.roots, tls.server.fingerprints)"
+                    .to_owned(),
+            ),
+            CertificateError::UnknownIssuer => (
+                TlsFault::UntrustedIssuer,
+                "it leads to no root that is trusted (tls.server.roots; tls.server.fingerprints \
+                 pins one certificate)"
+                    .to_owned(),
             ),
             other => (TlsFault::BadCertificate, words::bounded(&other.to_string())),
         },

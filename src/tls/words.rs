@@ -43,6 +43,11 @@ pub fn subject(certificate: &CertificateDer<'_>) -> String {
     }
 }
 
+/// True if it names itself as its issuer.
+pub(super) fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, x509)| x509.subject() == x509.issuer())
+}
+
 /// Who a certificate is for, who signed it, and when it is valid.
 pub(super) fn description(certificate: &CertificateDer<'_>) -> String {
     let Ok((_, x509)) = X509Certificate::from_der(certificate) else {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::pinhole::PortRange;
+use crate::relay::tests::peers::{BOTH, End, Party, Peer};
 use crate::relay::{Limits, SharedSettings};
+use crate::report::TlsFault;
 use crate::telemetry::Telemetry;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,4 +92,92 @@ async fn case_46_an_end_in_order_stays_one() {
     assert_eq!(end_of(&mut client).await, (vec![], false));
     let event = timeout(COMES_WITHIN, told.recv()).await.unwrap();
     assert!(matches!(event, Some(DataEvent::Ended { outcome: DataOutcome::Completed, .. })));
+}
+
+/// A task that has dialled both peers, which have not begun TLS yet.
+async fn dialled_for_tls(
+    client_tls: LegTls,
+    server_tls: LegTls,
+) -> (DataTask, TcpStream, TcpStream, mpsc::UnboundedReceiver<DataEvent>) {
+    let (client, server) = (peer().await, peer().await);
+    let (events, told) = mpsc::unbounded_channel();
+    let client_leg = PlannedLeg { tls: Some(client_tls), ..dialled(client.1) };
+    let server_leg = PlannedLeg { tls: Some(server_tls), ..dialled(server.1) };
+    let task = DataTask::start(ID, client_leg, server_leg, shared(), events);
+    task.dial(Side::Server);
+    task.dial(Side::Client);
+    (task, accept(&client.0).await, accept(&server.0).await, told)
+}
+
+async fn next(told: &mut mpsc::UnboundedReceiver<DataEvent>) -> DataEvent {
+    timeout(COMES_WITHIN, told.recv()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn both_legs_are_joined_when_tls_stands_on_both() {
+    let (near, far) = (Party::new(BOTH), Party::new(BOTH));
+    let (_task, client, server, mut told) = dialled_for_tls(near.accept(), far.connect()).await;
+    let mut server = Peer::accept(server, far.server.clone()).await.unwrap();
+    server.send(b"a listing").await;
+    server.end().await;
+    let stands = |event: &DataEvent, wanted| {
+        matches!(event, DataEvent::HandshakeEnded { side, outcome: Ok((TlsVersion::Tls13, false)), .. }
+            if *side == wanted)
+    };
+    let event = next(&mut told).await;
+    assert!(stands(&event, Side::Server), "{event:?}");
+    assert!(told.try_recv().is_err(), "the client has not begun");
+    let mut client = Peer::connect(client, near.client.clone()).await.unwrap();
+    let event = next(&mut told).await;
+    assert!(stands(&event, Side::Client), "{event:?}");
+    assert!(matches!(next(&mut told).await, DataEvent::Joined { id: ID }));
+    assert_eq!(client.receive_all().await, (b"a listing".to_vec(), End::Orderly));
+    client.end().await;
+    let ended = next(&mut told).await;
+    assert!(
+        matches!(ended, DataEvent::Ended { outcome: DataOutcome::Completed, bytes, .. }
+            if bytes == ByteCounts { upload: 0, download: 9 }),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn case_37_the_server_of_a_client_that_is_refused_sees_a_reset() {
+    let (near, far) = (Party::new(BOTH), Party::new(BOTH));
+    let config = Arc::clone(&near.server);
+    let require = LegTls::Accept { config, require_resumption: true };
+    let (_task, client, server, mut told) = dialled_for_tls(require, far.connect()).await;
+    let mut server = Peer::accept(server, far.server.clone()).await.unwrap();
+    assert!(matches!(next(&mut told).await, DataEvent::HandshakeEnded { side: Side::Server, .. }));
+    let mut client = Peer::connect(client, near.client.clone()).await.unwrap();
+    let refused = next(&mut told).await;
+    assert!(
+        matches!(&refused, DataEvent::HandshakeEnded { side: Side::Client, outcome: Err(failure), .. }
+            if failure.fault == TlsFault::NotResumed),
+        "{refused:?}"
+    );
+    let ended = next(&mut told).await;
+    assert!(
+        matches!(ended, DataEvent::Ended { outcome: DataOutcome::HandshakeFailed, .. }),
+        "{ended:?}"
+    );
+    assert_eq!(server.receive_all().await, (vec![], End::Reset));
+    assert_eq!(client.receive_all().await, (vec![], End::Reset));
+}
+
+#[tokio::test]
+async fn case_46_tls_that_is_cut_off_by_the_gateway_is_no_clean_end() {
+    let (near, far) = (Party::new(BOTH), Party::new(BOTH));
+    let (task, client, server, mut told) = dialled_for_tls(near.accept(), far.connect()).await;
+    let (client, server) = tokio::join!(
+        Peer::connect(client, near.client.clone()),
+        Peer::accept(server, far.server.clone()),
+    );
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    while !matches!(next(&mut told).await, DataEvent::Joined { .. }) {}
+    client.send(b"half of it").await;
+    assert_eq!(server.receive(10).await, b"half of it");
+    task.cancel().await;
+    assert_eq!(server.receive_all().await, (vec![], End::Reset));
+    assert_eq!(client.receive_all().await, (vec![], End::Reset));
 }

@@ -3,13 +3,23 @@
 use super::*;
 use crate::firewall::MemoryView;
 use crate::pinhole::PortRange;
+use crate::relay::tests::peers::{BOTH, COMES_WITHIN, Party, Peer};
 use crate::relay::{Limits, SharedSettings};
+use crate::report::{TlsFault, TlsVersion};
 use crate::session::Dial;
 use crate::telemetry::Telemetry;
 use crate::terms::ProtectionLevel;
 use std::time::Duration;
+use tokio::time::timeout;
 
 fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
+    let (openings, view, (flows, _)) = openings_with_events();
+    (openings, view, flows)
+}
+
+type News = (mpsc::UnboundedReceiver<FlowEvent>, mpsc::UnboundedReceiver<DataEvent>);
+
+fn openings_with_events() -> (Openings, MemoryView, News) {
     let (firewall, view) = Firewall::memory();
     let settings = SharedSettings {
         ports: PortRange::new(50_000, 50_999).unwrap(),
@@ -19,8 +29,8 @@ fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
     };
     let shared = Shared::new(settings, Some(firewall), None, Telemetry::new());
     let (flows, flows_in) = mpsc::unbounded_channel();
-    let (events, _) = mpsc::unbounded_channel();
-    (Openings::new(shared, flows, events), view, flows_in)
+    let (events, events_in) = mpsc::unbounded_channel();
+    (Openings::new(shared, flows, events), view, (flows_in, events_in))
 }
 
 /// The client dials the server's own address, where it listens on the same port each time.
@@ -73,4 +83,71 @@ async fn who_holds_a_range_is_told_of_the_connections_through_it() {
         bytes: Some(ByteCounts { upload: 3, download: 1000 }),
     };
     assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), Some(ended));
+}
+
+/// Both legs dial, to these.
+async fn dialling_plan() -> (TransferPlan, [TcpListener; 2]) {
+    let loopback = std::net::Ipv4Addr::LOCALHOST;
+    let listen = async || TcpListener::bind((loopback, 0)).await.unwrap();
+    let listeners = [listen().await, listen().await];
+    let [client, server] = listeners.each_ref().map(|listener| {
+        let to = listener.local_addr().unwrap();
+        Leg::Dial(Dial { to, from: to.ip(), foreign: false })
+    });
+    let protection = ProtectionLevel::Private;
+    let plan = TransferPlan {
+        id: TransferId(1),
+        path: DataPath::Relay,
+        client,
+        server,
+        client_protection: protection,
+        server_protection: protection,
+    };
+    (plan, listeners)
+}
+
+#[tokio::test]
+async fn the_session_is_told_of_each_handshake_ahead_of_the_joined_transfer() {
+    let (mut openings, _view, (_flows, mut events)) = openings_with_events();
+    let (near, far) = (Party::new(BOTH), Party::new(BOTH));
+    openings.set_tls(Side::Client, near.accept());
+    openings.set_tls(Side::Server, far.connect());
+    let (plan, [client, server]) = dialling_plan().await;
+    openings.open(&plan).await.unwrap();
+    let id = plan.id;
+    openings.dial(id, Side::Server);
+    openings.dial(id, Side::Client);
+    let mut told = async || {
+        let event = timeout(COMES_WITHIN, events.recv()).await.unwrap().unwrap();
+        openings.on_data(&event)
+    };
+    let (client, server) = (client.accept().await.unwrap().0, server.accept().await.unwrap().0);
+    let _server = Peer::accept(server, far.server.clone()).await.unwrap();
+    let outcome = Ok((TlsVersion::Tls13, false));
+    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Server, outcome });
+    let _client = Peer::connect(client, near.client.clone()).await.unwrap();
+    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Client, outcome });
+    assert_eq!(told().await, Event::DataConnectionJoined { id });
+}
+
+#[tokio::test]
+async fn the_session_is_told_why_there_is_no_tls() {
+    let (mut openings, _view, (_flows, mut events)) = openings_with_events();
+    openings.set_tls(Side::Client, Party::new(BOTH).accept());
+    let (mut plan, [client, server]) = dialling_plan().await;
+    plan.server_protection = ProtectionLevel::Clear;
+    openings.open(&plan).await.unwrap();
+    let id = plan.id;
+    openings.dial(id, Side::Server);
+    openings.dial(id, Side::Client);
+    let _server = server.accept().await.unwrap();
+    drop(client.accept().await.unwrap());
+    let mut told = async || {
+        let event = timeout(COMES_WITHIN, events.recv()).await.unwrap().unwrap();
+        openings.on_data(&event)
+    };
+    let outcome = Err(TlsFault::Closed);
+    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Client, outcome });
+    let (outcome, bytes) = (DataOutcome::HandshakeFailed, Some(ByteCounts::default()));
+    assert_eq!(told().await, Event::DataConnectionEnded { id, outcome, bytes });
 }

@@ -57,7 +57,7 @@ pub(super) enum Came {
 }
 
 /// One leg, clear or with TLS that stands.
-pub(in crate::relay) struct Leg {
+pub struct Leg {
     stream: TcpStream,
     tls: Option<Box<Tls>>,
     /// Payload of a clear leg that the kernel has not taken yet.
@@ -76,17 +76,23 @@ struct Tls {
 
 impl Leg {
     /// A leg without TLS.
-    pub(in crate::relay) fn clear(stream: TcpStream) -> Self {
+    pub fn clear(stream: TcpStream) -> Self {
         Self { stream, tls: None, unsent: Vec::new(), sent: 0 }
     }
 
     /// A leg whose handshake is complete.
-    pub(in crate::relay) fn secured(stream: TcpStream, mut connection: Connection) -> Self {
+    pub fn secured(stream: TcpStream, mut connection: Connection) -> Self {
         // Bounded by never sending before what was sent is flushed.
         connection.set_buffer_limit(None);
         let records_left = record_limit(&connection);
         let tls = Some(Box::new(Tls { connection, records_left }));
         Self { stream, tls, unsent: Vec::new(), sent: 0 }
+    }
+
+    /// As if all but so many records had been sent.
+    #[cfg(test)]
+    pub(super) fn leave_records(&mut self, count: u64) {
+        self.tls.as_mut().unwrap().records_left = Some(count);
     }
 
     /// Makes the coming close an orderly one.

@@ -1,1 +1,357 @@
+//! Real sockets, real TLS: what each side sees of what the other one does.
 
+use super::*;
+use crate::net::reset_on_close;
+use crate::relay::data_tls::{HANDSHAKE_TIMEOUT, LegTls};
+use crate::relay::tests::peers::{BOTH, COMES_WITHIN, End, ONLY_12, Party, Peer, connection};
+use crate::terms::Side;
+use rstest::rstest;
+use rustls::SupportedProtocolVersion;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+type Versions = &'static [&'static SupportedProtocolVersion];
+
+/// Which legs are TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Legs {
+    /// Both.
+    Tls,
+    /// The client's.
+    Offload,
+    /// The server's.
+    Originate,
+}
+
+impl Legs {
+    fn is_tls(self, side: Side) -> bool {
+        match (self, side) {
+            (Self::Tls, _) | (Self::Offload, Side::Client) | (Self::Originate, Side::Server) => {
+                true
+            }
+            (Self::Offload, Side::Server) | (Self::Originate, Side::Client) => false,
+        }
+    }
+}
+
+/// Two peers and what joins them.
+struct Joined {
+    client: Peer,
+    server: Peer,
+    pump: JoinHandle<(DataOutcome, ByteCounts)>,
+}
+
+impl Joined {
+    async fn with(legs: Legs) -> Self {
+        Self::over(legs, BOTH, COMES_WITHIN).await
+    }
+
+    async fn over(legs: Legs, versions: Versions, idle: Duration) -> Self {
+        let (client, client_leg) = client_side(&Party::new(versions), legs).await;
+        let (server, server_leg) = server_side(&Party::new(versions), legs).await;
+        let pump = tokio::spawn(join(client_leg, server_leg, idle));
+        Self { client, server, pump }
+    }
+
+    /// The peer of one side, and the other one.
+    fn both(&mut self, first: Side) -> (&mut Peer, &mut Peer) {
+        match first {
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
+        }
+    }
+
+    async fn ended(self) -> (DataOutcome, ByteCounts) {
+        timeout(COMES_WITHIN, self.pump).await.unwrap().unwrap()
+    }
+}
+
+async fn secure(stream: TcpStream, tls: LegTls) -> Leg {
+    tls.shake_hands(stream, HANDSHAKE_TIMEOUT).await.unwrap().0
+}
+
+async fn client_side(party: &Party, legs: Legs) -> (Peer, Leg) {
+    let (ours, theirs) = connection().await;
+    reset_on_close(&ours);
+    if !legs.is_tls(Side::Client) {
+        return (Peer::Clear(theirs), Leg::clear(ours));
+    }
+    let leg = tokio::spawn(secure(ours, party.accept()));
+    let peer = Peer::connect(theirs, party.client.clone()).await.unwrap();
+    (peer, leg.await.unwrap())
+}
+
+async fn server_side(party: &Party, legs: Legs) -> (Peer, Leg) {
+    let (theirs, ours) = connection().await;
+    reset_on_close(&ours);
+    if !legs.is_tls(Side::Server) {
+        return (Peer::Clear(theirs), Leg::clear(ours));
+    }
+    let leg = tokio::spawn(secure(ours, party.connect()));
+    let peer = Peer::accept(theirs, party.server.clone()).await.unwrap();
+    (peer, leg.await.unwrap())
+}
+
+/// A file in which nothing repeats where a record or a read might.
+fn file(size: usize) -> Vec<u8> {
+    let low = |number: usize| number.to_le_bytes()[0];
+    (0..size).map(|at| low(at % 251) ^ low(at / 65_521)).collect()
+}
+
+fn counts(from: Side, bytes: usize) -> ByteCounts {
+    let bytes = bytes as u64;
+    match from {
+        Side::Client => ByteCounts { upload: bytes, download: 0 },
+        Side::Server => ByteCounts { upload: 0, download: bytes },
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_file_comes_whole_and_ends_in_order(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+    #[values(BOTH, ONLY_12)] versions: Versions,
+    #[values(Side::Client, Side::Server)] from: Side,
+    #[values(0, 1, 16_384, 3_000_001)] size: usize,
+) {
+    let mut joined = Joined::over(legs, versions, COMES_WITHIN).await;
+    let (sender, receiver) = joined.both(from);
+    let sent = file(size);
+    let sending = async {
+        sender.send(&sent).await;
+        sender.end().await;
+    };
+    let (received, ()) = tokio::join!(receiver.receive_all(), sending);
+    assert!(received.0 == sent, "{} bytes came", received.0.len());
+    assert_eq!(received.1, End::Orderly);
+    receiver.end().await;
+    assert_eq!(sender.receive_all().await, (vec![], End::Orderly));
+    assert_eq!(joined.ended().await, (DataOutcome::Completed, counts(from, size)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn both_directions_go_at_the_same_time(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+) {
+    let Joined { client, server, pump } = Joined::with(legs).await;
+    let sent = file(2_000_000);
+    let echo = |mut peer: Peer, bytes: Vec<u8>| async move {
+        for part in bytes.chunks(50_000) {
+            peer.send(part).await;
+            assert!(peer.receive(part.len()).await == part);
+        }
+        peer.end().await;
+        peer.receive_all().await
+    };
+    let both = tokio::join!(echo(client, sent.clone()), echo(server, sent));
+    assert_eq!(both, ((vec![], End::Orderly), (vec![], End::Orderly)));
+    let counts = ByteCounts { upload: 2_000_000, download: 2_000_000 };
+    assert_eq!(pump.await.unwrap(), (DataOutcome::Completed, counts));
+}
+
+#[rstest]
+#[tokio::test]
+async fn one_direction_goes_on_when_the_other_has_ended(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+    #[values(Side::Client, Side::Server)] first: Side,
+) {
+    let mut joined = Joined::with(legs).await;
+    let (early, late) = joined.both(first);
+    early.send(b"early").await;
+    early.end().await;
+    assert_eq!(late.receive_all().await, (b"early".to_vec(), End::Orderly));
+    late.send(b"late").await;
+    assert_eq!(early.receive(4).await, b"late");
+    late.end().await;
+    assert_eq!(early.receive_all().await, (vec![], End::Orderly));
+    assert_eq!(joined.ended().await.0, DataOutcome::Completed);
+}
+
+#[rstest]
+#[case(Legs::Tls, Side::Client)]
+#[case(Legs::Tls, Side::Server)]
+#[case(Legs::Offload, Side::Client)]
+#[case(Legs::Originate, Side::Server)]
+#[tokio::test]
+async fn case_39_what_is_cut_off_is_never_a_clean_end(
+    #[case] legs: Legs,
+    #[case] from: Side,
+    #[values(0, 1, 200_000)] size: usize,
+) {
+    let mut joined = Joined::with(legs).await;
+    let (sender, receiver) = joined.both(from);
+    sender.send(&file(size)).await;
+    let received = receiver.receive(size).await;
+    assert!(received == file(size));
+    sender.cut().await;
+    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
+    assert_eq!(joined.ended().await, (DataOutcome::Truncated, counts(from, size)));
+}
+
+/// As curl of old, vsftpd and ftplib do.
+#[rstest]
+#[case(Legs::Tls, Side::Client)]
+#[case(Legs::Tls, Side::Server)]
+#[case(Legs::Originate, Side::Client)]
+#[case(Legs::Offload, Side::Server)]
+#[tokio::test]
+async fn a_bare_fin_is_an_answer_to_the_end_of_the_file(
+    #[case] legs: Legs,
+    #[case] from: Side,
+    #[values(0, 5)] size: usize,
+) {
+    let mut joined = Joined::with(legs).await;
+    let (sender, receiver) = joined.both(from);
+    sender.send(&file(size)).await;
+    sender.end().await;
+    assert_eq!(receiver.receive_all().await, (file(size), End::Orderly));
+    receiver.cut().await;
+    assert_eq!(sender.receive_all().await, (vec![], End::Orderly));
+    assert_eq!(joined.ended().await, (DataOutcome::Completed, counts(from, size)));
+}
+
+/// A client that knows the size may be gone before it is told that there is no more.
+#[rstest]
+#[tokio::test]
+async fn a_bare_fin_ahead_of_the_end_waits_for_it(#[values(true, false)] in_order: bool) {
+    let Joined { mut client, mut server, pump } = Joined::with(Legs::Tls).await;
+    server.send(b"half").await;
+    assert_eq!(client.receive(4).await, b"half");
+    client.cut().await;
+    server.send(b" and half").await;
+    assert_eq!(client.receive(9).await, b" and half");
+    let outcome = if in_order {
+        server.end().await;
+        assert_eq!(server.receive_all().await, (vec![], End::Orderly));
+        assert_eq!(client.receive_all().await, (vec![], End::Orderly));
+        DataOutcome::Completed
+    } else {
+        server.cut().await;
+        assert_eq!(client.receive_all().await, (vec![], End::Reset));
+        DataOutcome::Truncated
+    };
+    assert_eq!(pump.await.unwrap().0, outcome);
+}
+
+#[rstest]
+#[tokio::test]
+async fn case_46_a_reset_is_passed_on(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+    #[values(Side::Client, Side::Server)] from: Side,
+) {
+    let Joined { client, server, pump } = Joined::with(legs).await;
+    let (mut sender, mut receiver) = match from {
+        Side::Client => (client, server),
+        Side::Server => (server, client),
+    };
+    sender.send(b"half").await;
+    assert_eq!(receiver.receive(4).await, b"half");
+    sender.reset();
+    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
+    assert_eq!(pump.await.unwrap(), (DataOutcome::Aborted, counts(from, 4)));
+}
+
+/// A peer that has said its last word may be gone when the other one's comes.
+#[rstest]
+#[tokio::test]
+async fn a_sender_that_is_gone_after_its_end_is_no_abort(
+    #[values(Legs::Tls, Legs::Offload)] legs: Legs,
+) {
+    let Joined { mut client, mut server, pump } = Joined::with(legs).await;
+    client.send(b"all of it").await;
+    client.end().await;
+    client.reset();
+    assert_eq!(server.receive_all().await, (b"all of it".to_vec(), End::Orderly));
+    server.end().await;
+    assert_eq!(pump.await.unwrap(), (DataOutcome::Completed, counts(Side::Client, 9)));
+}
+
+#[rstest]
+#[case(Legs::Tls, Side::Client)]
+#[case(Legs::Tls, Side::Server)]
+#[case(Legs::Offload, Side::Client)]
+#[case(Legs::Originate, Side::Server)]
+#[tokio::test]
+async fn what_is_not_tls_any_more_cuts_the_transfer(#[case] legs: Legs, #[case] from: Side) {
+    let mut joined = Joined::with(legs).await;
+    let (sender, receiver) = joined.both(from);
+    sender.send(b"half").await;
+    assert_eq!(receiver.receive(4).await, b"half");
+    sender.socket().write_all(b"226 Transfer complete.\r\n").await.unwrap();
+    sender.socket().shutdown().await.unwrap();
+    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
+    assert_eq!(joined.ended().await, (DataOutcome::Aborted, counts(from, 4)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn case_45_a_transfer_that_stands_still_is_cut(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+) {
+    let idle = Duration::from_millis(200);
+    let Joined { mut client, mut server, pump } = Joined::over(legs, BOTH, idle).await;
+    server.send(b"half").await;
+    assert_eq!(client.receive_all().await, (b"half".to_vec(), End::Reset));
+    assert_eq!(server.receive_all().await, (vec![], End::Reset));
+    assert_eq!(pump.await.unwrap(), (DataOutcome::IdleTimeout, counts(Side::Server, 4)));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receiver_that_does_not_read_stops_the_sender(
+    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
+) {
+    let Joined { mut client, mut server, pump } = Joined::with(legs).await;
+    let part = file(1 << 20);
+    let mut sent = 0;
+    // What the kernel keeps for three sockets is far below that.
+    while sent < 256 {
+        match timeout(Duration::from_millis(500), server.try_send(&part)).await {
+            Ok(done) => done.unwrap(),
+            Err(_) => break,
+        }
+        sent += 1;
+    }
+    assert!(sent < 64, "{sent} MiB went nowhere");
+    let mut received = client.receive(sent << 20).await;
+    assert!(received.chunks(1 << 20).all(|received| received == part));
+    server.reset();
+    received = client.receive_all().await.0;
+    assert!(received.len() <= 1 << 20 && part.starts_with(&received));
+    assert_eq!(pump.await.unwrap().0, DataOutcome::Aborted);
+}
+
+/// Else rustls would end in order in the middle of the file.
+#[tokio::test]
+async fn keys_of_tls_12_that_are_used_up_are_no_clean_end() {
+    let party = Party::new(ONLY_12);
+    let (mut client, mut client_leg) = client_side(&party, Legs::Offload).await;
+    let (mut server, server_leg) = server_side(&party, Legs::Offload).await;
+    client_leg.leave_records(3);
+    let pump = tokio::spawn(join(client_leg, server_leg, COMES_WITHIN));
+    server.send(b"three").await;
+    assert_eq!(client.receive(5).await, b"three");
+    let _ = server.try_send(&file(200_000)).await;
+    assert_eq!(client.receive_all().await.1, End::Reset);
+    assert_eq!(pump.await.unwrap().0, DataOutcome::Aborted);
+}
+
+/// Tickets of TLS 1.3 come behind the handshake, also where nothing else comes from there.
+#[tokio::test]
+async fn case_38_tickets_are_taken_while_a_file_goes_up() {
+    let party = Party::new(BOTH);
+    for resumed in [false, true, true] {
+        let (mut client, client_leg) = client_side(&party, Legs::Originate).await;
+        let (mut server, server_leg) = server_side(&party, Legs::Originate).await;
+        assert_eq!(server.has_resumed(), resumed);
+        let pump = tokio::spawn(join(client_leg, server_leg, COMES_WITHIN));
+        client.send(b"up").await;
+        client.end().await;
+        assert_eq!(server.receive_all().await, (b"up".to_vec(), End::Orderly));
+        server.end().await;
+        assert_eq!(pump.await.unwrap().0, DataOutcome::Completed);
+    }
+}

@@ -82,7 +82,7 @@ async fn many_wait_for_one_issue() {
     };
     let waiting: Vec<_> = (0..100).map(|_| ask()).collect();
     // This handle, those of a hundred tasks, and that of the thread which issues.
-    until(|| Arc::strong_count(&cache.places) == 102).await;
+    until(|| Arc::strong_count(&cache.in_place) == 102).await;
     go.send(()).unwrap();
     let mut sources = Vec::new();
     for asked in waiting {
@@ -183,7 +183,7 @@ async fn more_than_fit() {
             tokio::spawn(async move { source(&cache, &server, now()).await })
         })
         .collect();
-    until(|| Arc::strong_count(&cache.places) == 1 + 2 * servers.len()).await;
+    until(|| Arc::strong_count(&cache.in_place) == 1 + 2 * servers.len()).await;
     assert_eq!(cache.len(), MOST_LEAVES);
     drop(go);
     for asked in asked {

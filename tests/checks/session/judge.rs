@@ -188,6 +188,13 @@ impl Judge {
             Action::CloseBlindRange => {
                 assert!(std::mem::take(&mut self.range_is_open), "closed twice");
             }
+            Action::AcceptTls
+            | Action::ConnectTls
+            | Action::PresentCertificate(_)
+            | Action::CarryTls
+            | Action::EndTls { .. } => {
+                assert!(!self.closed, "TLS begins or ends behind the end");
+            }
             Action::Report(report) => self.on_report(report),
             Action::CloseSession => {
                 assert!(self.ended && !self.closed, "closed without a cause, or twice");

@@ -7,7 +7,7 @@
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
 use ftpgate::report::DataOutcome;
-use ftpgate::session::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
+use ftpgate::session::{ModeChoice, Parties, PathChoice, Settings, Source, TlsMode, TlsStart};
 use ftpgate::terms::Side;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -192,9 +192,9 @@ impl Script {
                 [usize::from(choices >> 2 & 3)],
             mode: [ModeChoice::Keep, ModeChoice::Passive, ModeChoice::Active, ModeChoice::Keep]
                 [usize::from(choices >> 4 & 3)],
-            auth: if flag(4) { AuthChoice::Refuse } else { AuthChoice::Passthrough },
+            tls: if flag(4) { TlsMode::Refuse } else { TlsMode::Passthrough },
             tls_required: more & 0x20 != 0,
-            tls_start: [
+            client_start: [
                 TlsStart::Explicit,
                 TlsStart::Explicit,
                 TlsStart::Implicit,
