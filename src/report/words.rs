@@ -1,4 +1,4 @@
-//! The reasons and outcomes: closed sets of words, each with a label for logs and metrics.
+//! The closed sets of words: reasons, outcomes, states. Each word is also a log field and a label.
 
 /// Declares a closed set of words with a label each.
 macro_rules! words {
