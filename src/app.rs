@@ -31,6 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct RunningGateway {
     listeners: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
+    telemetry: Telemetry,
     readiness: Readiness,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -44,7 +45,12 @@ pub struct RunningGateway {
 /// # Errors
 /// What could not be had, with the key or the right that it takes. Nothing is left behind.
 pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
-    let telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
+    let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
+    if let Some(path) = &config.telemetry.audit.path {
+        telemetry = telemetry.with_audit(path).with_context(|| {
+            format!("telemetry.audit.path: cannot append to {}", path.display())
+        })?;
+    }
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
@@ -114,6 +120,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     Ok(RunningGateway {
         listeners,
         telemetry_address,
+        telemetry,
         readiness,
         stop,
         tasks,
@@ -161,6 +168,11 @@ impl RunningGateway {
             if stopped.is_err() {
                 tracing::warn!("the firewall did not stop in order; the kernel removes its table");
             }
+        }
+        let telemetry = self.telemetry;
+        let flushed = tokio::task::spawn_blocking(move || telemetry.flush_audit(FAREWELL)).await;
+        if !flushed.is_ok_and(|flushed| flushed) {
+            tracing::warn!("telemetry.audit.path: not everything is written");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The facts worth telling, and the reasons: each told once by the session or its executor, and
 //! turned into log line and metric by [`crate::telemetry`].
 //!
-//! A report never carries the content of USER, PASS or ACCT, and no other text from a peer: every
-//! field is an address, a number or a word from a closed set, so that each may become a label or a
-//! log field without escaping.
+//! A report never carries the content of PASS or ACCT. What it has of a peer's text is a
+//! [`PeerText`], which goes to the audit and nowhere else; every other field is an address, a number
+//! or a word from a closed set, so that each may become a label or a log field without escaping.
 
+mod peer_text;
 mod words;
 
+pub use peer_text::PeerText;
 pub use words::{
     CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, Distrust, LeafSource,
     PinholeOutcome, Refusal, RewrittenLine, TlsFault, TlsVersion,
@@ -38,7 +40,10 @@ pub enum Report {
         elapsed: Duration,
     },
     /// The server accepted the login (230, 232).
-    LoginAccepted,
+    LoginAccepted {
+        /// The argument of the USER that it answers; `None` if there was none.
+        user: Option<PeerText>,
+    },
     /// A command of the client was read.
     CommandReceived {
         /// The verb, from the closed set of known ones; `OTHER` for the rest.
@@ -98,6 +103,8 @@ pub enum Report {
     DataConnectionEnded {
         /// Of which transfer.
         transfer: TransferId,
+        /// What the client asked for; `None` if that was not read, or if the server refused it.
+        command: Option<TransferCommand>,
         /// Who carried the bytes.
         path: DataPath,
         /// The mode towards the client.
@@ -166,6 +173,11 @@ pub enum Report {
         /// Where it came from.
         source: LeafSource,
     },
+    /// A client has shown a certificate that is trusted.
+    ClientCertificateAccepted {
+        /// Its subject (RFC 4514).
+        subject: PeerText,
+    },
     /// The session is over.
     SessionEnded {
         /// Why.
@@ -173,4 +185,13 @@ pub enum Report {
         /// From accept to end.
         duration: Duration,
     },
+}
+
+/// A command that moves data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferCommand {
+    /// From the closed set of known ones.
+    pub verb: &'static str,
+    /// The argument as the client gave it; `None` if there was none.
+    pub path: Option<PeerText>,
 }

@@ -43,6 +43,7 @@ fn closed() -> Report {
 fn data_ended() -> Report {
     Report::DataConnectionEnded {
         transfer: TRANSFER,
+        command: None,
         path: PATH,
         mode: MODE,
         protection: ProtectionLevel::Clear,

@@ -60,6 +60,9 @@ fn describe(name: &str, config: &Config) -> String {
         None => "not served".to_owned(),
     };
     line(&mut report, "metrics", &metrics);
+    if let Some(path) = &config.telemetry.audit.path {
+        line(&mut report, "audit", &path.display().to_string());
+    }
     report
 }
 

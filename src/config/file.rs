@@ -5,16 +5,16 @@
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
-    Advertise, AdvertiseChoice, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT,
-    FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
-    Source, TelemetryConfig, default_policies,
+    Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
+    FTP_PORT, FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig,
+    Server, Source, TelemetryConfig, default_policies,
 };
-use super::{problem::Place, value};
+use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// No gateway carries more at one time than it has ports towards one server.
@@ -37,6 +37,7 @@ pub(super) struct File {
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     log: LogConfig,
+    audit: Option<PathBuf>,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -83,7 +84,7 @@ impl File {
         let tls = file_tls::tls(root.section("tls"));
         let policies = policies(&mut root);
         let limits = limits(root.section("limits"));
-        let (telemetry_listen, log) = telemetry(root.section("telemetry"));
+        let (telemetry_listen, log, audit) = telemetry(root.section("telemetry"));
         let mut admin = root.section("admin");
         admin.reserve("socket", "/run/ftpgate/admin.sock");
         admin.finish();
@@ -97,6 +98,7 @@ impl File {
             limits,
             telemetry_listen,
             log,
+            audit,
             listeners_at,
         }
     }
@@ -113,6 +115,7 @@ impl File {
             limits,
             telemetry_listen,
             log,
+            audit,
             listeners_at: _,
         } = self;
         Config {
@@ -133,7 +136,11 @@ impl File {
             tls: tls.into_tls().relative_to(folder),
             policies,
             limits,
-            telemetry: TelemetryConfig { listen: telemetry_listen.value, log },
+            telemetry: TelemetryConfig {
+                listen: telemetry_listen.value,
+                log,
+                audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
+            },
         }
     }
 }
@@ -263,7 +270,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
-fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig) {
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, Option<PathBuf>) {
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     const LEVEL: &[(&str, LogLevel)] = &[
         ("error", LogLevel::Error),
@@ -279,8 +286,8 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig)
     let level = log.read("level", value::choice(LEVEL), default.log.level).value;
     log.finish();
     let mut audit = section.section("audit");
-    audit.reserve("path", "null");
+    let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
     audit.finish();
     section.finish();
-    (listen, LogConfig { format, level })
+    (listen, LogConfig { format, level }, path)
 }

@@ -74,7 +74,7 @@ policies:
   tight: { strict: true }
   loose: { low_ports: true }
 limits: { sessions: 5, sessions_per_client: 2, login_timeout: 2m, idle_timeout: 1d, line: 512 }
-telemetry: { listen: null, log: { format: json, level: debug } }
+telemetry: { listen: null, log: { format: json, level: debug }, audit: { path: a.jsonl } }
 "#,
     )
     .unwrap();
@@ -107,6 +107,7 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(86_400));
     assert_eq!(config.limits.line, 512);
     assert_eq!(config.telemetry.listen, None);
+    assert_eq!(config.telemetry.audit.path.as_deref(), Some(std::path::Path::new("a.jsonl")));
     assert_eq!(config.telemetry.log.format, crate::telemetry::LogFormat::Json);
     assert_eq!(config.telemetry.log.level, crate::telemetry::LogLevel::Debug);
 }
@@ -258,6 +259,7 @@ fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("telemetry: { listen: 9121 }", "telemetry.listen", "an IP address with a port")]
 #[case("telemetry: { listen: localhost:9121 }", "telemetry.listen", "an IP address with a port")]
 #[case("telemetry: { listen: '[::]:0' }", "telemetry.listen", "has port 0")]
+#[case("telemetry: { audit: { path: '' } }", "telemetry.audit.path", "`` is not a path")]
 #[case("telemetry: { log: { format: xml } }", "telemetry.log.format", "write text or json")]
 #[case("telemetry: { log: { level: loud } }", "telemetry.log.level", "error, warn, info")]
 fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
@@ -302,7 +304,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("telemetry: { audit: { path: a.jsonl } }", "telemetry.audit.path", "write `null`")]
 #[case("admin: { socket: /tmp/s }", "admin.socket", "write `/run/ftpgate/admin.sock`")]
 fn what_is_not_there_yet_is_never_ignored(
     #[case] more: &str,

@@ -6,6 +6,7 @@ use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A whole configuration.
@@ -23,7 +24,7 @@ pub struct Config {
     pub policies: BTreeMap<String, PolicyConfig>,
     /// Bounds on what peers may use up.
     pub limits: Limits,
-    /// Logs and metrics.
+    /// Logs, metrics and audit.
     pub telemetry: TelemetryConfig,
 }
 
@@ -343,13 +344,15 @@ impl Default for Limits {
     }
 }
 
-/// Logs and metrics.
+/// Logs, metrics and audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryConfig {
     /// Where `/metrics`, `/healthz` and `/readyz` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// The log on standard error.
     pub log: LogConfig,
+    /// The audit.
+    pub audit: AuditConfig,
 }
 
 impl Default for TelemetryConfig {
@@ -357,8 +360,16 @@ impl Default for TelemetryConfig {
         Self {
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9121)),
             log: LogConfig::default(),
+            audit: AuditConfig::default(),
         }
     }
+}
+
+/// The audit: who fetched and stored what.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditConfig {
+    /// The file that its lines are appended to; `None`: there is no audit.
+    pub path: Option<PathBuf>,
 }
 
 /// The log on standard error.

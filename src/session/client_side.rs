@@ -2,7 +2,7 @@
 
 use super::pending::Pending;
 use super::security::{Mechanism, Request};
-use super::{Phase, Session, replies};
+use super::{Phase, Session, named, replies};
 use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, parse_epsv};
 use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
@@ -161,7 +161,10 @@ impl Session {
             Verb::User | Verb::Pass | Verb::Acct if self.lacks_tls() => {
                 self.refuse(Refusal::TlsRequired);
             }
-            Verb::User | Verb::Pass | Verb::Acct => self.forward(&command, Pending::Login),
+            Verb::User | Verb::Pass | Verb::Acct => {
+                let user = named::user_of(&command);
+                self.forward(&command, Pending::Login { user });
+            }
             Verb::Feat => self.forward(&command, Pending::Feat),
             Verb::Rein => self.forward(&command, Pending::Rein),
             Verb::Auth => self.on_auth(&command, now),
@@ -185,7 +188,8 @@ impl Session {
                 self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
             }
             verb if verb.transfers_data() => {
-                self.forward(&command, Pending::Transfer { id: self.last_negotiated });
+                let pending = self.name_transfer(&command);
+                self.forward(&command, pending);
                 self.dial_waiting_server();
             }
             _ => self.forward(&command, Pending::Plain),

@@ -206,6 +206,7 @@ impl Session {
         let Stage::Running { since } = transfer.stage else { return };
         self.report(Report::DataConnectionEnded {
             transfer: id,
+            command: transfer.name.into_command(),
             path,
             mode,
             protection: transfer.protection,

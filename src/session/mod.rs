@@ -17,6 +17,7 @@
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
 //! | `transfer` | one transfer from the first pinhole to the last byte |
 //! | `security` | what is agreed about protection: AUTH, PROT and their kin |
+//! | `named` | the users and files that the client names, for the audit |
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
 //! | `termination` | TLS that ends at the gateway: which side begins when |
@@ -37,6 +38,7 @@ mod data_reply;
 mod early_reply;
 mod ends;
 mod event;
+mod named;
 mod negotiation;
 mod own_command;
 mod pending;
@@ -64,6 +66,7 @@ use blind::Blind;
 use bytes::Bytes;
 use early_reply::EarlyReply;
 use ends::Ends;
+use named::Named;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
 use protection::Protection;
@@ -102,6 +105,8 @@ pub struct Session {
     ends: Option<Ends>,
     phase: Phase,
     logged_in: bool,
+    /// Who logs in.
+    named: Named,
     first_line_seen: bool,
     epsv_only: bool,
     client_has_quit: bool,
@@ -161,6 +166,7 @@ impl Session {
             ends: None,
             phase: Phase::Connecting,
             logged_in: false,
+            named: Named::default(),
             first_line_seen: false,
             epsv_only: false,
             client_has_quit: false,

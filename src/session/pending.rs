@@ -3,6 +3,7 @@
 use super::negotiation::Negotiation;
 use super::own_command::OwnCommand;
 use super::security::Request;
+use crate::report::{PeerText, TransferCommand};
 use crate::terms::TransferId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -19,11 +20,16 @@ pub(super) enum Pending {
     /// A command whose reply only passes through.
     Plain,
     /// USER, PASS or ACCT: the reply may accept the login.
-    Login,
+    Login {
+        /// The argument of USER.
+        user: Option<PeerText>,
+    },
     /// A command that moves data: a 1xx reply says that it has begun.
     Transfer {
         /// The transfer that was negotiated last when it was sent.
         id: TransferId,
+        /// What it asks for.
+        command: TransferCommand,
     },
     /// A data connection is being negotiated with the server.
     Data(Negotiation),
@@ -59,7 +65,7 @@ impl Pending {
             | Self::Rein => true,
             Self::Greeting
             | Self::Plain
-            | Self::Login
+            | Self::Login { .. }
             | Self::Transfer { .. }
             | Self::Security(Request::Adat | Request::Prot(_) | Request::Sscn(_))
             | Self::Enclosed

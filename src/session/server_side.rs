@@ -1,11 +1,12 @@
 //! What a line of the server leads to: replies are matched to commands in order, and only the reply
 //! to a pending PASV or EPSV can lead to a pinhole (cases 1, 2).
 
+use super::named::Named;
 use super::pending::Pending;
 use super::security::{Change, Mechanism, Request};
 use super::{Phase, Session, TlsMode, TlsStart, replies};
 use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
-use crate::report::{CloseCause, Distrust, Report, RewrittenLine};
+use crate::report::{CloseCause, Distrust, PeerText, Report, RewrittenLine};
 use crate::terms::Side;
 use bytes::Bytes;
 use std::time::Instant;
@@ -148,8 +149,8 @@ impl Session {
                 negotiation.hold(raw);
                 self.on_data_reply(code, negotiation, now);
             }
-            Pending::Login => {
-                self.on_login_reply(code);
+            Pending::Login { user } => {
+                self.on_login_reply(code, user);
                 self.send(Side::Client, raw);
             }
             Pending::EpsvAll => {
@@ -159,6 +160,7 @@ impl Session {
             Pending::Rein => {
                 if code.is_positive() {
                     self.logged_in = false;
+                    self.named = Named::default();
                     self.epsv_only = false;
                     self.login_since = now;
                     self.reset_security();
@@ -178,7 +180,8 @@ impl Session {
             {
                 self.begin_tls(Some(raw), now);
             }
-            Pending::Transfer { .. } if code.is_negative() => {
+            Pending::Transfer { id, .. } if code.is_negative() => {
+                self.forget_refused_name(id);
                 self.on_transfer_refused();
                 self.send(Side::Client, raw);
             }
@@ -286,7 +289,11 @@ impl Session {
             return;
         }
         match self.pending.front() {
-            Some(Pending::Transfer { .. }) => self.on_transfer_begun(now),
+            Some(Pending::Transfer { id, command }) => {
+                let (id, command) = (*id, command.clone());
+                self.keep_name(id, command);
+                self.on_transfer_begun(now);
+            }
             Some(Pending::OwnCommand(_)) => return,
             _ => {}
         }
@@ -305,12 +312,14 @@ impl Session {
         }
     }
 
-    fn on_login_reply(&mut self, code: Code) {
+    fn on_login_reply(&mut self, code: Code, user: Option<PeerText>) {
+        let another = !code.is_negative() && self.named.take_user(user);
         match code.value() {
             // 232: logged in by the security exchange (RFC 2228 §5).
             230 | 232 => {
-                if !self.logged_in {
-                    self.report(Report::LoginAccepted);
+                if !self.logged_in || another {
+                    let user = self.named.user();
+                    self.report(Report::LoginAccepted { user });
                 }
                 self.logged_in = true;
                 self.clear_server_after_login();

@@ -7,6 +7,8 @@ use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod named;
+
 const LOGIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(900);
 const OPEN: Duration = Duration::from_secs(30);

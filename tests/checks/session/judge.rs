@@ -1,7 +1,7 @@
 //! What has to hold: some of it at every action, some of it when all is over.
 
 use super::super::lines;
-use super::script::{SECRET, Script};
+use super::script::{SECRET, Script, USER};
 use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
@@ -265,6 +265,8 @@ impl Judge {
     fn on_report(&mut self, report: &Report) {
         let told = format!("{report:?}");
         assert!(!told.contains(SECRET), "{told}");
+        let login = matches!(report, Report::LoginAccepted { .. });
+        assert!(login || !told.contains(USER), "{told}");
         match report {
             Report::PinholeOpened { transfer, .. } => {
                 self.pinholes.entry(*transfer).or_default().opened += 1;

@@ -15,9 +15,12 @@ use std::time::Duration;
 /// Stands for everything that a user keeps to himself.
 pub(super) const SECRET: &str = "s3cr3t";
 
+/// Who logs in: told of the login, and of nothing else.
+pub(super) const USER: &str = "daniel";
+
 /// What the clients of the plays say; `%n` is the client's address as in PORT, `%e` as in EPRT.
 const CLIENT_LINES: &[&str] = &[
-    "USER s3cr3t\r\n",
+    "USER daniel\r\n",
     "PASS s3cr3t\r\n",
     "ACCT s3cr3t\r\n",
     "PASV\r\n",
@@ -240,7 +243,7 @@ impl Script {
     fn log_in(&mut self) {
         self.steps.push(Step::Connect);
         for (side, line) in
-            [(Side::Server, "220 ready"), (Side::Client, "USER s3cr3t"), (Side::Server, "230 in")]
+            [(Side::Server, "220 ready"), (Side::Client, "USER daniel"), (Side::Server, "230 in")]
         {
             self.steps.push(Step::Say(side, format!("{line}\r\n").into()));
         }
