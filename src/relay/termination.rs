@@ -5,7 +5,7 @@
 use super::control::Control;
 use super::data_tls::LegTls;
 use super::openings::Openings;
-use crate::report::{Connection, LeafSource, Report, TlsFault, TlsVersion};
+use crate::report::{Connection, LeafSource, PeerText, Report, TlsFault, TlsVersion};
 use crate::session::Certificate;
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -14,6 +14,7 @@ use crate::tls::failure::Failure;
 use crate::tls::leaf::SignedBy;
 use crate::tls::leaf_cache::Source;
 use crate::tls::server_side::{ServerSession, ServerSide};
+use crate::tls::words;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::collections::HashSet;
@@ -178,7 +179,11 @@ impl SessionTls {
                 }
                 distrust.is_none()
             }
-            (rustls::Connection::Server(_), _, Some(session)) => {
+            (rustls::Connection::Server(connection), _, Some(session)) => {
+                if let Some(shown) = connection.peer_certificates().and_then(<[_]>::first) {
+                    let subject = PeerText::new(words::subject(shown).as_bytes());
+                    telemetry.record(&Report::ClientCertificateAccepted { subject });
+                }
                 let reuse = self.listener.client.as_ref().map(ClientSide::reuse);
                 let require_resumption = reuse == Some(Reuse::Require);
                 let config = Arc::clone(&session.data);

@@ -180,6 +180,12 @@ impl Session {
             {
                 self.begin_tls(Some(raw), now);
             }
+            Pending::Transfer { id, .. } if code.is_positive() && self.failed.is_some() => {
+                // The server has had its connection; that the client has not is told in its place.
+                let failed = self.failed.take().filter(|(failed, _)| *failed == id);
+                let words = failed.map(|(_, fault)| replies::no_data_tls(fault));
+                self.send(Side::Client, words.unwrap_or(raw));
+            }
             Pending::Transfer { id, .. } if code.is_negative() => {
                 self.forget_refused_name(id);
                 self.on_transfer_refused();

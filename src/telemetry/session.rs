@@ -167,8 +167,9 @@ impl SessionTelemetry {
                 self.metrics.leaf_certificates_total.of(*source).inc();
                 debug!(source = source.label(), "a certificate is shown in the server's place");
             }
-            Report::ClientCertificateAccepted { subject: _ } => {
-                debug!("the client has shown a certificate that is trusted");
+            Report::ClientCertificateAccepted { subject } => {
+                let subject = String::from_utf8_lossy(subject.bytes());
+                info!(subject = ?subject, "the client has shown a certificate that is trusted");
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }
