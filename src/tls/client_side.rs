@@ -25,10 +25,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Tickets of TLS 1.3 with each data connection. A client that uploads may close without having read
-/// one, and its kernel then resets the connection with the end of the file still on its way (lftp,
+/// Tickets of TLS 1.3 with each data connection, where clients have to resume: for those that use
+/// one once (RFC 8446 §C.4). Elsewhere none: a client that uploads may close without having read it,
+/// and its kernel then resets the connection with the end of the file still on its way (lftp,
 /// C-Kermit); those of the control connection can be used again and again.
-const DATA_TICKETS: usize = 0;
+const DATA_TICKETS: usize = 1;
 
 /// Whether clients' data connections resume the session of their control connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -171,7 +172,8 @@ impl ClientSide {
                 control.session_storage = Arc::clone(&sessions);
                 control.send_tls13_tickets = LASTING;
                 data.session_storage = sessions;
-                data.send_tls13_tickets = DATA_TICKETS;
+                data.send_tls13_tickets =
+                    if self.reuse == Reuse::Require { DATA_TICKETS } else { 0 };
             }
             Reuse::Off => {}
         }

@@ -16,13 +16,19 @@ pub struct Source {
     pub code: String,
 }
 
+/// Files of tests, and of what only they use.
+fn ends_as_test(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with("tests.rs") || name.ends_with("testing.rs")
+}
+
 /// Every file below `src` that is not only there for tests, in order.
 pub fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
-    let is_test = |path: &Path| path.ends_with("tests.rs") || path.iter().any(|p| p == "tests");
+    let is_test = |path: &Path| ends_as_test(path) || path.iter().any(|p| p == "tests");
     files
         .iter()
         .map(|file| (file, file.strip_prefix(&root).unwrap()))

@@ -16,6 +16,8 @@ use std::sync::Mutex;
 
 static AUTHORITY: LazyLock<Party> = LazyLock::new(|| Party::self_signed(ca_params("CA of a test")));
 
+const REQUIRE: ClientSideSettings =
+    ClientSideSettings { reuse: Reuse::Require, client_roots: None };
 const PREFER: ClientSideSettings = ClientSideSettings { reuse: Reuse::Prefer, client_roots: None };
 
 fn address() -> IpAddr {
@@ -79,7 +81,7 @@ fn kind(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> HandshakeKind
 #[rstest]
 #[tokio::test]
 async fn case_38_two_hundred_data_connections_resume(#[values(0, 1)] version: usize) {
-    let side = issuing(&PREFER);
+    let side = issuing(&REQUIRE);
     let session = side.session(own("ftp.example"), now()).await.unwrap();
     let client = asking(version, single_use());
     assert_eq!(kind(&client, &session.control), HandshakeKind::Full);
@@ -106,7 +108,7 @@ async fn one_session_of_tls_1_2_is_resumed_again_and_again() {
 async fn case_37_another_control_connections_session_is_not_resumed(
     #[values(0, 1)] version: usize,
 ) {
-    let side = issuing(&PREFER);
+    let side = issuing(&REQUIRE);
     let session = side.session(own("ftp.example"), now()).await.unwrap();
     let other = side.session(own("ftp.example"), now()).await.unwrap();
     let client = asking(version, single_use());
