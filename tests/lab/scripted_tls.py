@@ -12,9 +12,9 @@ import ssl
 import tempfile
 import threading
 
+from authority import certificate
 from process import Failed
 from scripted import shorten
-from servers import certificate
 from tls_peers import context
 
 _lock = threading.Lock()

@@ -1,0 +1,106 @@
+"""A `Lab` whose gateway ends TLS: the servers' CA, the local CA, the sections of the configuration."""
+
+import os
+
+from authority import Authority, local_ca, server_dns
+from cells import Setting
+from lab import Lab
+from process import Failed, wait_until
+from tls_peers import SecuredFTP
+
+DIRECT = Setting("direct", "gateway", "relay")
+TPROXY = Setting("tproxy", "gateway", "auto")
+
+
+class TerminatingLab(Lab):
+    """`authority` signs the servers' certificates, `roots` is what clients trust.
+
+    `mode` and `listener` make the listeners' section `tls`; `server_side` and `certificates` are laid
+    over `tls.server` and `tls`. Servers are told `server_options` over TLS at their defaults, which
+    is data connections with session reuse and nothing in clear; in offload they know no TLS at all.
+    Without a `binary` the network is routed plainly.
+    """
+
+    def __init__(self, folder, binary, setting=DIRECT, servers=("vsftpd",), mode="intercept",
+                 listener=None, server_side=None, certificates=None, server_options=None, **options):
+        os.makedirs(folder, exist_ok=True)
+        self.mode = mode
+        self.authority = Authority(os.path.join(folder, "authority"))
+        self.roots = self.authority.roots
+        sections = {}
+        if binary and mode != "originate":
+            self.roots, sections["ca"] = local_ca(binary, folder)
+        told = {"tls": None}
+        if mode != "offload":
+            sections["server"] = {"roots": self.authority.roots} | (server_side or {})
+            told = {"tls": True, "strict": True, "authority": self.authority}
+        super().__init__(folder, binary, setting, servers, tls={"mode": mode} | (listener or {}),
+                         certificates=sections | (certificates or {}),
+                         server_options=told | (server_options or {}), **options)
+
+    def secured(self, mode="EPSV", version="1.3", server=None, family=4, login=True, prot="P", **options):
+        """A session of ftplib over TLS that trusts `roots` and checks the server's name; logged in,
+        in `pub`, binary. Close it with `close()`."""
+        server = server or self.server
+        ftp = LabSecuredFTP(self.topology, mode, version,
+                            **({"name": server_dns(server), "roots": self.roots} | options))
+        host, port = self.target(server, family)
+        with self.topology.inside("client"):
+            ftp.connect(host, port)
+        if login:
+            ftp.enter(server, prot)
+        return ftp
+
+    def handshakes(self, **labels):
+        """How many TLS handshakes bear these labels (side, connection, version, resumed, outcome)."""
+        return self.gateway.metrics().sum("tls_handshakes_total", **labels)
+
+    def settled(self):
+        """Nothing of any session is left, in ftpgate's words and in the kernel's table."""
+        metrics = self.gateway.metrics
+        for name in ("sessions_active", "data_connections_active", "pinholes_open", "control_protection"):
+            wait_until(lambda name=name: metrics().sum(name) == 0, f"{name} is not 0", timeout=10)
+        wait_until(lambda: not self.open_elements(), "elements are left in the table")
+
+
+class LabSecuredFTP(SecuredFTP):
+    """`SecuredFTP` whose sockets all lie in the client's namespace, whichever thread uses it."""
+
+    def __init__(self, topology, mode, version, **options):
+        super().__init__([], mode, version, **options)
+        self.topology = topology
+
+    def ntransfercmd(self, cmd, rest=None):
+        with self.topology.inside("client"):
+            return super().ntransfercmd(cmd, rest)
+
+    def enter(self, server, prot="P"):
+        """Login, protection of data, `pub`, binary."""
+        self.login(server.user, server.password)
+        self.remember_session()
+        self.voidcmd("PBSZ 0")
+        if prot == "P":
+            self.prot_p()
+        self.cwd("pub")
+        self.voidcmd("TYPE I")
+
+    def expect(self, *codes):
+        """The next reply, which must bear one of these codes (its first three digits)."""
+        try:
+            reply = self.getmultiline()
+        except EOFError:
+            raise Failed(f"the connection was closed instead of a reply {codes}") from None
+        if reply[:3] not in codes:
+            raise Failed(f"expected {' or '.join(codes)}, got {reply!r}")
+        return reply
+
+    def ask(self, line, *codes):
+        """Sends a line and returns the reply, which must bear one of the codes."""
+        self.putcmd(line)
+        return self.expect(*codes)
+
+    def fetch(self, name):
+        """The contents of a file."""
+        got = bytearray()
+        self.retrbinary(f"RETR {name}", got.extend)
+        return bytes(got)
