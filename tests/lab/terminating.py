@@ -1,12 +1,15 @@
 """A `Lab` whose gateway ends TLS: the servers' CA, the local CA, the sections of the configuration."""
 
+import contextlib
 import os
+import tempfile
 
 from authority import Authority, local_ca, server_dns
 from cells import Setting
 from lab import Lab
 from process import Failed, wait_until
-from tls_peers import SecuredFTP
+from tls_peers import SecuredFTP, SecuredTask
+from tls_server import TlsServer, server_context
 
 DIRECT = Setting("direct", "gateway", "relay")
 TPROXY = Setting("tproxy", "gateway", "auto")
@@ -51,6 +54,23 @@ class TerminatingLab(Lab):
             ftp.enter(server, prot)
         return ftp
 
+    def curl(self, *options, server=None, name="x", trust=True, version="1.3"):
+        """curl fetches a file. Returns (exit code, what it tells, contents or None)."""
+        server = server or self.server
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            host, port = self.target(server)
+            task = SecuredTask(self.topology, host, port, 4, server.user, server.password, "EPSV", folder,
+                               "", "", name, name=server_dns(server), implicit=server.implicit)
+            code, text = self.topology.run(
+                "client", [*task.prefix, "curl", "-sSv", "-m", "8", "--ssl-reqd", "--tls-max", version,
+                           *(["--cacert", self.roots, "--capath", "/nonexistent"] if trust else ["-k"]),
+                           *options, "-o", task.fetched, "--user", f"{server.user}:{server.password}",
+                           f"{task.url}/pub/{name}"], check=False)
+            if not os.path.exists(task.fetched):
+                return code, text, None
+            with open(task.fetched, "rb") as got:
+                return code, text, got.read()
+
     def handshakes(self, **labels):
         """How many TLS handshakes bear these labels (side, connection, version, resumed, outcome)."""
         return self.gateway.metrics().sum("tls_handshakes_total", **labels)
@@ -61,6 +81,24 @@ class TerminatingLab(Lab):
         for name in ("sessions_active", "data_connections_active", "pinholes_open", "control_protection"):
             wait_until(lambda name=name: metrics().sum(name) == 0, f"{name} is not 0", timeout=10)
         wait_until(lambda: not self.open_elements(), "elements are left in the table")
+
+
+@contextlib.contextmanager
+def scripted_lab(folder, binary, setting=DIRECT, context=None, server=None, **options):
+    """A `TerminatingLab` in front of a `TlsServer`. Yields both.
+
+    `context` makes the server's TLS from (authority, folder, names); without it the certificate is one
+    of the authority's. `server` are more words for the `TlsServer`.
+    """
+    scripted = TlsServer(None, **(server or {}))
+    stand_in = scripted.stand_in(port=990 if scripted.implicit else 21)
+    options.setdefault("capture_ports", (stand_in.port,))
+    with TerminatingLab(folder, binary, setting, (), stand_ins={"scripted": stand_in}, **options) as lab:
+        names = [server_dns(stand_in), stand_in.address(4)]
+        scripted.context = (context(lab.authority, folder, names) if context else
+                            server_context(*lab.authority.issue(folder, names)))
+        with scripted.serve(lab, stand_in):
+            yield lab, scripted
 
 
 class LabSecuredFTP(SecuredFTP):

@@ -118,16 +118,16 @@ def _lftp(task):
          f"ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{task.tls}")
 
 
-def context(version, roots="", shown=None):
+def context(version, roots="", shown=None, check_name=True):
     """A client's TLS context of one version that believes every certificate, or those under `roots`.
 
     `shown`: the client's own certificate as (chain, key).
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = bool(roots) and check_name
     if roots:
         made.load_verify_locations(roots)
     else:
-        made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     if shown:
         made.load_cert_chain(*shown)
