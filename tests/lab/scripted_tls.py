@@ -82,6 +82,18 @@ class TlsEnd:
             pass
         return found
 
+    def ended(self):
+        """Whether the next record, tickets aside, is the peer's close_notify."""
+        for _ in range(8):
+            self.incoming.write(self.record())
+            try:
+                return self.tls.read(1) == b""
+            except ssl.SSLZeroReturnError:
+                return True
+            except ssl.SSLWantReadError:
+                pass  # a ticket
+        return False
+
     def record(self):
         """The next record as it comes from the connection."""
         header = self.end.read(5)

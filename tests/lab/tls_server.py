@@ -5,8 +5,10 @@ certificate the client showed, whether a data connection resumed, CCC taken or r
 """
 
 import contextlib
+import functools
 import socket
 import ssl
+import struct
 import threading
 from dataclasses import dataclass, field
 
@@ -49,17 +51,24 @@ class Session:
 class TlsServer:
     """Use `serve` as a context manager. `sessions` holds a `Session` for each control connection.
 
-    `ccc`: the reply to CCC; with a 2xx the server ends TLS as RFC 4217 has it. `contents` is what
-    RETR of any name gives.
+    `ccc`: the reply to CCC; with a 2xx the server ends TLS as RFC 4217 has it, or without a
+    close_notify if `notify` is false. `auth`: the reply to AUTH; `feat`: what FEAT offers. `truncate`: downloads end in the middle, without a close_notify. `contents` is
+    what RETR of any name gives.
     """
 
     contents = bytes(range(256)) * 40
 
-    def __init__(self, context, implicit=False, ccc="533 no", after_greeting=False):
+    def __init__(self, context, implicit=False, ccc="533 no", after_greeting=False, notify=True,
+                 auth="234 go ahead", feat=("AUTH TLS", "PBSZ", "PROT", "CCC", "SSCN", "CPSV", "EPSV"),
+                 truncate=False):
         self.context = context
         self.implicit = implicit
         self.after_greeting = after_greeting
         self.ccc = ccc
+        self.notify = notify
+        self.auth = auth
+        self.feat = feat
+        self.truncate = truncate
         self.sessions = []
         self.stored = {}
 
@@ -67,17 +76,25 @@ class TlsServer:
         """What `Lab.stand_ins` wants to know; it is never logged in to by that."""
         return Server("scripted", index, "/nonexistent", port, implicit=self.implicit)
 
-    @contextlib.contextmanager
     def serve(self, lab, server):
-        with lab.topology.listen("server", server.address(4), server.port) as listener:
-            thread = threading.Thread(target=self._accept, args=(lab, listener), daemon=True)
-            thread.start()
-            try:
-                yield self
-            finally:
-                with contextlib.suppress(OSError):
-                    listener.shutdown(socket.SHUT_RDWR)
-                thread.join(5)
+        """Serves in the place of `server`, a stand-in, in a lab."""
+        topology = lab.topology
+        listen = functools.partial(topology.listen, "server")
+        return self.serve_at(listen(server.address(4), server.port), listen)
+
+    @contextlib.contextmanager
+    def serve_at(self, listener, listen):
+        """Serves at a listening socket, which is closed then; `listen` makes another one on a host."""
+        self.listen = listen
+        thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            listener.close()
 
     def last(self):
         """The newest session, when it is over."""
@@ -90,7 +107,7 @@ class TlsServer:
     def all_heard(self):
         return [line for session in self.sessions for line, _ in session.heard]
 
-    def _accept(self, lab, listener):
+    def _accept(self, listener):
         while True:
             try:
                 sock, _ = listener.accept()
@@ -98,12 +115,12 @@ class TlsServer:
                 return
             session = Session()
             self.sessions.append(session)
-            threading.Thread(target=self._session, args=(lab, sock, session), daemon=True).start()
+            threading.Thread(target=self._session, args=(sock, session), daemon=True).start()
 
-    def _session(self, lab, sock, session):
+    def _session(self, sock, session):
         sock.settimeout(PATIENCE)
         try:
-            _Dialogue(self, lab, sock, session).run()
+            _Dialogue(self, sock, session).run()
         except ssl.SSLError as error:
             session.faults.append(str(error))
         except OSError:
@@ -116,8 +133,8 @@ class TlsServer:
 class _Dialogue:
     """One control connection."""
 
-    def __init__(self, server, lab, sock, session):
-        self.server, self.lab, self.session = server, lab, session
+    def __init__(self, server, sock, session):
+        self.server, self.session = server, session
         self.clear = sock
         self.tls = None
         self.private = False
@@ -154,6 +171,11 @@ class _Dialogue:
             if not piece:
                 return None
             data += piece
+            if data in (b"\x15", b"\x17") and self.tls is None:
+                # The peer's close_notify, which a server without one of its own has left unread.
+                header = self.sock.recv(4, socket.MSG_WAITALL)
+                self.sock.recv(int.from_bytes(header[2:], "big"), socket.MSG_WAITALL)
+                data = b""
         return data.decode("latin-1").rstrip("\r\n")
 
     def secure(self):
@@ -174,8 +196,9 @@ class _Dialogue:
         verb, _, rest = line.partition(" ")
         match verb.upper():
             case "AUTH":
-                self.say("234 go ahead")
-                self.secure()
+                self.say(self.server.auth)
+                if self.server.auth.startswith("2"):
+                    self.secure()
             case "USER":
                 self.say("331 password")
             case "PASS":
@@ -186,7 +209,8 @@ class _Dialogue:
             case "CCC":
                 self.say(self.server.ccc)
                 if self.server.ccc.startswith("2"):
-                    self.clear, self.tls = self.tls.unwrap(), None
+                    self.clear, self.tls = (self.tls.unwrap() if self.server.notify else
+                                            socket.socket(fileno=self.tls.detach())), None
                     self.clear.settimeout(PATIENCE)
             case "EPSV":
                 self.passive()
@@ -196,11 +220,11 @@ class _Dialogue:
                 host, port = self.listener.getsockname()
                 self.say(f"227 passive ({host.replace('.', ',')},{port >> 8},{port & 255})")
             case "RETR" | "LIST":
-                self.transfer(lambda sock: sock.sendall(self.server.contents))
+                self.transfer(self.send)
             case "STOR":
                 self.transfer(lambda sock: self.server.stored.update({rest: _read_all(sock)}))
             case "FEAT":
-                self.say("211-here\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n CCC\r\n SSCN\r\n CPSV\r\n EPSV\r\n211 end")
+                self.say("\r\n".join(["211-here", *(f" {word}" for word in self.server.feat), "211 end"]))
             case "QUIT":
                 self.say("221 bye")
                 return False
@@ -215,8 +239,18 @@ class _Dialogue:
     def passive(self):
         if self.listener:
             self.listener.close()
-        self.listener = self.lab.topology.listen("server", self.sock.getsockname()[0])
+        self.listener = self.server.listen(self.sock.getsockname()[0])
         self.listener.settimeout(PATIENCE)
+
+    def send(self, sock):
+        contents = self.server.contents
+        if not self.server.truncate:
+            return sock.sendall(contents)
+        sock.sendall(contents[:len(contents) // 2])
+        # In clear only a reset tells that the end is none.
+        if not self.private:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ssl.SSLError("truncated as told")
 
     def transfer(self, carry):
         self.say("150 here")
@@ -225,7 +259,8 @@ class _Dialogue:
         try:
             self.session.data_tls.append(self.private)
             if self.private:
-                sock = self.server.context.wrap_socket(sock, server_side=True)
+                # An end without a close_notify is a fault.
+                sock = self.server.context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
                 self.session.resumed.append(sock.session_reused)
             carry(sock)
             if self.private:
