@@ -1,6 +1,7 @@
 """A `Lab` whose gateway ends TLS: the servers' CA, the local CA, the sections of the configuration."""
 
 import contextlib
+import json
 import os
 import tempfile
 
@@ -37,7 +38,9 @@ class TerminatingLab(Lab):
         if mode != "offload":
             sections["server"] = {"roots": self.authority.roots} | (server_side or {})
             told = {"tls": True, "strict": True, "authority": self.authority}
+        self.audit_path = os.path.join(folder, "audit.jsonl")
         super().__init__(folder, binary, setting, servers, tls={"mode": mode} | (listener or {}),
+                         audit=self.audit_path,
                          certificates=sections | (certificates or {}),
                          server_options=told | (server_options or {}), **options)
 
@@ -71,9 +74,21 @@ class TerminatingLab(Lab):
             with open(task.fetched, "rb") as got:
                 return code, text, got.read()
 
-    def handshakes(self, **labels):
-        """How many TLS handshakes bear these labels (side, connection, version, resumed, outcome)."""
-        return self.gateway.metrics().sum("tls_handshakes_total", **labels)
+    def handshakes(self, resumed=None, **labels):
+        """How many TLS handshakes were completed that bear these labels (side, connection, version)."""
+        if resumed is not None:
+            labels["resumed"] = "yes" if resumed else "no"
+        return self.gateway.metrics().sum("tls_handshakes_total", outcome="completed", **labels)
+
+    def failed_handshakes(self, **labels):
+        """How many TLS handshakes failed, for whatever reason."""
+        return (self.gateway.metrics().sum("tls_handshakes_total", **labels)
+                - self.handshakes(**labels))
+
+    def audit(self, event):
+        """The lines of the audit about an event, as dictionaries."""
+        with open(self.audit_path, encoding="utf-8") as lines:
+            return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
     def settled(self):
         """Nothing of any session is left, in ftpgate's words and in the kernel's table."""

@@ -235,10 +235,17 @@ def account(lab, place, passed):
         # Servers that insist on it have had it; the others may have.
         insisted = sum(1 + 1 + clients[cell.talk.client].uploads for cell in passed
                        if cell.talk.server in STRICT_SERVERS)
-        if (resumed := lab.handshakes(side="server", connection="data", resumed="true")) < insisted:
+        if (resumed := lab.handshakes(side="server", connection="data", resumed=True)) < insisted:
             raise Failed(f"{resumed:g} data handshakes with servers resumed, at least {insisted} had to be")
-    for secret in (PASSWORD, "lab@example.org"):
-        if secret in gateway.read_log():
-            raise Failed("the log holds a password")
+    stored = [line for line in lab.audit("transfer")
+              if line.get("verb") == "STOR" and line["path"].endswith(".put")]
+    if sum(line["upload"] > CELL_BYTES and "user" in line for line in stored) < uploads:
+        raise Failed(f"the audit knows {len(stored)} uploads of {uploads}: {stored[:3]}")
+    with open(lab.audit_path, encoding="utf-8") as audit:
+        texts = {"log": gateway.read_log(), "audit": audit.read()}
+    for name, text in texts.items():
+        for secret in (PASSWORD, "lab@example.org"):
+            if secret in text:
+                raise Failed(f"the {name} holds a password")
     if (code := gateway.stop()) != 0:
         raise Failed(f"exit code {code} after SIGTERM")

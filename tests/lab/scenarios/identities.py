@@ -56,10 +56,10 @@ def required(binary, folder, parameters):
                     continue
                 raise Failed(f"a client with the certificate {shown} was let in")
         lab.settled()
-        log = lab.gateway.read_log()
-        if "alice of accounting" not in log:
-            raise Failed("the subject of the client's certificate is not in the log")
-        if lab.handshakes(side="client", connection="control", outcome="failed") < 4:
+        seen = {line.get("certificate", "") for line in lab.audit("login")}
+        if not seen or not all("alice of accounting" in subject for subject in seen):
+            raise Failed(f"the subject of the client's certificate is not in the audit but {seen}")
+        if lab.failed_handshakes(side="client", connection="control") < 4:
             raise Failed("the refused handshakes are not counted")
 
 

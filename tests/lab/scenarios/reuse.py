@@ -81,9 +81,9 @@ def helped(binary, folder, parameters):
         if bad := {step: error for step, error in outcomes.items() if error is not None}:
             raise Failed(f"{12 - len(bad)} of 12 passed through intercept; {bad}")
         lab.settled()
-        if (full := lab.handshakes(side="server", connection="data", resumed="false")):
+        if (full := lab.handshakes(side="server", connection="data", resumed=False)):
             raise Failed(f"{full:g} data handshakes with the server did not resume")
-        if (resumed := lab.handshakes(side="server", connection="data", resumed="true")) != 12:
+        if (resumed := lab.handshakes(side="server", connection="data", resumed=True)) != 12:
             raise Failed(f"{resumed:g} resumed data handshakes with the server for 12 transfers")
 
 
@@ -117,8 +117,8 @@ def many(binary, folder, parameters):
         transfer_many(lab, lab.server, version, 200, reuse=False)
         lab.settled()
         counts = {resumed: lab.handshakes(side="server", connection="data", resumed=resumed)
-                  for resumed in ("true", "false")}
-        if counts != {"true": 200, "false": 0}:
+                  for resumed in (True, False)}
+        if counts != {True: 200, False: 0}:
             raise Failed(f"data handshakes with the server, by resumption: {counts}")
 
 
@@ -174,6 +174,6 @@ def not_required(binary, folder, word):
             for reuse in (False, True):
                 transfer_many(lab, lab.server, version, 4, reuse=reuse)
         lab.settled()
-        resumed = lab.handshakes(side="client", connection="data", resumed="true")
+        resumed = lab.handshakes(side="client", connection="data", resumed=True)
         if resumed != {"off": 0, "prefer": 8}[word]:
             raise Failed(f"{resumed:g} data handshakes with clients resumed")
