@@ -11,7 +11,8 @@ from tls_server import server_context
 
 OTHER = "elsewhere.example"
 LONG_AGO = ("20200101000000Z", "20210101000000Z")
-NOT_YET = ("20400101000000Z", "20410101000000Z")
+# Within the life of the local CA, whose leaves live as long as the certificate in whose place they stand.
+NOT_YET = ("20300101000000Z", "20310101000000Z")
 
 
 def _self_signed(_authority, folder, names):
@@ -134,13 +135,15 @@ def lax(binary, folder, parameters):
     """chain: any name of a trusted CA; off: anybody. The leaf bears the server's names all the same."""
     verify, where = parameters
     settings = ({"server_side": {"verify": verify}} if where == "tls.server" else
-                {"listener": {"verify": verify}})
+                # Roots and nobody to verify are a contradiction.
+                {"listener": {"verify": verify}, "certificates": {"server": {}}})
     for kind in BAD:
         believed = verify == "off" or kind == "wrong name"
         inner = f"{folder}/{kind.replace(' ', '-')}"
         with scripted_lab(inner, binary, DIRECT, bad(kind), **settings) as (lab, scripted):
-            # The client checks whether it was the local CA, and leaves the name alone.
-            options = {"check_name": False} if kind == "wrong name" else {}
+            # The client checks whether it was the local CA; the leaf bears the server's names and dates.
+            options = ({"check_name": False} if kind == "wrong name" else
+                       {"roots": ""} if "expired" in kind or "not yet" in kind else {})
             try:
                 ftp = lab.secured("EPSV", "1.3", **options)
             except ftplib.error_perm as error:
