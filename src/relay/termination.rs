@@ -5,7 +5,7 @@
 use super::control::Control;
 use super::data_tls::LegTls;
 use super::openings::Openings;
-use crate::report::{Connection, LeafSource, Report, TlsFault, TlsVersion};
+use crate::report::{Connection, LeafSource, PeerText, Report, TlsFault, TlsVersion};
 use crate::session::Certificate;
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -14,6 +14,7 @@ use crate::tls::failure::Failure;
 use crate::tls::leaf::SignedBy;
 use crate::tls::leaf_cache::Source;
 use crate::tls::server_side::{ServerSession, ServerSide};
+use crate::tls::subject;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::collections::HashSet;
@@ -154,6 +155,13 @@ impl SessionTls {
         telemetry: &SessionTelemetry,
     ) -> bool {
         let Some(connection) = control.layer().connection() else { return false };
+        let shown = connection.peer_certificates().and_then(|chain| chain.first());
+        if side == Side::Client
+            && let Some(subject) = shown.and_then(subject::text)
+        {
+            let subject = PeerText::new(&subject);
+            telemetry.record(&Report::ClientCertificateAccepted { subject });
+        }
         telemetry.record(&Report::HandshakeEnded {
             side,
             connection: Connection::Control,
