@@ -123,6 +123,12 @@ pub enum Report {
         /// What it is now.
         state: ControlProtection,
     },
+    /// SSCN was agreed between client and server: who begins TLS on the data connections of RETR,
+    /// STOR, APPE and STOU. The gateway carries them as they are.
+    TlsRoleTurned {
+        /// The server with SSCN ON, the client with SSCN OFF.
+        begun_by: Side,
+    },
     /// A secured control connection came back to text, or ended without.
     CccObserved {
         /// Which of them.

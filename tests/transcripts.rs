@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
-//! | `hello [NAME]`, `secured SIDE [untrusted]`, `tls-fails SIDE FAULT` | `accept-tls`, `connect-tls`, `present WHAT`, `carry-tls`, `end-tls SIDE` |
+//! | `hello [NAME]`, `secured SIDE [untrusted]`, `tls-fails SIDE FAULT`, `data-tls-fails SIDE FAULT` | `accept-tls`, `connect-tls`, `present WHAT`, `carry-tls`, `end-tls SIDE` |
 //! | `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
@@ -249,9 +249,11 @@ impl Stage {
                 self.tell(Event::TlsEstablished { side: Side::Server, trusted: false });
             }
             ["tls-fails", side, fault] => {
-                let found = TlsFault::ALL.iter().find(|known| known.label() == *fault);
-                let fault = *found.ok_or_else(|| format!("no fault: {fault}"))?;
-                self.tell(Event::TlsFailed { side: side_of(side)?, fault });
+                self.tell(Event::TlsFailed { side: side_of(side)?, fault: fault_of(fault)? });
+            }
+            ["data-tls-fails", side, fault] => {
+                let (id, side, outcome) = (id()?, side_of(side)?, Err(fault_of(fault)?));
+                self.tell(Event::DataHandshakeEnded { id, side, outcome });
             }
             ["range-fails"] => self.range_fails = true,
             ["blind", name, "starts"] => {
@@ -409,6 +411,11 @@ fn side_of(word: &str) -> Result<Side, String> {
 fn outcome_of(word: &str) -> Result<DataOutcome, String> {
     let outcome = DataOutcome::ALL.iter().find(|outcome| outcome.label() == word);
     outcome.copied().ok_or_else(|| format!("no outcome: {word}"))
+}
+
+fn fault_of(word: &str) -> Result<TlsFault, String> {
+    let fault = TlsFault::ALL.iter().find(|fault| fault.label() == word);
+    fault.copied().ok_or_else(|| format!("no fault: {word}"))
 }
 
 fn flow_of(word: &str) -> Result<FlowId, String> {

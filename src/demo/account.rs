@@ -271,6 +271,7 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
         | Report::DataConnectionStarted { .. }
         | Report::ProtectionChanged { .. }
         | Report::CccObserved { .. }
+        | Report::TlsRoleTurned { .. }
         | Report::BlindRangeOpened { .. }
         | Report::BlindRangeFailed { .. }
         | Report::HandshakeEnded { .. }

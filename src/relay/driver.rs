@@ -7,7 +7,7 @@
 
 use super::control::{Control, READ_SIZE, Received};
 use super::data::DataEvent;
-use super::layer::News;
+use super::layer::{News, garbled};
 use super::openings::Openings;
 use super::shared::{Permit, Shared};
 use super::termination::SessionTls;
@@ -260,7 +260,12 @@ impl Driver {
                 let failure = tls.explain(side, control, error);
                 self.fail_tls(side, &failure);
             }
-            News::Ended if self.session.may_clear(side) => {}
+            // Its text waits until CCC has been agreed.
+            News::Ended | News::Hasty if self.session.may_clear(side) => {}
+            News::Hasty => {
+                let failure = tls.explain(side, control, &garbled());
+                self.fail_tls(side, &failure);
+            }
             News::Ended => {
                 let event = Event::ConnectionClosed { side, orderly: true };
                 self.session.handle_event(event, now);

@@ -51,6 +51,8 @@ pub(super) struct Tls {
     peer_ended: bool,
     /// Ours is sent: what follows it is text.
     ended: bool,
+    /// Text of the peer's stands where none is due.
+    is_hasty: bool,
 }
 
 /// What has become of the bytes received.
@@ -75,14 +77,19 @@ pub(super) enum News {
     Established,
     /// The peer has ended TLS without being asked to go on in text.
     Ended,
+    /// The peer goes on in text without having been asked to.
+    Hasty,
     /// TLS is broken.
     Failed(rustls::Error),
 }
 
-/// The peer sent something else than TLS.
+/// What is wrong with a peer that sends something else than TLS.
+pub(super) fn garbled() -> rustls::Error {
+    rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)
+}
+
 fn not_tls() -> Step {
-    let garbled = rustls::InvalidMessage::InvalidContentType;
-    Step::News(News::Failed(rustls::Error::InvalidMessage(garbled)))
+    Step::News(News::Failed(garbled()))
 }
 
 impl Layer {
@@ -241,8 +248,14 @@ impl Tls {
     fn new(connection: Connection, hello: Vec<u8>, unsent: &mut BytesMut) -> Self {
         let mut connection = connection;
         connection.set_buffer_limit(None);
-        let mut tls =
-            Self { connection, hello, is_established: false, peer_ended: false, ended: false };
+        let mut tls = Self {
+            connection,
+            hello,
+            is_established: false,
+            peer_ended: false,
+            ended: false,
+            is_hasty: false,
+        };
         tls.flush(unsent);
         tls
     }
@@ -273,7 +286,12 @@ impl Tls {
                 self.take(&record, unsent)
             }
             Front::Text if self.ended => Step::Clear,
-            Front::Text | Front::Garbled => not_tls(),
+            Front::Text if self.is_hasty => Step::More,
+            Front::Text => {
+                self.is_hasty = true;
+                Step::News(News::Hasty)
+            }
+            Front::Garbled => not_tls(),
         }
     }
 

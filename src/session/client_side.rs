@@ -147,7 +147,9 @@ impl Session {
             return;
         }
         match command.verb() {
-            Verb::Port | Verb::Eprt | Verb::Pasv => self.on_data_command(command, now),
+            Verb::Port | Verb::Eprt | Verb::Pasv | Verb::Cpsv => {
+                self.on_data_command(command, now);
+            }
             Verb::Epsv => match parse_epsv(command.argument()) {
                 EpsvArgument::All => self.forward(&command, Pending::EpsvAll),
                 EpsvArgument::None
@@ -166,7 +168,7 @@ impl Session {
             Verb::Feat => self.forward(&command, Pending::Feat),
             Verb::Rein => self.forward(&command, Pending::Rein),
             Verb::Auth => self.on_auth(&command, now),
-            Verb::Adat | Verb::Prot => {
+            Verb::Adat | Verb::Prot | Verb::Sscn => {
                 let request = Request::of(&command);
                 self.forward(&command, request.map_or(Pending::Plain, Pending::Security));
             }

@@ -170,9 +170,13 @@ impl Session {
 
     pub(super) fn on_data_tls(
         &mut self,
+        id: TransferId,
         side: Side,
         outcome: Result<(TlsVersion, bool), TlsFault>,
     ) {
+        if let Err(fault) = outcome {
+            self.failed = Some((id, fault));
+        }
         let (version, resumed, fault) = match outcome {
             Ok((version, resumed)) => (Some(version), resumed, None),
             Err(fault) => (None, false, Some(fault)),

@@ -20,6 +20,7 @@
 //! | `named` | the users and files that the client names, for the audit |
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
+//! | `greeting` | the greeting that has to wait for TLS |
 //! | `termination` | TLS that ends at the gateway: which side begins when |
 //! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
 //! | `own_command` | what the gateway says to the server by itself |
@@ -38,6 +39,7 @@ mod data_reply;
 mod early_reply;
 mod ends;
 mod event;
+mod greeting;
 mod named;
 mod negotiation;
 mod own_command;
@@ -60,7 +62,7 @@ pub use settings::{
 };
 
 use crate::ftp::{Line, LineReader, ReplyReader};
-use crate::report::{CloseCause, Report};
+use crate::report::{CloseCause, Report, TlsFault};
 use crate::terms::{Side, TransferId};
 use blind::Blind;
 use bytes::Bytes;
@@ -132,6 +134,8 @@ pub struct Session {
     protection: Protection,
     /// What passes within `data.blind_ports`.
     blind: Blind,
+    /// The last data connection that came to no TLS, and why.
+    failed: Option<(TransferId, TlsFault)>,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
@@ -184,6 +188,7 @@ impl Session {
             termination: Termination::default(),
             protection: Protection::default(),
             blind: Blind::default(),
+            failed: None,
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
@@ -217,7 +222,9 @@ impl Session {
             Event::TransferFailed { id } => self.on_transfer_failed(id),
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
-            Event::DataHandshakeEnded { side, outcome, .. } => self.on_data_tls(side, outcome),
+            Event::DataHandshakeEnded { id, side, outcome } => {
+                self.on_data_tls(id, side, outcome);
+            }
             Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
@@ -286,7 +293,8 @@ impl Session {
         };
         // A line at its limit has to fit, or its end would never be read.
         let room = READ_AHEAD.max(reader.limit());
-        self.phase != Phase::Closed && reader.buffered() < room
+        let early = from == Side::Client && self.client_is_early();
+        self.phase != Phase::Closed && reader.buffered() < room && !early
     }
 
     /// True once the session is closed and every data connection has ended.
@@ -399,7 +407,7 @@ impl Session {
 
     fn login_deadline(&self) -> Option<Instant> {
         // A login where lines are not read cannot be seen.
-        let waits = !self.logged_in && !self.hides_lines();
+        let waits = !self.logged_in && !self.hides_lines() && !self.awaits_tls();
         waits.then(|| self.login_since + self.settings.login_timeout)
     }
 

@@ -67,7 +67,7 @@ impl Pending {
             | Self::Plain
             | Self::Login { .. }
             | Self::Transfer { .. }
-            | Self::Security(Request::Adat | Request::Prot(_))
+            | Self::Security(Request::Adat | Request::Prot(_) | Request::Sscn(_))
             | Self::Enclosed
             | Self::Feat
             | Self::Abor

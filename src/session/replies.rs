@@ -2,6 +2,7 @@
 
 use crate::report::{Refusal, TlsFault};
 use crate::terms::DataMode;
+use bytes::Bytes;
 
 /// The reply to a refused command.
 pub(super) fn refusal(reason: Refusal) -> &'static str {
@@ -78,6 +79,17 @@ pub(super) fn no_server_tls(fault: Option<TlsFault>) -> &'static str {
         }
         Some(_) => "530 No TLS with the server: the handshake failed.\r\n",
     }
+}
+
+/// In place of a 2xx to a transfer whose data connection came to no TLS.
+pub(super) fn no_data_tls(fault: TlsFault) -> Bytes {
+    let words = match fault {
+        TlsFault::NotResumed => {
+            "522 The data connection has to resume the TLS session of this one.\r\n"
+        }
+        _ => "425 No TLS on the data connection.\r\n",
+    };
+    Bytes::from_static(words.as_bytes())
 }
 
 /// 234 (RFC 4217 §4).

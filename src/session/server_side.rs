@@ -180,6 +180,12 @@ impl Session {
             {
                 self.begin_tls(Some(raw), now);
             }
+            Pending::Transfer { id, .. } if code.is_positive() && self.failed.is_some() => {
+                // The server has had its connection; that the client has not is told in its place.
+                let failed = self.failed.take().filter(|(failed, _)| *failed == id);
+                let words = failed.map(|(_, fault)| replies::no_data_tls(fault));
+                self.send(Side::Client, words.unwrap_or(raw));
+            }
             Pending::Transfer { id, .. } if code.is_negative() => {
                 self.forget_refused_name(id);
                 self.on_transfer_refused();
@@ -257,6 +263,7 @@ impl Session {
                 return self.hide_lines(Some(raw));
             }
             Change::TokensFollow => self.allow_tokens(),
+            Change::TlsBegunBy(side) => self.report(Report::TlsRoleTurned { begun_by: side }),
             Change::Nothing => {}
         }
         self.send(Side::Client, raw);
@@ -356,7 +363,7 @@ impl Session {
     fn find_passive(&mut self, code: Code) {
         let answers = match self.pending.back() {
             Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv => code.value() == 227,
+                Verb::Pasv | Verb::Cpsv => code.value() == 227,
                 Verb::Epsv => code.value() == 229,
                 _ => false,
             },

@@ -5,7 +5,8 @@
 //! a leaf in place of. So the client's hello is read first, where it comes in time, then TLS towards
 //! the server is established, and only then the client is answered.
 //!
-//! Not here: what is agreed about data connections, and CCC (see `protection`).
+//! Not here: the greeting that has to wait for it (see `greeting`), what is agreed about data
+//! connections, and CCC (see `protection`).
 
 use super::own_command::OwnCommand;
 use super::pending::Pending;
@@ -16,9 +17,6 @@ use crate::report::{CloseCause, ControlProtection, Refusal, Report, TlsFault};
 use crate::terms::{ProtectionLevel, Side};
 use bytes::Bytes;
 use std::time::Instant;
-
-/// The longest greeting that is kept: that of a server whose client is not ready for it.
-const MAX_GREETING: usize = 16 * 1024;
 
 /// Verbs that nobody knows, before the login, until the peer is taken for something else than an
 /// FTP client (case 29).
@@ -68,9 +66,9 @@ pub(super) struct Termination {
     /// This session is carried unread although its listener terminates.
     bypassed: bool,
     /// The server has greeted.
-    greeted: bool,
+    pub(super) greeted: bool,
     /// A greeting that the client is not ready for.
-    greeting: Vec<u8>,
+    pub(super) greeting: Vec<u8>,
     /// The server's certificate verified, or nobody asked for that.
     trusted: bool,
     /// What the client is told as soon as it can be, before the end.
@@ -111,7 +109,7 @@ impl Termination {
         !self.client_negotiates()
     }
 
-    fn keeps_greeting(&self) -> bool {
+    pub(super) fn keeps_greeting(&self) -> bool {
         !self.greeting.is_empty()
     }
 }
@@ -132,7 +130,7 @@ impl Session {
     }
 
     /// True if TLS towards the server begins without a word of the client's.
-    fn secures_server_unasked(&self) -> bool {
+    pub(super) fn secures_server_unasked(&self) -> bool {
         let by_client = self.settings.server_start == TlsStart::Explicit
             && self.settings.client_start == TlsStart::Explicit
             && self.terminates(Side::Client);
@@ -174,14 +172,28 @@ impl Session {
         self.advance(now);
     }
 
-    fn await_hello(&mut self, now: Instant) {
+    pub(super) fn await_hello(&mut self, now: Instant) {
         self.termination.client = ClientTls::Hello;
         self.secured_since = now;
         self.actions.push_back(Action::AcceptTls);
     }
 
+    /// True while what the client sends belongs to a handshake that is not due yet: nothing of it is
+    /// read before, or it would be taken for text.
+    pub(super) fn client_is_early(&self) -> bool {
+        self.terminates(Side::Client)
+            && self.settings.client_start != TlsStart::Explicit
+            && self.termination.client == ClientTls::None
+    }
+
+    /// True while a server that has TLS is waited for, to greet or to shake hands.
+    pub(super) fn awaits_tls(&self) -> bool {
+        let ungreeted = self.terminates(Side::Server) && !self.termination.greeted;
+        self.termination.is_negotiating() || ungreeted
+    }
+
     /// Does what can be done now towards TLS on both sides.
-    fn advance(&mut self, now: Instant) {
+    pub(super) fn advance(&mut self, now: Instant) {
         if self.phase != Phase::Open {
             return;
         }
@@ -226,79 +238,14 @@ impl Session {
         self.actions.push_back(Action::PresentCertificate(certificate));
     }
 
-    /// True if the client is not ready for the greeting, or TLS towards the server comes first.
-    fn greeting_waits(&self) -> bool {
-        let Termination { client, server, .. } = self.termination;
-        let starts = |start| self.terminates(Side::Client) && self.settings.client_start == start;
-        let for_client = starts(TlsStart::Implicit) && client != ClientTls::Secured;
-        let for_server = self.secures_server_unasked()
-            && server != ServerTls::Secured
-            && !starts(TlsStart::ImplicitAfterGreeting);
-        for_client || for_server
-    }
-
-    /// Keeps a line of a greeting that has to wait.
-    pub(super) fn keep_greeting(&mut self, line: &[u8], now: Instant) -> bool {
-        let waits = self.greeting_waits();
-        if waits {
-            self.termination.greeting.extend_from_slice(line);
-            if self.termination.greeting.len() > MAX_GREETING {
-                self.close(None, CloseCause::TooMuch, now);
-            }
-        }
-        waits
-    }
-
-    /// The server's greeting is complete.
-    pub(super) fn on_greeted(&mut self, code: Code, last: Bytes, now: Instant) {
-        let keeps = self.keep_greeting(&last, now);
-        if !keeps {
-            self.send(Side::Client, last);
-        }
-        if !code.is_positive() {
-            // The server goes: its words are all that there is to tell.
-            if keeps {
-                self.tell_kept_refusal(now);
-            }
-            return;
-        }
-        self.termination.greeted = true;
-        if !keeps {
-            self.on_greeting_sent(now);
-        }
-        self.advance(now);
-    }
-
-    fn on_greeting_sent(&mut self, now: Instant) {
-        if self.terminates(Side::Client)
-            && self.settings.client_start == TlsStart::ImplicitAfterGreeting
-        {
-            self.await_hello(now);
-        }
-    }
-
-    fn tell_kept_refusal(&mut self, now: Instant) {
-        let words = std::mem::take(&mut self.termination.greeting).into();
-        self.end_with(words, CloseCause::ServerClosed, now);
-    }
-
     /// Ends the session with `words`, which a client in its handshake hears when that is done.
-    fn end_with(&mut self, words: Bytes, cause: CloseCause, now: Instant) {
+    pub(super) fn end_with(&mut self, words: Bytes, cause: CloseCause, now: Instant) {
         if self.termination.client_negotiates() {
             self.termination.refusal = Some((words, cause));
             self.advance(now);
         } else {
             self.send(Side::Client, words);
             self.close(None, cause, now);
-        }
-    }
-
-    fn deliver_greeting(&mut self, now: Instant) {
-        let greeted = self.termination.greeted && self.termination.refusal.is_none();
-        if greeted && self.termination.keeps_greeting() && !self.greeting_waits() {
-            let greeting = std::mem::take(&mut self.termination.greeting);
-            self.send(Side::Client, greeting.into());
-            self.on_greeting_sent(now);
         }
     }
 

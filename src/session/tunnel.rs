@@ -291,7 +291,7 @@ impl Session {
 
     /// When TLS that is due has to be established.
     pub(super) fn handshake_deadline(&self) -> Option<Instant> {
-        let due = self.tunnel.is_in_handshake() || self.termination.is_negotiating();
+        let due = self.tunnel.is_in_handshake() || self.awaits_tls();
         let waits = self.phase == Phase::Open && due;
         waits.then(|| self.secured_since + self.settings.login_timeout)
     }

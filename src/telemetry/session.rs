@@ -139,6 +139,12 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
+            Report::TlsRoleTurned { begun_by } => {
+                debug!(
+                    side = begun_by.label(),
+                    "SSCN: this side begins TLS on data connections of files"
+                );
+            }
             Report::CccObserved { outcome, passed } => self.tell_ccc(*outcome, *passed),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
@@ -161,8 +167,9 @@ impl SessionTelemetry {
                 self.metrics.leaf_certificates_total.of(*source).inc();
                 debug!(source = source.label(), "a certificate is shown in the server's place");
             }
-            Report::ClientCertificateAccepted { subject: _ } => {
-                debug!("the client has shown a certificate that is trusted");
+            Report::ClientCertificateAccepted { subject } => {
+                let subject = String::from_utf8_lossy(subject.bytes());
+                info!(subject = ?subject, "the client has shown a certificate that is trusted");
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }

@@ -25,9 +25,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Tickets of TLS 1.3 with each data connection: for clients that use one once (RFC 8446 §C.4), as
-/// many as OpenSSL gives on resumption.
-const DATA_TICKETS: usize = 1;
+/// Tickets of TLS 1.3 with each data connection. A client that uploads may close without having read
+/// one, and its kernel then resets the connection with the end of the file still on its way (lftp,
+/// C-Kermit); those of the control connection can be used again and again.
+const DATA_TICKETS: usize = 0;
 
 /// Whether clients' data connections resume the session of their control connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -218,11 +218,12 @@ fn of_either(error: &Error, peer: &str) -> Failure {
 /// As the RFCs write it, or its number.
 fn named(alert: AlertDescription) -> String {
     let mut name = String::new();
+    let mut follows_lower_case = false;
     for character in format!("{alert:?}").chars() {
-        if character.is_ascii_uppercase() && name.ends_with(|last: char| last.is_ascii_lowercase())
-        {
+        if character.is_ascii_uppercase() && follows_lower_case {
             name.push('_');
         }
+        follows_lower_case = character.is_ascii_lowercase();
         name.push(character.to_ascii_lowercase());
     }
     name

@@ -167,7 +167,7 @@ impl Pair {
     }
 
     /// Carries everything to and fro until both are silent.
-    pub(super) fn run(mut self) -> Result<Self, Failed> {
+    pub(super) fn run(mut self) -> Result<Self, Box<Failed>> {
         let mut failed = Failed { client: None, server: None };
         for _ in 0..MOST_ROUNDS {
             let to_server = carry(&mut self.client, &mut self.server, &mut failed.server);
@@ -177,7 +177,7 @@ impl Pair {
             }
         }
         if failed.client.is_some() || failed.server.is_some() {
-            return Err(failed);
+            return Err(Box::new(failed));
         }
         assert!(!self.client.is_handshaking() && !self.server.is_handshaking());
         Ok(self)

@@ -65,6 +65,7 @@ impl Known {
             | Report::DataConnectionStarted { .. }
             | Report::DataConnectionEnded { .. }
             | Report::CccObserved { .. }
+            | Report::TlsRoleTurned { .. }
             | Report::BlindRangeOpened { .. }
             | Report::BlindRangeFailed { .. }
             | Report::HandshakeEnded { .. }
@@ -115,6 +116,7 @@ impl Known {
             | Report::DataConnectionStarted { .. }
             | Report::ProtectionChanged { .. }
             | Report::CccObserved { .. }
+            | Report::TlsRoleTurned { .. }
             | Report::BlindRangeOpened { .. }
             | Report::BlindRangeFailed { .. }
             | Report::LeafShown { .. }

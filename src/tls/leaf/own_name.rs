@@ -55,3 +55,6 @@ impl fmt::Display for OwnName {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,22 @@ async fn a_leaf_ends_with_the_servers_certificate_and_is_then_issued_again() {
     assert_eq!((from, leaf.not_after), (Source::Issued, end));
     assert_eq!(source(&cache, &server(1), after + DAY).await, Source::Cache);
 }
+
+#[tokio::test]
+async fn names_that_clients_ask_for_take_no_place_from_servers() {
+    let (cache, issued) = counting();
+    let own = |number: usize| {
+        let asked = format!("host-{number}.example");
+        OwnName::new(Some(&asked), "198.51.100.1".parse().unwrap())
+    };
+    assert_eq!(source(&cache, &server(1), now()).await, Source::Issued);
+    for number in 0..MOST_OWN + 10 {
+        assert_eq!(cache.get_own(&own(number), now()).await.unwrap().1, Source::Issued);
+    }
+    assert_eq!(cache.len(), 1 + MOST_OWN);
+    assert_eq!(source(&cache, &server(1), now()).await, Source::Cache);
+    let newest = own(MOST_OWN + 9);
+    assert_eq!(cache.get_own(&newest, now()).await.unwrap().1, Source::Cache);
+    assert_eq!(cache.get_own(&own(0), now()).await.unwrap().1, Source::Issued);
+    assert_eq!(issued.load(Ordering::SeqCst), 1 + MOST_OWN + 10 + 1);
+}
