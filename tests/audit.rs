@@ -6,15 +6,22 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
 
 use ftpgate::app;
-use ftpgate::config::Config;
+use ftpgate::config::{CaFiles, ClientCertificates, Config, ListenerTls, TlsMode, TlsStart};
+use ftpgate::tls::ca::{self, Plan, Serial};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bounds every wait for something that has to come.
@@ -55,10 +62,24 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
+/// A connection of the client, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// Both ends of one session.
 struct Peers {
-    client: BufReader<TcpStream>,
+    client: BufReader<Box<dyn Stream>>,
     server: BufReader<TcpStream>,
+    /// What the client's connections are protected with.
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// A connection of the client.
+async fn dial(to: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Box<dyn Stream> {
+    let stream = within(TcpStream::connect(to)).await.unwrap();
+    let Some(config) = tls else { return Box::new(stream) };
+    let name = ServerName::from(to.ip());
+    Box::new(within(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await.unwrap())
 }
 
 impl Peers {
@@ -66,6 +87,7 @@ impl Peers {
     async fn say(&mut self, command: &[u8], reply: &str) {
         if !command.is_empty() {
             within(self.client.write_all(&[command, b"\r\n"].concat())).await.unwrap();
+            within(self.client.flush()).await.unwrap();
             let mut heard = Vec::new();
             within(self.server.read_until(b'\n', &mut heard)).await.unwrap();
             assert_eq!(heard, [command, b"\r\n"].concat());
@@ -85,13 +107,14 @@ impl Peers {
     async fn transfer(&mut self, command: &[u8], upload: &[u8], download: &[u8]) {
         let (data, address) = listen().await;
         within(self.client.write_all(b"EPSV\r\n")).await.unwrap();
+        within(self.client.flush()).await.unwrap();
         within(self.server.read_line(&mut String::new())).await.unwrap();
         let reply = format!("229 ok (|||{}|)\r\n", address.port());
         within(self.server.write_all(reply.as_bytes())).await.unwrap();
         let port = self.hear().await.split('|').nth(3).unwrap().parse().unwrap();
         self.say(command, "150 here").await;
         let entry = SocketAddr::new(address.ip(), port);
-        let mut client = within(TcpStream::connect(entry)).await.unwrap();
+        let mut client = dial(entry, self.tls.as_ref()).await;
         let mut server = within(data.accept()).await.unwrap().0;
         within(client.write_all(upload)).await.unwrap();
         within(client.shutdown()).await.unwrap();
@@ -113,6 +136,13 @@ async fn metrics(address: SocketAddr) -> String {
     text
 }
 
+/// The text of an audit, and its lines.
+fn read(path: &Path) -> (String, Vec<Value>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (text, lines)
+}
+
 #[tokio::test]
 async fn who_did_what_is_told_and_no_password() {
     let log = Captured::default();
@@ -128,10 +158,10 @@ async fn who_did_what_is_told_and_no_password() {
     config.telemetry.audit.path = Some(path.clone());
     let gateway = app::start(&config, None).await.unwrap();
 
-    let client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
-    let client_address = client.get_ref().local_addr().unwrap();
+    let client = within(TcpStream::connect(free)).await.unwrap();
+    let client_address = client.local_addr().unwrap();
     let server = BufReader::new(within(control.accept()).await.unwrap().0);
-    let mut peers = Peers { client, server };
+    let mut peers = Peers { client: BufReader::new(Box::new(client)), server, tls: None };
     peers.say(b"", "220 ready").await;
     peers.say(b"USER anna", "331 password").await;
     peers.say(format!("PASS {SECRET}").as_bytes(), "332 account").await;
@@ -148,8 +178,7 @@ async fn who_did_what_is_told_and_no_password() {
     drop(peers);
     within(gateway.shutdown()).await;
 
-    let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (text, lines) = read(&path);
     for line in &lines {
         assert_eq!(line["listener"], "main");
         assert_eq!(line["client"], client_address.to_string());
@@ -185,6 +214,93 @@ async fn who_did_what_is_told_and_no_password() {
         for told in ["anna", "caf", "höme"] {
             assert!(!output.contains(told), "{told} in the {name}: {output}");
         }
+    }
+}
+
+/// A client's certificate, its key, and in `folder` the file of who signs such.
+fn client_certificate(folder: &Path) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    std::fs::write(folder.join("clients.pem"), authority.pem()).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "anna,CN=root\u{1b}");
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+}
+
+#[tokio::test]
+async fn what_is_inside_tls_that_ends_here_is_told_and_who_showed_which_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan { name: "local CA".to_owned(), days: 1 };
+    let created = ca::create(&plan, SystemTime::now(), Serial::random().unwrap()).unwrap();
+    let files = ca::files::write(folder.path(), &created).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
+    let (certificate, key) = client_certificate(folder.path());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.unwrap().with_root_certificates(roots);
+    let tls = Arc::new(tls.with_client_auth_cert(vec![certificate], key).unwrap());
+
+    let (control, server_address) = listen().await;
+    let free = listen().await.1;
+    let mut config = Config::for_server(free, &server_address.to_string()).unwrap();
+    config.listeners[0].tls = ListenerTls {
+        mode: TlsMode::Offload,
+        client_start: TlsStart::Implicit,
+        client_certificates: ClientCertificates::Require,
+        required: true,
+        ..ListenerTls::default()
+    };
+    config.tls.ca = CaFiles { certificate: files.certificate, key: files.key };
+    config.tls.client_roots = Some(folder.path().join("clients.pem"));
+    let path = folder.path().join("audit.jsonl");
+    config.telemetry.audit.path = Some(path.clone());
+    let gateway = app::start(&config, None).await.unwrap();
+
+    let client = BufReader::new(dial(free, Some(&tls)).await);
+    let server = BufReader::new(within(control.accept()).await.unwrap().0);
+    let mut peers = Peers { client, server, tls: Some(tls) };
+    peers.say(b"", "220 ready").await;
+    peers.say(b"USER bella", "331 password").await;
+    peers.say(format!("PASS {SECRET}").as_bytes(), "230 in").await;
+    for command in ["PBSZ 0\r\n", "PROT P\r\n"] {
+        within(peers.client.write_all(command.as_bytes())).await.unwrap();
+        within(peers.client.flush()).await.unwrap();
+        assert!(peers.hear().await.starts_with("200"));
+    }
+    peers.transfer(b"RETR inside", b"", b"1234567").await;
+    peers.say(b"QUIT", "221 bye").await;
+    drop(peers);
+    within(gateway.shutdown()).await;
+
+    let (text, lines) = read(&path);
+    assert!(!text.contains(SECRET), "{text}");
+    let find = |key: &str, value: &str| {
+        let found = lines.iter().find(|line| line[key] == value);
+        found.unwrap_or_else(|| panic!("{value} is not in {text}"))
+    };
+    for event in ["login", "transfer", "session_end"] {
+        let line = find("event", event);
+        assert_eq!((&line["user"], &line["control"]), (&"bella".into(), &"terminated".into()));
+    }
+    for line in &lines {
+        assert_eq!(line["certificate"], r"CN=anna\\,CN\\=root\x1b");
+    }
+    let transfer = find("verb", "RETR");
+    assert_eq!((&transfer["path"], &transfer["download"]), (&"inside".into(), &7.into()));
+    assert_eq!(transfer["protection"], "private");
+    for connection in ["control", "data"] {
+        let handshake = find("connection", connection);
+        assert_eq!((&handshake["event"], &handshake["side"]), (&"tls".into(), &"client".into()));
+        assert_eq!(
+            (&handshake["outcome"], &handshake["version"]),
+            (&"completed".into(), &"1.3".into())
+        );
     }
 }
 

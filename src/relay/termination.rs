@@ -14,7 +14,7 @@ use crate::tls::failure::Failure;
 use crate::tls::leaf::SignedBy;
 use crate::tls::leaf_cache::Source;
 use crate::tls::server_side::{ServerSession, ServerSide};
-use crate::tls::words;
+use crate::tls::subject;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion};
 use std::collections::HashSet;
@@ -155,6 +155,13 @@ impl SessionTls {
         telemetry: &SessionTelemetry,
     ) -> bool {
         let Some(connection) = control.layer().connection() else { return false };
+        let shown = connection.peer_certificates().and_then(|chain| chain.first());
+        if side == Side::Client
+            && let Some(subject) = shown.and_then(subject::text)
+        {
+            let subject = PeerText::new(&subject);
+            telemetry.record(&Report::ClientCertificateAccepted { subject });
+        }
         telemetry.record(&Report::HandshakeEnded {
             side,
             connection: Connection::Control,
@@ -179,11 +186,7 @@ impl SessionTls {
                 }
                 distrust.is_none()
             }
-            (rustls::Connection::Server(connection), _, Some(session)) => {
-                if let Some(shown) = connection.peer_certificates().and_then(<[_]>::first) {
-                    let subject = PeerText::new(words::subject(shown).as_bytes());
-                    telemetry.record(&Report::ClientCertificateAccepted { subject });
-                }
+            (rustls::Connection::Server(_), _, Some(session)) => {
                 let reuse = self.listener.client.as_ref().map(ClientSide::reuse);
                 let require_resumption = reuse == Some(Reuse::Require);
                 let config = Arc::clone(&session.data);

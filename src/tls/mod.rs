@@ -15,6 +15,7 @@
 //! | [`leaf_cache`] | leaves that were issued: one issue per server, however many wait |
 //! | [`material`] | certificates and keys in the owner's PEM files |
 //! | `name` | subjects of certificates that can be written again |
+//! | [`subject`] | who a certificate is about, for the audit |
 //! | [`words`] | certificates in words |
 //!
 //! Not here: the connections, and what the end of TLS means for the dialogue (see [`crate::session`]).
@@ -32,6 +33,7 @@ mod name;
 pub mod record;
 pub mod server_side;
 mod store;
+pub mod subject;
 #[cfg(test)]
 mod testing;
 mod verifier;
