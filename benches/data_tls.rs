@@ -105,7 +105,8 @@ fn carry(contender: Contender, identity: &Identity, server: &TcpListener) -> Sam
     let entry = TcpListener::bind("127.0.0.1:0").unwrap();
     let (to, by) = (server.local_addr().unwrap(), entry.local_addr().unwrap());
     let (accepting, connecting) = (Arc::clone(&identity.server), Arc::clone(&identity.client));
-    let gateway = thread::spawn(move || {
+    let gateway = thread::Builder::new().name(format!("{contender:?}").to_lowercase());
+    let gateway = gateway.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             entry.set_nonblocking(true).unwrap();
@@ -130,6 +131,7 @@ fn carry(contender: Contender, identity: &Identity, server: &TcpListener) -> Sam
         });
         thread_time()
     });
+    let gateway = gateway.unwrap();
     let took = download(identity, server, by);
     Sample { rate: rate(took), processor: gateway.join().unwrap() / gibibytes() }
 }

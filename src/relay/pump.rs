@@ -163,6 +163,7 @@ impl Direction {
                     self.stage = Stage::Flushing;
                 }
                 Stage::Flushing => {
+                    to.finish()?;
                     ready!(to.poll_flush(cx))?;
                     self.stage = Stage::Ending;
                 }

@@ -17,6 +17,10 @@ const KEPT_RECORD: usize = 32 * 1024;
 /// The payload of a full record (RFC 8446 §5.1).
 const RECORD_SIZE: usize = 16 * 1024;
 
+/// From so many records left on, small pieces of payload are gathered into full ones: a file that has
+/// come so far (1 GiB at the least) can wait for its next piece, and may be a large one.
+const GATHER_BELOW: u64 = (1 << 24) - (1 << 20);
+
 /// Records that TLS itself may send on a leg, beside those that carry payload.
 const SPARE_RECORDS: u64 = 1024;
 
@@ -72,6 +76,8 @@ struct Tls {
     /// they are used up rustls closes in order, whatever was to be sent: a truncation by itself.
     /// `None` in TLS 1.3, which renews its keys.
     records_left: Option<u64>,
+    /// Payload that waits for a full record; less than one.
+    gathered: Vec<u8>,
 }
 
 impl Leg {
@@ -85,7 +91,7 @@ impl Leg {
         // Bounded by never sending before what was sent is flushed.
         connection.set_buffer_limit(None);
         let records_left = record_limit(&connection);
-        let tls = Some(Box::new(Tls { connection, records_left }));
+        let tls = Some(Box::new(Tls { connection, records_left, gathered: Vec::new() }));
         Self { stream, tls, unsent: Vec::new(), sent: 0 }
     }
 
@@ -136,7 +142,7 @@ impl Leg {
     /// Takes payload, all of it. Only when everything before it is flushed.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, plain: &[u8]) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
-            return tls.encrypt(plain);
+            return tls.take(plain);
         }
         let mut rest = plain;
         while !rest.is_empty() {
@@ -155,7 +161,18 @@ impl Leg {
         Ok(())
     }
 
-    /// Ready when the kernel has everything.
+    /// Nothing is gathered any more: no more payload comes.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                let rest = std::mem::take(&mut tls.gathered);
+                tls.encrypt(&rest)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ready when the kernel has everything that is not gathered.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, tls, unsent, sent } = self;
         if let Some(tls) = tls {
@@ -222,6 +239,18 @@ impl Tls {
             }
         }
         Ok((filled > 0).then_some(Came::Bytes(filled)))
+    }
+
+    /// Encrypts, now or when there is enough for a full record.
+    fn take(&mut self, plain: &[u8]) -> io::Result<()> {
+        if self.records_left.is_none_or(|left| left >= GATHER_BELOW) {
+            return self.encrypt(plain);
+        }
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.extend_from_slice(plain);
+        let full = gathered.len() - gathered.len() % RECORD_SIZE;
+        self.gathered = gathered.split_off(full);
+        self.encrypt(&gathered)
     }
 
     fn encrypt(&mut self, mut plain: &[u8]) -> io::Result<()> {
