@@ -239,6 +239,8 @@ impl rustls::server::ResolvesServerCert for NothingYet {
 }
 
 #[cfg(test)]
-mod certificate_tests;
+mod certificates {
+    mod tests;
+}
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,6 @@ pub mod record;
 pub mod server_side;
 mod store;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod verifier;
 pub mod words;
