@@ -242,6 +242,8 @@ impl rustls::server::ResolvesServerCert for NothingYet {
 }
 
 #[cfg(test)]
-mod certificate_tests;
+mod certificates {
+    mod tests;
+}
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,6 @@ pub mod server_side;
 mod store;
 pub mod subject;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod verifier;
 pub mod words;

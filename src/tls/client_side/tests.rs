@@ -4,7 +4,7 @@ use super::*;
 use crate::tls::ca::tests::{authority, now};
 use crate::tls::leaf::tests::factory;
 use crate::tls::server_side::CertificateFiles;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rstest::rstest;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue,

@@ -24,9 +24,9 @@ fn says(failure: &Failure, fault: TlsFault, words: &[&str]) {
 
 /// What a server of rustls says to a client that sends these bytes.
 fn refused(bytes: &[u8]) -> Error {
-    let party = crate::tls::testing::Party::self_signed(crate::tls::testing::params("ftp.example"));
+    let party = crate::tls::tests::Party::self_signed(crate::tls::tests::params("ftp.example"));
     let config: Arc<ServerConfig> =
-        Arc::new(crate::tls::testing::server(&party, &rustls::version::TLS12));
+        Arc::new(crate::tls::tests::server(&party, &rustls::version::TLS12));
     let mut acceptor = Acceptor::default();
     let mut rest = bytes;
     while !rest.is_empty() {

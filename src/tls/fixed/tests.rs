@@ -1,7 +1,7 @@
 //! The certificate in use is the newest whole one.
 
 use super::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rcgen::{CertificateParams, DnType, SanType};
 use rstest::rstest;
 use std::os::unix::fs::PermissionsExt;

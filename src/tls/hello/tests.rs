@@ -1,7 +1,7 @@
 //! What is read from hellos, old ones and broken ones among them.
 
 use super::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use proptest::prelude::*;
 use rustls::ClientConnection;
 use rustls::client::ClientSessionMemoryCache;

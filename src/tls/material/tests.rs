@@ -1,7 +1,7 @@
 //! Lists of roots: who may sign, and what is only trusted as it is.
 
 use super::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rcgen::KeyUsagePurpose;
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! Data connections resume their control connection's session with a server, and no other's.
 
 use super::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rstest::rstest;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{AlertDescription, Error, HandshakeKind, ServerConfig, SupportedProtocolVersion};

@@ -1,7 +1,7 @@
 //! What is kept, for how long, and in how many bytes.
 
 use super::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rustls::HandshakeKind;
 use std::sync::Arc;
 

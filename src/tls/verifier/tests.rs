@@ -3,7 +3,7 @@
 use crate::report::TlsFault;
 use crate::tls::failure::Failure;
 use crate::tls::server_side::*;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use crate::tls::words;
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, SanType};
 use rstest::rstest;
@@ -36,7 +36,7 @@ fn gateway(roots: &str, change: impl FnOnce(&mut ServerSideSettings)) -> ServerS
 fn meet(gateway: &ServerSide, server: &Party, asked: Option<&str>) -> (bool, Option<Failure>) {
     let [outcome, other] = VERSIONS.map(|version| {
         let session = gateway.session(asked, None, address()).unwrap();
-        let server = Arc::new(super::super::testing::server(server, version));
+        let server = Arc::new(super::super::tests::server(server, version));
         let met = Pair::new(&session.config, session.name.clone(), &server).run();
         if let Err(failed) = &met {
             let error = failed.client.as_ref().expect("it is the client that refuses");

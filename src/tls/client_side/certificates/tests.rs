@@ -1,9 +1,9 @@
 //! Clients that have to show a certificate.
 
-use super::*;
+use super::super::*;
 use crate::tls::ca::tests::now;
 use crate::tls::leaf::tests::factory;
-use crate::tls::testing::*;
+use crate::tls::tests::*;
 use rstest::rstest;
 use rustls::client::ClientSessionMemoryCache;
 use rustls::{ClientConfig, Error, HandshakeKind};
