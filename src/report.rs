@@ -2,8 +2,9 @@
 //! turned into log line and metric by [`crate::telemetry`].
 //!
 //! A report never carries the content of PASS or ACCT. What it has of a peer's text is a
-//! [`PeerText`], which goes to the audit and nowhere else; every other field is an address, a number
-//! or a word from a closed set, so that each may become a label or a log field without escaping.
+//! [`PeerText`], which goes to the audit; of these only the subject of a certificate that is trusted
+//! goes to the log as well. Every other field is an address, a number or a word from a closed set,
+//! so that each may become a label or a log field without escaping.
 
 mod peer_text;
 mod words;

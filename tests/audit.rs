@@ -211,7 +211,7 @@ async fn who_did_what_is_told_and_no_password() {
         assert!(!output.contains(SECRET), "{name}: {output}");
     }
     for (name, output) in [("log", &log), ("metrics", &exposition)] {
-        for told in ["anna", "caf", "höme"] {
+        for told in ["anna", "bella", "caf", "höme", "q3.csv"] {
             assert!(!output.contains(told), "{told} in the {name}: {output}");
         }
     }
@@ -227,7 +227,7 @@ fn client_certificate(folder: &Path) -> (CertificateDer<'static>, PrivateKeyDer<
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "anna,CN=root\u{1b}");
+    params.distinguished_name.push(DnType::CommonName, "carla,CN=root\u{1b}");
     let certificate = params.signed_by(&key, &issuer).unwrap();
     (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
 }
@@ -273,7 +273,7 @@ async fn what_is_inside_tls_that_ends_here_is_told_and_who_showed_which_certific
         within(peers.client.flush()).await.unwrap();
         assert!(peers.hear().await.starts_with("200"));
     }
-    peers.transfer(b"RETR inside", b"", b"1234567").await;
+    peers.transfer(b"RETR q3.csv", b"", b"1234567").await;
     peers.say(b"QUIT", "221 bye").await;
     drop(peers);
     within(gateway.shutdown()).await;
@@ -289,10 +289,10 @@ async fn what_is_inside_tls_that_ends_here_is_told_and_who_showed_which_certific
         assert_eq!((&line["user"], &line["control"]), (&"bella".into(), &"terminated".into()));
     }
     for line in &lines {
-        assert_eq!(line["certificate"], r"CN=anna\\,CN\\=root\x1b");
+        assert_eq!(line["certificate"], r"CN=carla\\,CN\\=root\x1b");
     }
     let transfer = find("verb", "RETR");
-    assert_eq!((&transfer["path"], &transfer["download"]), (&"inside".into(), &7.into()));
+    assert_eq!((&transfer["path"], &transfer["download"]), (&"q3.csv".into(), &7.into()));
     assert_eq!(transfer["protection"], "private");
     for connection in ["control", "data"] {
         let handshake = find("connection", connection);

@@ -1,5 +1,5 @@
-//! Text of a peer that is worth telling: a user, a file. For the audit only; no log line and no
-//! label has it.
+//! Text of a peer that is worth telling: a user, a file, who a certificate is about. For the audit; no
+//! label has it, and no log line has users and files.
 
 use std::fmt::{self, Write};
 

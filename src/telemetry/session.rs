@@ -168,8 +168,7 @@ impl SessionTelemetry {
                 debug!(source = source.label(), "a certificate is shown in the server's place");
             }
             Report::ClientCertificateAccepted { subject } => {
-                let subject = String::from_utf8_lossy(subject.bytes());
-                info!(subject = ?subject, "the client has shown a certificate that is trusted");
+                info!(%subject, "the client has shown a certificate that is trusted");
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }
