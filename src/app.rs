@@ -237,6 +237,20 @@ fn intake_ports(intake: &Intake) -> firewall::Intake {
     firewall::Intake { v4: intake.port_v4(), v6: intake.port_v6() }
 }
 
+/// Reads every file that `config` names for TLS, as a start does.
+///
+/// # Errors
+/// As a start's: the key, the file, why it cannot be used, and what to do.
+pub fn try_tls_files(config: &Config) -> anyhow::Result<()> {
+    let certificates = tls::Certificates::load(config)?;
+    for listener in &config.listeners {
+        certificates
+            .termination(config, listener)
+            .with_context(|| format!("listener {}", listener.name))?;
+    }
+    Ok(())
+}
+
 /// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
 /// `intake` is where captured data connections are delivered, if there can be any.
 pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> firewall::Settings {

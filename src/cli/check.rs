@@ -6,6 +6,7 @@
 mod tls;
 
 use super::{ConfigArguments, complain};
+use crate::app;
 use crate::config::{self, Config, Listener, Problems, Server};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -14,10 +15,18 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
     match config::load(&arguments.config) {
         Ok(config) => {
             print!("{}", describe(&arguments.config.display().to_string(), &config));
-            for missing in tls::missing(&config) {
+            let missing = tls::missing(&config);
+            for missing in &missing {
                 println!("  {:<9} {missing}", "missing");
             }
-            ExitCode::SUCCESS
+            // Where all are here, they are what will be used.
+            match app::try_tls_files(&config) {
+                Err(error) if missing.is_empty() => {
+                    eprintln!("{}: {error:#}", arguments.config.display());
+                    ExitCode::from(super::EXIT_CONFIG)
+                }
+                Ok(()) | Err(_) => ExitCode::SUCCESS,
+            }
         }
         Err(problems) => complain(&problems),
     }

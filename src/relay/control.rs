@@ -200,6 +200,11 @@ impl Control {
         Ok(())
     }
 
+    /// Lets the peer end TLS. Ours ends ahead of the next text to it.
+    pub(super) fn let_tls_end(&mut self) {
+        self.layer.let_end();
+    }
+
     /// Ends TLS and goes on in text.
     pub(super) fn end_tls(&mut self) {
         self.layer.end(&mut self.unsent);

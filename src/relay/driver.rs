@@ -31,6 +31,10 @@ use tokio::time::Sleep;
 /// sends: closing at once would reset the connection and destroy a farewell on its way.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Between the 200 to a client's CCC and our close_notify, unless the client ends TLS first: lftp
+/// takes one that comes with the 200 for the end of the connection, curl waits for it.
+const CCC_PAUSE: Duration = Duration::from_millis(30);
+
 /// Drives one session from its accepted client to its last data connection.
 pub(super) struct Driver {
     session: Session,
@@ -41,6 +45,8 @@ pub(super) struct Driver {
     openings: Openings,
     /// Where TLS ends here.
     tls: Option<SessionTls>,
+    /// When the client's TLS ends at the latest.
+    tls_ends_at: Option<Instant>,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
     data: mpsc::UnboundedReceiver<DataEvent>,
     /// Completes when the gateway shuts down.
@@ -81,6 +87,7 @@ impl Driver {
             server: None,
             openings: Openings::new(shared, flows_out, data_out),
             tls,
+            tls_ends_at: None,
             flows,
             data,
             shutdown,
@@ -183,9 +190,15 @@ impl Driver {
                         self.tell(Event::BytesReceived { from: Side::Client, bytes: &bytes });
                     }
                 }
-                Action::EndTls { side } => {
-                    if let Some(control) = self.control(side) {
-                        control.end_tls();
+                Action::EndTls { side: Side::Server } => {
+                    if let Some(server) = &mut self.server {
+                        server.end_tls();
+                    }
+                }
+                Action::EndTls { side: Side::Client } => {
+                    if let Some(client) = &mut self.client {
+                        client.let_tls_end();
+                        self.tls_ends_at = Some(Instant::now() + CCC_PAUSE);
                     }
                 }
                 Action::Report(report) => self.telemetry.record(&report),
@@ -320,6 +333,9 @@ impl Driver {
         }
         while let Poll::Ready(Some(data)) = self.data.poll_recv(cx) {
             let event = self.openings.on_data(&data);
+            if let (Event::DataConnectionEnded { .. }, Some(tls)) = (&event, &self.tls) {
+                tls.on_data_ended();
+            }
             self.session.handle_event(event, now);
             news = true;
         }
@@ -375,6 +391,9 @@ impl Driver {
             }
             Poll::Ready(Ok(Received::Bytes(0))) => Event::ConnectionClosed { side, orderly: true },
             Poll::Ready(Ok(Received::Bytes(count))) => {
+                if let (Side::Server, Some(tls)) = (side, &mut self.tls) {
+                    tls.on_server_text(buffer.get(..count).unwrap_or_default());
+                }
                 Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }
             }
             Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },
@@ -400,9 +419,14 @@ impl Driver {
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             let linger = self.closing_until.filter(|_| !self.given_up);
-            let wanted = [linger, self.session.poll_timeout()].into_iter().flatten().min();
-            let Some(deadline) = wanted else { return false };
+            let wanted = [linger, self.tls_ends_at, self.session.poll_timeout()];
+            let Some(deadline) = wanted.into_iter().flatten().min() else { return false };
             if deadline <= now {
+                if self.tls_ends_at.take_if(|at| *at <= now).is_some()
+                    && let Some(client) = &mut self.client
+                {
+                    client.end_tls();
+                }
                 self.given_up |= linger.is_some_and(|until| until <= now);
                 self.session.handle_timeout(now);
                 return true;

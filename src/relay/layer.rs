@@ -49,7 +49,9 @@ pub(super) struct Tls {
     is_established: bool,
     /// The peer's close_notify has come.
     peer_ended: bool,
-    /// Ours is sent: what follows it is text.
+    /// The peer may end TLS, with a close_notify or without, and go on in text.
+    may_end: bool,
+    /// Our close_notify is sent: what follows it is text.
     ended: bool,
     /// Text of the peer's stands where none is due.
     is_hasty: bool,
@@ -153,25 +155,32 @@ impl Layer {
     /// Writes `text` as it has to go over the wire now.
     pub(super) fn send(&mut self, text: &[u8], unsent: &mut BytesMut) {
         match self {
-            Self::Tls(tls) if !tls.ended => {
+            Self::Tls(tls) if tls.may_end => {
+                tls.end(unsent);
+                unsent.extend_from_slice(text);
+            }
+            Self::Tls(tls) => {
                 // Into memory without a bound: who sends looks at what is unsent.
                 let _ = tls.connection.writer().write_all(text);
                 tls.flush(unsent);
             }
-            Self::Tls(_) | Self::Text | Self::Hello(_) => unsent.extend_from_slice(text),
+            Self::Text | Self::Hello(_) => unsent.extend_from_slice(text),
             Self::Broken => {}
         }
     }
 
-    /// Sends our close_notify: what is sent after it is text, and the peer may end its own TLS from
-    /// now on, with a close_notify or without.
+    /// From now on the peer may end TLS, with a close_notify or without, and go on in text. Ours goes
+    /// ahead of the next text to it, or when the peer has ended, or with [`end`](Self::end).
+    pub(super) fn let_end(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.may_end = true;
+        }
+    }
+
+    /// Sends our close_notify: what is sent after it is text.
     pub(super) fn end(&mut self, unsent: &mut BytesMut) {
-        if let Self::Tls(tls) = self
-            && !tls.ended
-        {
-            tls.connection.send_close_notify();
-            tls.flush(unsent);
-            tls.ended = true;
+        if let Self::Tls(tls) = self {
+            tls.end(unsent);
         }
     }
 
@@ -253,6 +262,7 @@ impl Tls {
             hello,
             is_established: false,
             peer_ended: false,
+            may_end: false,
             ended: false,
             is_hasty: false,
         };
@@ -277,7 +287,7 @@ impl Tls {
             return Step::Text(count);
         }
         if self.peer_ended {
-            return if self.ended { Step::Clear } else { Step::More };
+            return if self.may_end { self.clear(unsent) } else { Step::More };
         }
         match record::front(wire) {
             Front::Incomplete => Step::More,
@@ -285,13 +295,28 @@ impl Tls {
                 let record = wire.split_to(length);
                 self.take(&record, unsent)
             }
-            Front::Text if self.ended => Step::Clear,
+            Front::Text if self.may_end => self.clear(unsent),
             Front::Text if self.is_hasty => Step::More,
             Front::Text => {
                 self.is_hasty = true;
                 Step::News(News::Hasty)
             }
             Front::Garbled => not_tls(),
+        }
+    }
+
+    /// The peer has gone on in text; so do we.
+    fn clear(&mut self, unsent: &mut BytesMut) -> Step {
+        self.end(unsent);
+        Step::Clear
+    }
+
+    fn end(&mut self, unsent: &mut BytesMut) {
+        if !self.ended {
+            self.connection.send_close_notify();
+            self.flush(unsent);
+            self.ended = true;
+            self.may_end = true;
         }
     }
 
@@ -315,7 +340,7 @@ impl Tls {
             self.hello = Vec::new();
             return Step::News(News::Established);
         }
-        if self.peer_ended && !self.ended {
+        if self.peer_ended && !self.may_end {
             return Step::News(News::Ended);
         }
         // There may be text now.

@@ -27,6 +27,8 @@ pub(super) enum OpenError {
     NoPort,
     #[error("this gateway has no hold on the packet path: set firewall.backend to nftables")]
     NoFirewall,
+    #[error("a leg is to be protected and no TLS stands on its side")]
+    NotSecured,
     #[error("the kernel joins only one leg that awaits with one that dials")]
     NotJoinable,
     #[error("cannot listen on a data port: {0}")]
@@ -124,6 +126,11 @@ impl Openings {
     }
 
     async fn open_relay(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        for side in [Side::Client, Side::Server] {
+            if plan.is_protected(side) && self.tls.of(plan, side).is_none() {
+                return Err(OpenError::NotSecured);
+            }
+        }
         let mut captures = Vec::new();
         let mut prepare = async |leg: &Leg| self.prepare(leg, &mut captures).await;
         let legs = match prepare(&plan.client).await {

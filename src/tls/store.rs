@@ -149,8 +149,8 @@ impl ServerSessions {
         self.kept().chain_bytes = bytes;
     }
 
-    #[cfg(test)]
-    fn tickets(&self) -> usize {
+    /// How many connections of TLS 1.3 can still resume.
+    pub(super) fn tickets(&self) -> usize {
         self.kept().tickets.len()
     }
 }
