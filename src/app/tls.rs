@@ -77,7 +77,7 @@ impl Certificates {
                 (tls.mode == config::TlsMode::Intercept && alike).then(Default::default)
             }
         };
-        Ok(Some(Arc::new(Termination { client, server, wanting, ..Termination::default() })))
+        Ok(Some(Arc::new(Termination { client, server, wanting })))
     }
 
     fn client_side(

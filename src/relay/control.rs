@@ -166,6 +166,11 @@ impl Control {
         }
     }
 
+    /// What has been received and not been taken.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.wire
+    }
+
     /// What lies over the bytes.
     pub(super) fn layer(&self) -> &Layer {
         &self.layer
@@ -198,6 +203,11 @@ impl Control {
     ) -> Result<(), rustls::Error> {
         self.layer = Layer::connect(config, name, &mut self.unsent)?;
         Ok(())
+    }
+
+    /// Has the connection to a server take its last ticket once more, as if it had come again.
+    pub(super) fn repeat_ticket(&mut self) -> Result<(), rustls::Error> {
+        self.layer.repeat_ticket()
     }
 
     /// Lets the peer end TLS. Ours ends ahead of the next text to it.

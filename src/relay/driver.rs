@@ -214,6 +214,11 @@ impl Driver {
     }
 
     async fn open(&mut self, plan: TransferPlan) {
+        if let (Some(tls), Some(server)) = (&self.tls, &mut self.server)
+            && plan.is_protected(Side::Server)
+        {
+            tls.provide_ticket(server);
+        }
         let event = match self.openings.open(&plan).await {
             Ok((client_entry, server_entry)) => {
                 Event::TransferOpened { id: plan.id, client_entry, server_entry }
@@ -333,9 +338,6 @@ impl Driver {
         }
         while let Poll::Ready(Some(data)) = self.data.poll_recv(cx) {
             let event = self.openings.on_data(&data);
-            if let (Event::DataConnectionEnded { .. }, Some(tls)) = (&event, &self.tls) {
-                tls.on_data_ended();
-            }
             self.session.handle_event(event, now);
             news = true;
         }
@@ -385,15 +387,14 @@ impl Driver {
                 self.on_news(side, &news, now);
                 return true;
             }
-            Poll::Ready(Ok(Received::Bytes(0)) | Err(_)) if control.is_in_handshake() => {
+            Poll::Ready(Ok(Received::Bytes(0)) | Err(_))
+                if control.is_in_handshake() && !closing =>
+            {
                 self.on_end_in_handshake(side);
                 return true;
             }
             Poll::Ready(Ok(Received::Bytes(0))) => Event::ConnectionClosed { side, orderly: true },
             Poll::Ready(Ok(Received::Bytes(count))) => {
-                if let (Side::Server, Some(tls)) = (side, &mut self.tls) {
-                    tls.on_server_text(buffer.get(..count).unwrap_or_default());
-                }
                 Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }
             }
             Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },

@@ -6,6 +6,7 @@
 //!
 //! Not here: what is sent and received on the socket (see `control`).
 
+use crate::tls::again::{self, LastTicket};
 use crate::tls::record::{self, Front};
 use bytes::{Buf, BytesMut};
 use rustls::pki_types::ServerName;
@@ -44,6 +45,8 @@ pub(super) struct Hello {
 /// TLS that ends here.
 pub(super) struct Tls {
     connection: Connection,
+    /// The server's.
+    ticket: LastTicket,
     /// The client's hello, until TLS is established.
     hello: Vec<u8>,
     is_established: bool,
@@ -149,6 +152,15 @@ impl Layer {
         match self {
             Self::Tls(tls) => Some(&tls.connection),
             Self::Text | Self::Hello(_) | Self::Broken => None,
+        }
+    }
+
+    /// See [`LastTicket::repeat`].
+    pub(super) fn repeat_ticket(&mut self) -> Result<(), rustls::Error> {
+        let Self::Tls(tls) = self else { return Ok(()) };
+        match &mut tls.connection {
+            Connection::Client(connection) => tls.ticket.repeat(connection),
+            Connection::Server(_) => Ok(()),
         }
     }
 
@@ -259,6 +271,7 @@ impl Tls {
         connection.set_buffer_limit(None);
         let mut tls = Self {
             connection,
+            ticket: LastTicket::default(),
             hello,
             is_established: false,
             peer_ended: false,
@@ -322,6 +335,7 @@ impl Tls {
 
     fn take(&mut self, record: &[u8], unsent: &mut BytesMut) -> Step {
         let mut bytes = record;
+        let mark = again::mark();
         while bytes.has_remaining() {
             match self.connection.read_tls(&mut bytes) {
                 Ok(count) if count > 0 => {}
@@ -334,6 +348,9 @@ impl Tls {
                 Ok(state) => self.peer_ended |= state.peer_has_closed(),
                 Err(error) => return Step::News(News::Failed(error)),
             }
+        }
+        if let Connection::Client(connection) = &self.connection {
+            self.ticket.note(connection, record, mark);
         }
         if !self.is_established && !self.connection.is_handshaking() {
             self.is_established = true;
@@ -361,3 +378,6 @@ impl Write for Sink<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::tls::client_side::{ClientSession, ClientSide, Reuse, Shown};
 use crate::tls::failure::Failure;
 use crate::tls::leaf::SignedBy;
 use crate::tls::leaf_cache::Source;
-use crate::tls::server_side::{ServerSession, ServerSide, Versions};
+use crate::tls::server_side::{ServerSession, ServerSide};
 use crate::tls::subject;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion};
@@ -35,8 +35,6 @@ pub struct Termination {
     /// Servers that want a certificate of their client which the gateway has not, if their sessions
     /// are to be carried unread from then on.
     pub wanting: Option<Mutex<HashSet<SocketAddr>>>,
-    /// Servers that are offered TLS 1.2 only, see [`Versions::Tls12`].
-    pub ticketless: Mutex<HashSet<SocketAddr>>,
 }
 
 impl Termination {
@@ -49,15 +47,11 @@ impl Termination {
 
     fn remember(&self, server: SocketAddr) {
         if let Some(wanting) = &self.wanting {
-            remember(wanting, server);
+            let mut wanting = wanting.lock().unwrap_or_else(PoisonError::into_inner);
+            if wanting.len() < MOST_REMEMBERED {
+                wanting.insert(server);
+            }
         }
-    }
-}
-
-fn remember(set: &Mutex<HashSet<SocketAddr>>, server: SocketAddr) {
-    let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
-    if set.len() < MOST_REMEMBERED {
-        set.insert(server);
     }
 }
 
@@ -69,12 +63,9 @@ pub(super) struct SessionTls {
     /// The address that the client dialled.
     dialled: IpAddr,
     server: Option<SocketAddr>,
-    /// The server is one of those that give too few tickets.
-    is_ticketless: bool,
     /// The name that the client asks for.
     asked: Option<String>,
     towards_server: Option<ServerSession>,
-    version_of_server: Option<TlsVersion>,
     /// What the server has shown.
     certificate: Option<CertificateDer<'static>>,
     towards_client: Option<ClientSession>,
@@ -87,10 +78,8 @@ impl SessionTls {
             host,
             dialled,
             server: None,
-            is_ticketless: false,
             asked: None,
             towards_server: None,
-            version_of_server: None,
             certificate: None,
             towards_client: None,
         }
@@ -100,23 +89,6 @@ impl SessionTls {
     pub(super) fn on_server(&mut self, server: SocketAddr) -> bool {
         self.server = Some(server);
         self.listener.wants_certificate(server)
-    }
-
-    /// What the server says ahead of TLS: its greeting may tell which one it is.
-    pub(super) fn on_server_text(&mut self, text: &[u8]) {
-        self.is_ticketless |= memchr::memmem::find(text, b"ProFTPD").is_some();
-    }
-
-    /// A data connection is over. A server that has not given back the ticket it took is offered
-    /// another version from the next session on.
-    pub(super) fn on_data_ended(&self) {
-        let version = self.version_of_server;
-        if let (Some(TlsVersion::Tls13), Some(session), Some(server)) =
-            (version, &self.towards_server, self.server)
-            && session.is_out_of_tickets()
-        {
-            remember(&self.listener.ticketless, server);
-        }
     }
 
     /// The client's hello has been read; returns the name that it asks for.
@@ -131,11 +103,7 @@ impl SessionTls {
             return Err(not_set_up());
         };
         let (asked, host) = (self.asked.as_deref(), self.host.as_deref());
-        let ticketless = self.listener.ticketless.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = ticketless.contains(&address);
-        drop(ticketless);
-        let versions = if known || self.is_ticketless { Versions::Tls12 } else { Versions::All };
-        let session = settings.session_with(asked, host, address.ip(), versions)?;
+        let session = settings.session(asked, host, address.ip())?;
         let begun = server.connect_tls(Arc::clone(&session.config), session.name.clone());
         let failed = begun.map_err(|error| Failure::with_server(&error, &session));
         self.towards_server = Some(session);
@@ -207,7 +175,6 @@ impl SessionTls {
                     .peer_certificates()
                     .and_then(|chain| chain.first())
                     .map(|certificate| certificate.clone().into_owned());
-                self.version_of_server = version(connection.protocol_version());
                 let (config, name) = (session.data(connection), session.name.clone());
                 openings.set_tls(side, LegTls::Connect { config, name });
                 let distrust = session.distrust();
@@ -230,11 +197,33 @@ impl SessionTls {
         }
     }
 
+    /// A data connection follows, which has to have something to resume: some servers give no ticket
+    /// with a data connection.
+    pub(super) fn provide_ticket(&self, server: &mut Control) {
+        if self.towards_server.as_ref().is_some_and(ServerSession::is_short_of_tickets)
+            && let Err(error) = server.repeat_ticket()
+        {
+            tracing::debug!(%error, "the server's ticket cannot be used again");
+        }
+    }
+
     /// Why TLS with this peer failed.
     pub(super) fn explain(&self, side: Side, control: &Control, error: &rustls::Error) -> Failure {
         match (side, &self.towards_server) {
+            (Side::Client, _) if is_text(control.layer().hello()) => Failure::new(
+                TlsFault::Garbled,
+                "the client speaks in clear text where its TLS is due: does tls.client_start say \
+                 what it does?",
+            ),
+            (Side::Server, _) if is_text(control.received()) => Failure::new(
+                TlsFault::Garbled,
+                "the server speaks in clear text where its TLS is due: does tls.server_start say \
+                 what it does?",
+            ),
             (Side::Client, _) => Failure::with_client(error, control.layer().hello()),
-            (Side::Server, Some(session)) => Failure::with_server(error, session),
+            (Side::Server, Some(session)) => {
+                Failure::with_server_saying(error, session, control.received())
+            }
             (Side::Server, None) => not_set_up(),
         }
     }
@@ -256,6 +245,11 @@ impl SessionTls {
             self.listener.remember(server);
         }
     }
+}
+
+/// True if these first bytes are those of a line.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 fn not_set_up() -> Failure {

@@ -7,6 +7,7 @@
 //! | [`server_side`] | TLS towards servers, by which it is a TLS client |
 //! | `verifier` | whether a server is who it should be |
 //! | `store` | what data connections resume |
+//! | [`again`] | tickets of TLS 1.3 that are used more than once |
 //! | [`fixed`] | the certificate that is the gateway's own, read again when it changes |
 //! | [`hello`] | *pure*: what a client offers, in words |
 //! | `diagnosis` | what a failed handshake means, as a [`failure`] |
@@ -20,6 +21,7 @@
 //!
 //! Not here: the connections, and what the end of TLS means for the dialogue (see [`crate::session`]).
 
+pub mod again;
 pub mod ca;
 pub mod client_side;
 mod diagnosis;

@@ -5,8 +5,9 @@
 //!
 //! Not here: the connections themselves, and what becomes of a server that is not trusted.
 
+use super::again;
 use super::failure::Failure;
-use super::material::{self, MaterialFault, Roots, SettingsFault, provider};
+use super::material::{self, MaterialFault, Roots, SettingsFault};
 use super::store::ServerSessions;
 use super::verifier::{Trust, Verifier};
 pub use super::verifier::{Untrusted, Verify};
@@ -15,7 +16,7 @@ use crate::report::TlsFault;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ClientConfig, SignatureScheme};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,23 +65,10 @@ pub struct ServerSideSettings {
     pub certificate: Option<CertificateFiles>,
 }
 
-/// Which versions of TLS a server is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Versions {
-    /// TLS 1.3 and 1.2.
-    #[default]
-    All,
-    /// TLS 1.2 only, whose sessions can be resumed again and again: for servers that demand
-    /// resumption and give no tickets for it. In TLS 1.3 a ticket is used once (RFC 8446 §C.4), and
-    /// ProFTPD gives none with an upload (seen with 1.3.8).
-    Tls12,
-}
-
 /// How the gateway meets servers, ready for sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerSide {
     base: ClientConfig,
-    base_tls12: ClientConfig,
     trust: Arc<Trust>,
     verify: Verify,
     untrusted: Untrusted,
@@ -120,24 +108,12 @@ impl ServerSide {
             None => None,
         };
         let trust = Arc::new(Trust { roots, fingerprints });
-        let base = |versions: &[&'static SupportedProtocolVersion]| {
-            let builder =
-                ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
-            let builder =
-                builder.map_err(|error| MaterialFault::Cryptography(error.to_string()))?;
-            let roots = Arc::clone(&trust.roots.anchors);
-            Ok::<_, MaterialFault>(builder.with_root_certificates(roots).with_no_client_auth())
-        };
-        let base_tls12 = base(&[&rustls::version::TLS12])?;
-        let base = base(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        Ok(Self {
-            base,
-            base_tls12,
-            trust,
-            verify: settings.verify,
-            untrusted: settings.untrusted,
-            own,
-        })
+        let base = ClientConfig::builder_with_provider(again::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| MaterialFault::Cryptography(error.to_string()))?
+            .with_root_certificates(Arc::clone(&trust.roots.anchors))
+            .with_no_client_auth();
+        Ok(Self { base, trust, verify: settings.verify, untrusted: settings.untrusted, own })
     }
 
     /// What a new control connection's handshake needs.
@@ -154,20 +130,6 @@ impl ServerSide {
         host: Option<&str>,
         address: IpAddr,
     ) -> Result<ServerSession, Failure> {
-        self.session_with(asked, host, address, Versions::All)
-    }
-
-    /// As [`session`](Self::session), with a server that is offered just these versions.
-    ///
-    /// # Errors
-    /// As [`session`](Self::session).
-    pub fn session_with(
-        &self,
-        asked: Option<&str>,
-        host: Option<&str>,
-        address: IpAddr,
-        versions: Versions,
-    ) -> Result<ServerSession, Failure> {
         let name = match asked.or(host) {
             Some(name) => ServerName::try_from(name.to_owned()).map_err(|_| {
                 let name = words::bounded(name);
@@ -183,10 +145,7 @@ impl ServerSide {
             Arc::clone(&sessions),
         ));
         let shown = Arc::new(ShownToServer { own: self.own.clone(), was_short: false.into() });
-        let mut config = match versions {
-            Versions::All => self.base.clone(),
-            Versions::Tls12 => self.base_tls12.clone(),
-        };
+        let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::clone(&verifier) as _);
         config.client_auth_cert_resolver = Arc::clone(&shown) as _;
         config.resumption = Resumption::store(Arc::clone(&sessions) as _);
@@ -221,10 +180,10 @@ impl ServerSession {
         self.shown.was_short.load(Ordering::Relaxed)
     }
 
-    /// True if no data connection of TLS 1.3 can resume any more: the server has given fewer tickets
-    /// than were used.
-    pub fn is_out_of_tickets(&self) -> bool {
-        self.sessions.tickets() == 0
+    /// True if the next data connection of TLS 1.3, or the one after it, has nothing to resume: each
+    /// takes a ticket, and not each is given one.
+    pub fn is_short_of_tickets(&self) -> bool {
+        self.sessions.tickets() < 2
     }
 
     /// For the data connections; to be called when the control connection's handshake is complete.

@@ -1,6 +1,7 @@
 //! Data connections resume their control connection's session with a server, and no other's.
 
 use super::*;
+use crate::tls::material::provider;
 use crate::tls::tests::*;
 use rstest::rstest;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
