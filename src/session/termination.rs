@@ -282,15 +282,17 @@ impl Session {
         self.end_with(words, CloseCause::ServerClosed, now);
     }
 
-    /// Ends the session with `words`, which a client in its handshake hears when that is done.
+    /// Ends the session with `words`, which a client in its handshake hears when that is done, and a
+    /// client in the midst of a reply not at all.
     fn end_with(&mut self, words: Bytes, cause: CloseCause, now: Instant) {
         if self.termination.client_negotiates() {
             self.termination.refusal = Some((words, cause));
-            self.advance(now);
-        } else {
-            self.send(Side::Client, words);
-            self.close(None, cause, now);
+            return self.advance(now);
         }
+        if self.replies.at_boundary() {
+            self.send(Side::Client, words);
+        }
+        self.close(None, cause, now);
     }
 
     fn deliver_greeting(&mut self, now: Instant) {
