@@ -139,6 +139,11 @@ impl Session {
         self.terminates(Side::Server) && !by_client
     }
 
+    /// True if TLS towards the client, if any, begins when it asks for it.
+    fn client_asks(&self) -> bool {
+        !self.terminates(Side::Client) || self.settings.client_start == TlsStart::Explicit
+    }
+
     /// True if the client's hello comes before TLS towards the server has to begin.
     fn hello_comes_first(&self) -> bool {
         self.terminates(Side::Client)
@@ -256,9 +261,12 @@ impl Session {
             self.send(Side::Client, last);
         }
         if !code.is_positive() {
-            // The server goes: its words are all that there is to tell.
+            // The server goes: its words are all that there is to tell, and where TLS is due behind
+            // them nothing is taken in the clear instead.
             if keeps {
                 self.tell_kept_refusal(now);
+            } else if self.secures_server_unasked() || !self.client_asks() {
+                self.close(None, CloseCause::ServerClosed, now);
             }
             return;
         }
