@@ -124,9 +124,17 @@ impl PendingQueue {
         }
     }
 
+    /// The command of the gateway's own that is outstanding.
+    pub(super) fn own_command(&self) -> Option<OwnCommand> {
+        self.queue.iter().find_map(|pending| match pending {
+            Pending::OwnCommand(command) => Some(*command),
+            _ => None,
+        })
+    }
+
     /// True while the server may answer a CCC.
     pub(super) fn asks_ccc(&self) -> bool {
-        self.queue.iter().any(|pending| matches!(pending, Pending::OwnCommand(OwnCommand::Ccc)))
+        self.own_command() == Some(OwnCommand::Ccc)
     }
 
     /// An own reply that is due now, since nothing before it is outstanding.
