@@ -280,7 +280,8 @@ impl Session {
         };
         // A line at its limit has to fit, or its end would never be read.
         let room = READ_AHEAD.max(reader.limit());
-        self.phase != Phase::Closed && reader.buffered() < room
+        let early = from == Side::Client && self.hello_is_early();
+        self.phase != Phase::Closed && reader.buffered() < room && !early
     }
 
     /// True once the session is closed and every data connection has ended.

@@ -167,6 +167,14 @@ impl Session {
         self.termination.bypassed = true;
     }
 
+    /// True while the client may begin TLS with its first byte, and the executor has not been asked
+    /// to read it: the hello is not text.
+    pub(super) fn hello_is_early(&self) -> bool {
+        self.phase == Phase::Connecting
+            && self.terminates(Side::Client)
+            && self.settings.client_start == TlsStart::Implicit
+    }
+
     /// Both control connections stand: what begins with the first byte begins.
     pub(super) fn begin_termination(&mut self, now: Instant) {
         if self.terminates(Side::Client) && self.settings.client_start == TlsStart::Implicit {
@@ -179,7 +187,11 @@ impl Session {
         self.advance(now);
     }
 
+    /// TLS of the client follows. What it has said ahead was in the clear (case 25).
     fn await_hello(&mut self, now: Instant) {
+        if self.client_reader.buffered() > 0 {
+            return self.close(None, CloseCause::PlaintextInHandshake, now);
+        }
         self.termination.client = ClientTls::Hello;
         self.secured_since = now;
         self.actions.push_back(Action::AcceptTls);
@@ -212,6 +224,10 @@ impl Session {
                 TlsStart::Explicit => {
                     self.termination.server = ServerTls::Asked;
                     self.send_own(OwnCommand::Auth);
+                }
+                // Behind the greeting the server waits for a hello (case 26).
+                _ if self.server_reader.buffered() > 0 => {
+                    return self.close(None, CloseCause::PlaintextInHandshake, now);
                 }
                 TlsStart::Implicit | TlsStart::ImplicitAfterGreeting => {
                     self.termination.server = ServerTls::Agreed;
