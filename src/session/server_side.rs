@@ -93,7 +93,9 @@ impl Session {
         }
         let report = Report::LineDistrusted { reason: Distrust::NoReplyCode, from: Side::Server };
         self.report(report);
-        self.send(Side::Client, line.raw().clone());
+        if self.termination.client_reads() {
+            self.send(Side::Client, line.raw().clone());
+        }
     }
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
@@ -125,7 +127,7 @@ impl Session {
             self.on_preliminary(line, now);
             return;
         }
-        if code.is_protected() {
+        if code.is_protected() && !self.terminates_any() {
             self.pass_enclosed(line);
             return;
         }
