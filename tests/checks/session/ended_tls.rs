@@ -230,7 +230,8 @@ impl EndedTls {
         if let Some(finals) = &mut self.finals {
             *finals += 1;
             let refuses = matches!(bytes, [b'4' | b'5', ..]);
-            assert!(*finals == 1 && refuses && self.told.at_boundary(), "{bytes:?}");
+            let in_reply = self.tidy && !self.told.at_boundary();
+            assert!(*finals == 1 && refuses && !in_reply, "{bytes:?}");
         }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.told.classify(line.trim_ascii_end());
@@ -303,7 +304,8 @@ impl EndedTls {
             TlsStart::Implicit => self.last_told.is_empty(),
             TlsStart::ImplicitAfterGreeting => !self.last_told.is_empty(),
         };
-        assert!(begins && self.told.at_boundary(), "TLS behind {:?}", self.last_told);
+        let in_reply = self.tidy && !self.told.at_boundary();
+        assert!(begins && !in_reply, "TLS behind {:?}", self.last_told);
         self.client = Tls::Hello;
     }
 
@@ -336,8 +338,9 @@ impl EndedTls {
 
     fn on_plan(&self, plan: &TransferPlan, said: &[Vec<u8>; 2]) {
         let secured = |tls| matches!(tls, Tls::Secured | Tls::Cleared);
-        let client = if secured(self.client) { self.asked_level(said) } else { None };
-        assert_eq!(plan.client_protection, client.unwrap_or_default(), "{plan:?}");
+        let levels = if secured(self.client) { self.asked_levels(said) } else { vec![] };
+        let clear = levels.is_empty() && plan.client_protection == ProtectionLevel::Clear;
+        assert!(clear || levels.contains(&plan.client_protection), "{plan:?}, not {levels:?}");
         if plan.server_protection != ProtectionLevel::Clear {
             assert!(secured(self.server) && plan.is_protected(Side::Server), "{plan:?}");
             let at = self.prot_at.expect("the server was not asked for PROT");
@@ -354,9 +357,10 @@ impl EndedTls {
         has_positive(&said[index(Side::Server)][from..])
     }
 
-    /// What the client has asked for and was granted.
-    fn asked_level(&self, said: &[Vec<u8>; 2]) -> Option<ProtectionLevel> {
-        let (before, inside) = said[index(Side::Client)].split_at(self.mark(Side::Client)?);
+    /// What the client has asked for and was granted, and what it may be granted when its turn comes.
+    fn asked_levels(&self, said: &[Vec<u8>; 2]) -> Vec<ProtectionLevel> {
+        let mark = self.mark(Side::Client).unwrap_or_default();
+        let (before, inside) = said[index(Side::Client)].split_at(mark);
         let of = |text: &[u8], verb| {
             let commands = lines(text).into_iter().map(Command::parse);
             commands.filter(move |command| command.verb() == verb)
@@ -366,16 +370,21 @@ impl EndedTls {
             let mechanism = auth.argument().to_ascii_uppercase();
             mechanism == b"TLS-P" || mechanism.starts_with(b"SSL")
         });
-        let mut level = if private { ProtectionLevel::Private } else { ProtectionLevel::Clear };
-        for (prot, accepted) in of(inside, Verb::Prot).zip(&self.prot_answers) {
-            level = match (prot.argument(), accepted) {
-                (_, false) => level,
-                (b"P" | b"p", true) => ProtectionLevel::Private,
-                (b"C" | b"c", true) => ProtectionLevel::Clear,
-                (other, true) => panic!("PROT {other:?} is accepted"),
+        let first = if private { ProtectionLevel::Private } else { ProtectionLevel::Clear };
+        let mut levels = vec![first];
+        for (at, prot) in of(inside, Verb::Prot).enumerate() {
+            let level = match prot.argument() {
+                b"P" | b"p" => Some(ProtectionLevel::Private),
+                b"C" | b"c" => Some(ProtectionLevel::Clear),
+                _ => None,
             };
+            match (self.prot_answers.get(at), level) {
+                (Some(false), _) | (None, None) => {}
+                (Some(true), level) => levels = vec![level.expect("no level to accept")],
+                (None, Some(level)) => levels.push(level),
+            }
         }
-        Some(level)
+        levels
     }
 }
 
