@@ -347,15 +347,13 @@ impl Session {
     /// A 227 to a pending PASV, or a 229 to a pending EPSV, answers just that: whatever stands ahead
     /// of it in the queue was left unanswered (a server that ends ABOR and transfer in one reply).
     fn find_passive(&mut self, code: Code) {
-        let answers = match self.pending.back() {
-            Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv => code.value() == 227,
-                Verb::Epsv => code.value() == 229,
-                _ => false,
-            },
+        let Some(negotiation) = self.pending.negotiation() else { return };
+        let answers = match negotiation.server_verb {
+            Verb::Pasv => code.value() == 227,
+            Verb::Epsv => code.value() == 229,
             _ => false,
         };
-        while answers && self.pending.len() > 1 {
+        while answers && !matches!(self.pending.front(), Some(Pending::Data(_)) | None) {
             self.pending.pop();
             self.flush_own_replies();
         }
