@@ -94,7 +94,9 @@ impl Session {
         }
         let report = Report::LineDistrusted { reason: Distrust::NoReplyCode, from: Side::Server };
         self.report(report);
-        self.send(Side::Client, line.raw().clone());
+        if self.termination.client_reads() {
+            self.send(Side::Client, line.raw().clone());
+        }
     }
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
@@ -126,7 +128,7 @@ impl Session {
             self.on_preliminary(line, now);
             return;
         }
-        if code.is_protected() {
+        if code.is_protected() && !self.terminates_any() {
             self.pass_enclosed(line);
             return;
         }
@@ -361,15 +363,13 @@ impl Session {
     /// A 227 to a pending PASV, or a 229 to a pending EPSV, answers just that: whatever stands ahead
     /// of it in the queue was left unanswered (a server that ends ABOR and transfer in one reply).
     fn find_passive(&mut self, code: Code) {
-        let answers = match self.pending.back() {
-            Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv | Verb::Cpsv => code.value() == 227,
-                Verb::Epsv => code.value() == 229,
-                _ => false,
-            },
+        let Some(negotiation) = self.pending.negotiation() else { return };
+        let answers = match negotiation.server_verb {
+            Verb::Pasv | Verb::Cpsv => code.value() == 227,
+            Verb::Epsv => code.value() == 229,
             _ => false,
         };
-        while answers && self.pending.len() > 1 {
+        while answers && !matches!(self.pending.front(), Some(Pending::Data(_)) | None) {
             self.pending.pop();
             self.flush_own_replies();
         }
