@@ -91,10 +91,10 @@ def forms_13(gate):
 @case(30, "the server ends TLS without a close_notify, TLS ends here")
 def server_silent(gate):
     for word in ("follow", "always"):
-        g = terminating(gate, server_ccc=word)
         for version in VERSIONS:
             g = terminating(gate, server_ccc=word)
-            with server_behind(g, version, ccc=ACCEPTED, notify=False) as server, Caller(g, version) as caller:
+            with (server_behind(g, version, ccc=ACCEPTED, notify=False) as server,
+                  Caller(g, version) as caller):
                 caller.auth()
                 works(caller, server)
                 if word == "follow":

@@ -1,4 +1,4 @@
-"""Case 41 where TLS ends at the gateway: how it begins on each side, by itself, and settings that do not fit."""
+"""Case 41 where TLS ends at the gateway: how it begins on each side, and settings that do not fit."""
 
 import ssl
 

@@ -23,7 +23,8 @@ def server_context(chain, key, version="", client_roots="", asked=ssl.CERT_REQUI
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(chain, key)
     if version:
-        made.minimum_version = made.maximum_version = getattr(ssl.TLSVersion, "TLSv" + version.replace(".", "_"))
+        made.minimum_version = made.maximum_version = {
+            "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
     if client_roots:
         made.load_verify_locations(client_roots)
         made.verify_mode = asked
@@ -52,8 +53,8 @@ class TlsServer:
     """Use `serve` as a context manager. `sessions` holds a `Session` for each control connection.
 
     `ccc`: the reply to CCC; with a 2xx the server ends TLS as RFC 4217 has it, or without a
-    close_notify if `notify` is false. `auth`: the reply to AUTH; `feat`: what FEAT offers. `truncate`: downloads end in the middle, without a close_notify. `contents` is
-    what RETR of any name gives.
+    close_notify if `notify` is false. `auth`: the reply to AUTH; `feat`: what FEAT offers. `truncate`:
+    downloads end in the middle, without a close_notify. `contents` is what RETR of any name gives.
     """
 
     contents = bytes(range(256)) * 40
