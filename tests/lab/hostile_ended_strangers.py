@@ -167,8 +167,8 @@ def old_servers(gate):
     for mode in ("intercept", "originate"):
         for made in (old_server(ssl.TLSVersion.TLSv1), old_server()):
             g = terminating(gate, mode)
-            with server_behind(g) as server, Caller(g, greeted=mode == "intercept") as caller:
-                server.context = made
+            with (server_behind(g, context=made) as server,
+                  Caller(g, greeted=mode == "intercept") as caller):
                 try:
                     if mode == "intercept":
                         caller.auth()
