@@ -54,6 +54,11 @@ pub(super) enum Pending {
 }
 
 impl Pending {
+    /// True if the server has been asked for TLS.
+    pub(super) fn is_auth(&self) -> bool {
+        matches!(self, Self::Security(Request::Auth(_)) | Self::OwnCommand(OwnCommand::Auth))
+    }
+
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {

@@ -66,6 +66,9 @@ impl Session {
         }
         let reply_line = self.replies.classify(text);
         self.reply_bytes = if starts_reply { 0 } else { self.reply_bytes };
+        if starts_reply {
+            self.replaces_reply = self.hides_failed_transfer(text);
+        }
         self.reply_bytes += line.raw().len();
         if self.reply_bytes > MAX_REPLY {
             self.close(None, CloseCause::TooMuch, now);
@@ -109,6 +112,7 @@ impl Session {
         }
         match self.pending.front_mut() {
             Some(Pending::OwnCommand(_)) => {}
+            Some(Pending::Transfer { .. }) if self.replaces_reply => {}
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
@@ -182,10 +186,8 @@ impl Session {
             {
                 self.begin_tls(Some(raw), now);
             }
-            Pending::Transfer { id, .. } if code.is_positive() && self.failed.is_some() => {
-                // The server has had its connection; that the client has not is told in its place.
-                let failed = self.failed.take().filter(|(failed, _)| *failed == id);
-                let words = failed.map(|(_, fault)| replies::no_data_tls(fault));
+            Pending::Transfer { .. } if std::mem::take(&mut self.replaces_reply) => {
+                let words = self.failed.take().map(|(_, fault)| replies::no_data_tls(fault));
                 self.send(Side::Client, words.unwrap_or(raw));
             }
             Pending::Transfer { id, .. } if code.is_negative() => {

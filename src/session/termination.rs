@@ -386,6 +386,19 @@ impl Session {
     pub(super) fn on_tls_failed(&mut self, side: Side, fault: TlsFault, now: Instant) {
         match side {
             Side::Client => self.close(None, CloseCause::ClientTlsFailed, now),
+            // What was said inside is not taken back; nothing more comes.
+            Side::Server if self.termination.server == ServerTls::Secured => {
+                self.tell_failed_transfer();
+                let idle = self.termination.client_negotiates();
+                if !idle {
+                    return self.close(
+                        Some(replies::SERVER_FAULT),
+                        CloseCause::ServerTlsFailed,
+                        now,
+                    );
+                }
+                self.fail_server_tls(Some(fault), now);
+            }
             Side::Server => {
                 self.termination.server = ServerTls::None;
                 self.fail_server_tls(Some(fault), now);
