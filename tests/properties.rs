@@ -159,13 +159,47 @@ fn conversation() -> impl Strategy<Value = Vec<u8>> {
         &[59, 1, 60, 0, 0],
         &[0, 4],
     ];
+    // Where TLS ends at the gateway: handshakes, the server's answers, and what is agreed inside.
+    const ENDED: &[&[u8]] = &[
+        &[14, 0],
+        &[14, 1, 24, 0],
+        &[24, 0],
+        &[24, 0, 24, 0, 24, 0],
+        &[24, 0, 14, 0, 24, 0, 14, 0],
+        &[8, 0, 24, 0, 14, 1],
+        &[8, 0, 24, 0, 14, 2, 33, 0],
+        &[8, 1, 9, 2, 24, 0, 24, 0],
+        &[8, 1, 9, 2, 24, 5, 24, 5],
+        &[8, 15, 24, 0, 24, 0, 24, 0, 37],
+        &[8, 4, 24, 0, 24, 0, 24, 0],
+        &[0, 0, 24, 0],
+        &[0, 0, 0x80, 1, 24, 0, 24, 0],
+        &[12, 5],
+        &[12, 7],
+        // The start, with words ahead of it, behind it and amid it.
+        &[58, 14, 0],
+        &[58, 16, 0, 0x90, 3, 14, 1],
+        &[0, 0, 58, 24, 0, 14, 0, 24, 0],
+        &[58, 0, 0, 24, 0, 14, 0, 24, 0, 14, 0],
+        &[58, 14, 0, 24, 0, 16, 30, 24, 0],
+        &[58, 24, 0, 29, 11, 14, 0],
+        &[58, 29, 7, 14, 0],
+        &[8, 0, 0x80, 0],
+        &[0, 16, 24, 3, 42, 0, 47, 0, 24, 0, 48, 0, 0],
+    ];
     let step = prop_oneof![
         3 => prop::sample::select(PASSAGES).prop_map(<[u8]>::to_vec),
+        3 => prop::sample::select(ENDED).prop_map(<[u8]>::to_vec),
         4 => (any::<u8>(), any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
     ];
     let settings =
-        (any::<bool>(), any::<[u8; 3]>()).prop_map(|(log_in, [flags, choices, more])| {
-            vec![if log_in { flags | 0x80 } else { flags }, choices, more]
+        (any::<bool>(), any::<[u8; 4]>()).prop_map(|(log_in, [flags, choices, more, ended])| {
+            let flags = if log_in { flags | 0x80 } else { flags };
+            let mut settings = vec![flags, choices, more];
+            if choices & 0x80 != 0 {
+                settings.push(ended);
+            }
+            settings
         });
     (settings, prop::collection::vec(step, 0..24))
         .prop_map(|(settings, steps)| [settings, steps.concat()].concat())

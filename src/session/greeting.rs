@@ -43,9 +43,12 @@ impl Session {
             self.send(Side::Client, last);
         }
         if !code.is_positive() {
-            // The server goes: its words are all that there is to tell.
+            // The server goes: its words are all that there is to tell, and where TLS is due behind
+            // them nothing is taken in the clear instead.
             if keeps {
                 self.tell_kept_refusal(now);
+            } else if self.secures_server_unasked() || !self.client_asks() {
+                self.close(None, CloseCause::ServerClosed, now);
             }
             return;
         }

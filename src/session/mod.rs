@@ -136,6 +136,8 @@ pub struct Session {
     blind: Blind,
     /// The last data connection that came to no TLS, and why.
     failed: Option<(TransferId, TlsFault)>,
+    /// The lines of the reply under way are replaced by one of the gateway's own.
+    replaces_reply: bool,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
@@ -189,6 +191,7 @@ impl Session {
             protection: Protection::default(),
             blind: Blind::default(),
             failed: None,
+            replaces_reply: false,
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
@@ -355,9 +358,16 @@ impl Session {
             Side::Server => {
                 self.hurry_early_reply(now);
                 self.pump(now);
-                let cause =
-                    if self.client_has_quit { CloseCause::Quit } else { CloseCause::ServerClosed };
-                self.close(None, cause, now);
+                self.tell_failed_transfer();
+                let (farewell, cause) = match self.pending.front() {
+                    _ if self.client_has_quit => (None, CloseCause::Quit),
+                    // It takes AUTH for nonsense, since it waits for TLS or knows none.
+                    Some(pending) if self.terminates(Side::Server) && pending.is_auth() => {
+                        (Some(replies::TLS_START), CloseCause::TlsStart)
+                    }
+                    _ => (None, CloseCause::ServerClosed),
+                };
+                self.close(farewell, cause, now);
             }
         }
     }
@@ -372,7 +382,8 @@ impl Session {
     fn pump(&mut self, now: Instant) {
         loop {
             while self.pump_client(now) {}
-            let idle = self.pending.is_empty() && !self.is_opening();
+            let idle =
+                self.pending.is_empty() && !self.is_opening() && !self.termination_holds_client();
             if self.client_ended && self.phase == Phase::Open && idle {
                 self.close(None, self.cause_of_client_end(), now);
             }

@@ -87,16 +87,19 @@ impl Session {
     /// After a login: what `tls.server_ccc: always` asks for.
     pub(super) fn clear_server_after_login(&mut self) {
         let always = self.settings.server_ccc == super::ServerCcc::Always;
-        if !always || self.termination.server != ServerTls::Secured || self.protection.ccc_is_due {
+        if !always || self.termination.server != ServerTls::Secured {
             return;
         }
-        // After CCC no PROT is taken any more (RFC 4217 §6).
-        self.protection.ccc_is_due = true;
-        if self.protection.server.is_none() {
-            self.send_own(OwnCommand::Pbsz);
-        } else {
-            self.protection.ccc_is_due = false;
-            self.send_own(OwnCommand::Ccc);
+        // After CCC no PROT is taken any more (RFC 4217 §6). A login that was sent ahead of what is
+        // being asked already asks for nothing twice.
+        match (self.pending.own_command(), self.protection.server) {
+            (Some(OwnCommand::Ccc), _) => {}
+            (Some(_), _) => self.protection.ccc_is_due = true,
+            (None, Some(_)) => self.send_own(OwnCommand::Ccc),
+            (None, None) => {
+                self.protection.ccc_is_due = true;
+                self.send_own(OwnCommand::Pbsz);
+            }
         }
     }
 

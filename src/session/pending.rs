@@ -54,6 +54,11 @@ pub(super) enum Pending {
 }
 
 impl Pending {
+    /// True if the server has been asked for TLS.
+    pub(super) fn is_auth(&self) -> bool {
+        matches!(self, Self::Security(Request::Auth(_)) | Self::OwnCommand(OwnCommand::Auth))
+    }
+
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {
@@ -104,35 +109,46 @@ impl PendingQueue {
         self.queue.clear();
     }
 
-    pub(super) fn back(&self) -> Option<&Pending> {
-        self.queue.back()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// True if the next client line may be read: a barrier can only stand last in the queue.
+    /// True if the next client line may be read. Behind a barrier stands nothing of the client's, but
+    /// a command of the gateway's own may, and a refusal.
     pub(super) fn admits_more(&self) -> bool {
-        self.queue.len() < MAX_PENDING && !self.queue.back().is_some_and(Pending::is_barrier)
+        self.queue.len() < MAX_PENDING && !self.queue.iter().any(Pending::is_barrier)
     }
 
     /// What was opened for the negotiation under way is closed again.
     pub(super) fn forget_opened(&mut self, id: TransferId) {
-        if let Some(Pending::Data(negotiation)) = self.queue.back_mut()
-            && negotiation.opened.is_some_and(|opened| opened.id == id)
-        {
-            negotiation.opened = None;
+        for pending in &mut self.queue {
+            if let Pending::Data(negotiation) = pending
+                && negotiation.opened.is_some_and(|opened| opened.id == id)
+            {
+                negotiation.opened = None;
+            }
         }
+    }
+
+    /// The negotiation under way. Only a command of the gateway's own may stand behind it.
+    pub(super) fn negotiation(&self) -> Option<&Negotiation> {
+        self.queue.iter().find_map(|pending| match pending {
+            Pending::Data(negotiation) => Some(negotiation),
+            _ => None,
+        })
+    }
+
+    /// The command of the gateway's own that is outstanding.
+    pub(super) fn own_command(&self) -> Option<OwnCommand> {
+        self.queue.iter().find_map(|pending| match pending {
+            Pending::OwnCommand(command) => Some(*command),
+            _ => None,
+        })
     }
 
     /// True while the server may answer a CCC.
     pub(super) fn asks_ccc(&self) -> bool {
-        self.queue.iter().any(|pending| matches!(pending, Pending::OwnCommand(OwnCommand::Ccc)))
+        self.own_command() == Some(OwnCommand::Ccc)
     }
 
     /// An own reply that is due now, since nothing before it is outstanding.

@@ -66,6 +66,9 @@ impl Session {
         }
         let reply_line = self.replies.classify(text);
         self.reply_bytes = if starts_reply { 0 } else { self.reply_bytes };
+        if starts_reply {
+            self.replaces_reply = self.hides_failed_transfer(text);
+        }
         self.reply_bytes += line.raw().len();
         if self.reply_bytes > MAX_REPLY {
             self.close(None, CloseCause::TooMuch, now);
@@ -94,7 +97,9 @@ impl Session {
         }
         let report = Report::LineDistrusted { reason: Distrust::NoReplyCode, from: Side::Server };
         self.report(report);
-        self.send(Side::Client, line.raw().clone());
+        if self.termination.client_reads() {
+            self.send(Side::Client, line.raw().clone());
+        }
     }
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
@@ -107,6 +112,7 @@ impl Session {
         }
         match self.pending.front_mut() {
             Some(Pending::OwnCommand(_)) => {}
+            Some(Pending::Transfer { .. }) if self.replaces_reply => {}
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
@@ -126,7 +132,7 @@ impl Session {
             self.on_preliminary(line, now);
             return;
         }
-        if code.is_protected() {
+        if code.is_protected() && !self.terminates_any() {
             self.pass_enclosed(line);
             return;
         }
@@ -180,10 +186,8 @@ impl Session {
             {
                 self.begin_tls(Some(raw), now);
             }
-            Pending::Transfer { id, .. } if code.is_positive() && self.failed.is_some() => {
-                // The server has had its connection; that the client has not is told in its place.
-                let failed = self.failed.take().filter(|(failed, _)| *failed == id);
-                let words = failed.map(|(_, fault)| replies::no_data_tls(fault));
+            Pending::Transfer { .. } if std::mem::take(&mut self.replaces_reply) => {
+                let words = self.failed.take().map(|(_, fault)| replies::no_data_tls(fault));
                 self.send(Side::Client, words.unwrap_or(raw));
             }
             Pending::Transfer { id, .. } if code.is_negative() => {
@@ -361,15 +365,13 @@ impl Session {
     /// A 227 to a pending PASV, or a 229 to a pending EPSV, answers just that: whatever stands ahead
     /// of it in the queue was left unanswered (a server that ends ABOR and transfer in one reply).
     fn find_passive(&mut self, code: Code) {
-        let answers = match self.pending.back() {
-            Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv | Verb::Cpsv => code.value() == 227,
-                Verb::Epsv => code.value() == 229,
-                _ => false,
-            },
+        let Some(negotiation) = self.pending.negotiation() else { return };
+        let answers = match negotiation.server_verb {
+            Verb::Pasv | Verb::Cpsv => code.value() == 227,
+            Verb::Epsv => code.value() == 229,
             _ => false,
         };
-        while answers && self.pending.len() > 1 {
+        while answers && !matches!(self.pending.front(), Some(Pending::Data(_)) | None) {
             self.pending.pop();
             self.flush_own_replies();
         }

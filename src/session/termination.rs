@@ -137,6 +137,11 @@ impl Session {
         self.terminates(Side::Server) && !by_client
     }
 
+    /// True if TLS towards the client, if any, begins when it asks for it.
+    pub(super) fn client_asks(&self) -> bool {
+        !self.terminates(Side::Client) || self.settings.client_start == TlsStart::Explicit
+    }
+
     /// True if the client's hello comes before TLS towards the server has to begin.
     fn hello_comes_first(&self) -> bool {
         self.terminates(Side::Client)
@@ -172,7 +177,11 @@ impl Session {
         self.advance(now);
     }
 
+    /// TLS of the client follows. What it has said ahead was in the clear (case 25).
     pub(super) fn await_hello(&mut self, now: Instant) {
+        if self.client_reader.buffered() > 0 {
+            return self.close(None, CloseCause::PlaintextInHandshake, now);
+        }
         self.termination.client = ClientTls::Hello;
         self.secured_since = now;
         self.actions.push_back(Action::AcceptTls);
@@ -220,6 +229,10 @@ impl Session {
                     self.termination.server = ServerTls::Asked;
                     self.send_own(OwnCommand::Auth);
                 }
+                // Behind the greeting the server waits for a hello (case 26).
+                _ if self.server_reader.buffered() > 0 => {
+                    return self.close(None, CloseCause::PlaintextInHandshake, now);
+                }
                 TlsStart::Implicit | TlsStart::ImplicitAfterGreeting => {
                     self.termination.server = ServerTls::Agreed;
                 }
@@ -238,15 +251,17 @@ impl Session {
         self.actions.push_back(Action::PresentCertificate(certificate));
     }
 
-    /// Ends the session with `words`, which a client in its handshake hears when that is done.
+    /// Ends the session with `words`, which a client in its handshake hears when that is done, and a
+    /// client in the midst of a reply not at all.
     pub(super) fn end_with(&mut self, words: Bytes, cause: CloseCause, now: Instant) {
         if self.termination.client_negotiates() {
             self.termination.refusal = Some((words, cause));
-            self.advance(now);
-        } else {
-            self.send(Side::Client, words);
-            self.close(None, cause, now);
+            return self.advance(now);
         }
+        if self.replies.at_boundary() {
+            self.send(Side::Client, words);
+        }
+        self.close(None, cause, now);
     }
 
     /// True while the client is not to be read, as TLS or the greeting comes first.
@@ -371,6 +386,19 @@ impl Session {
     pub(super) fn on_tls_failed(&mut self, side: Side, fault: TlsFault, now: Instant) {
         match side {
             Side::Client => self.close(None, CloseCause::ClientTlsFailed, now),
+            // What was said inside is not taken back; nothing more comes.
+            Side::Server if self.termination.server == ServerTls::Secured => {
+                self.tell_failed_transfer();
+                let idle = self.termination.client_negotiates();
+                if !idle {
+                    return self.close(
+                        Some(replies::SERVER_FAULT),
+                        CloseCause::ServerTlsFailed,
+                        now,
+                    );
+                }
+                self.fail_server_tls(Some(fault), now);
+            }
             Side::Server => {
                 self.termination.server = ServerTls::None;
                 self.fail_server_tls(Some(fault), now);

@@ -124,6 +124,23 @@ fn at(text: &str) -> SocketAddr {
 }
 
 #[test]
+fn a_hello_ahead_of_the_server_is_left_for_tls() {
+    let implicit = |tls| {
+        let mut bench = Bench::with(|settings| {
+            (settings.tls, settings.client_start) = (tls, TlsStart::Implicit);
+        });
+        let early = bench.session.wants_bytes(Side::Client);
+        let (server, seen_as) = (at("10.0.0.5:21"), at("10.0.0.1:33000"));
+        bench.tell(Event::ServerConnected { server, seen_as, wants_certificate: false });
+        assert!(bench.session.wants_bytes(Side::Client));
+        early
+    };
+    assert!(!implicit(TlsMode::Intercept) && !implicit(TlsMode::Offload));
+    // It goes on to the server as it came.
+    assert!(implicit(TlsMode::Passthrough));
+}
+
+#[test]
 fn a_client_that_sends_ahead_is_held_back_and_loses_nothing() {
     let mut bench = Bench::logged_in();
     bench.say(Side::Client, "EPSV\r\n");

@@ -7,6 +7,7 @@ are the gate that the scripts talk through and the register; the scripts themsel
 gateway in `hostile_ended_*.py`.
 """
 
+import collections
 import itertools
 import json
 import os
@@ -25,7 +26,11 @@ ALL = []
 # Blocks of a hundred ports, below the range from which the kernel takes ports by itself; where they
 # begin is left to chance, so that two runs on one host hardly meet.
 _blocks = itertools.count(10_000 + 100 * random.randrange(100), 100)
+_returned = collections.deque()
 _blocks_lock = threading.Lock()
+
+# Of those that were returned so many rest before one is used again.
+RESTING = 10
 
 LINE_LIMIT = 4160
 
@@ -54,10 +59,17 @@ def case(number, text):
 
 
 def free_block():
-    """A hundred ports of loopback that nobody else in this run uses."""
+    """A hundred ports of loopback that nobody else in this run uses, until they are returned."""
     with _blocks_lock:
-        first = next(_blocks)
+        first = _returned.popleft() if len(_returned) > RESTING else next(_blocks)
     return range(first, first + 100)
+
+
+def return_block(first):
+    """The hundred ports from `first` on are free again. Returning them twice does no harm."""
+    with _blocks_lock:
+        if first not in _returned:
+            _returned.append(first)
 
 
 class Gate:
@@ -194,6 +206,7 @@ class Gate:
     def close(self):
         self.process.stop()
         self.listener.close()
+        return_block(self.pool[0])
 
 
 # The scripts register themselves; they need the names above.

@@ -232,3 +232,22 @@ def originate_answers(gate):
         if session.verbs(in_tls=False) != ["AUTH"] or session.data_tls != [True]:
             raise Failed(f"the server has heard {session.heard}, data in TLS: {session.data_tls}")
     g.no_session()
+
+
+@case(36, "REIN where TLS ends: refused, and the session goes on")
+def rein(gate):
+    """RFC 4217 section 11 would have TLS begin anew; no server of the lab does that."""
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for version in VERSIONS:
+                with Caller(g, version) as caller:
+                    caller.auth()
+                    works(caller, server)
+                    caller.ask("REIN", "502")
+                    if caller.fetch() != server.contents:
+                        raise Failed("the contents differ")
+                    caller.ask("QUIT", "221")
+                if "REIN" in server.last().verbs():
+                    raise Failed(f"the server has heard {server.last().heard}")
+        g.no_session()

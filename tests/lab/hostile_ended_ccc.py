@@ -91,10 +91,10 @@ def forms_13(gate):
 @case(30, "the server ends TLS without a close_notify, TLS ends here")
 def server_silent(gate):
     for word in ("follow", "always"):
-        g = terminating(gate, server_ccc=word)
         for version in VERSIONS:
             g = terminating(gate, server_ccc=word)
-            with server_behind(g, version, ccc=ACCEPTED, notify=False) as server, Caller(g, version) as caller:
+            with (server_behind(g, version, ccc=ACCEPTED, notify=False) as server,
+                  Caller(g, version) as caller):
                 caller.auth()
                 works(caller, server)
                 if word == "follow":
@@ -171,6 +171,24 @@ def late_alert(gate):
                     caller.reply("257")
                     caller.ask("NOOP", "200")
     g.no_session()
+
+
+@case(33, "an alert after the server's text has begun, TLS ends here")
+def late_alert_of_server(gate):
+    for word in ("follow", "always"):
+        for version in VERSIONS:
+            g = terminating(gate, server_ccc=word)
+            with (server_behind(g, version, ccc=ACCEPTED, notify="late") as server,
+                  Caller(g, version) as caller):
+                caller.auth()
+                works(caller, server)
+                if word == "follow":
+                    clear(caller, "the client notifies first")
+                    caller.reply("200")
+                for _ in range(3):
+                    caller.ask("PWD", "257")
+                caller.ask("QUIT", "221")
+            g.no_session()
 
 
 @case(35, "PROT, PBSZ, CCC and AUTH after CCC, TLS ends here")

@@ -130,7 +130,8 @@ def no_tls(gate):
             caller.auth()
             caller.login()
             # Silence in one mode only: it takes its time.
-            for sent in (*([b""] if mode == "intercept" else []), b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
+            silence = [b""] if mode == "intercept" else []
+            for sent in (*silence, b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
                 port = extended_port(caller.ask("EPSV", "229")[-1])
                 caller.send("RETR x")
                 with socket.create_connection((g.host, port), 5) as sock:

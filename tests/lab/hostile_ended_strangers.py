@@ -167,8 +167,8 @@ def old_servers(gate):
     for mode in ("intercept", "originate"):
         for made in (old_server(ssl.TLSVersion.TLSv1), old_server()):
             g = terminating(gate, mode)
-            with server_behind(g) as server, Caller(g, greeted=mode == "intercept") as caller:
-                server.context = made
+            with (server_behind(g, context=made) as server,
+                  Caller(g, greeted=mode == "intercept") as caller):
                 try:
                     if mode == "intercept":
                         caller.auth()
@@ -236,7 +236,8 @@ def endless(gate):
     flight = b"\x16\x03\x01\x40\x00" + b"\x01\xff\xff\xff" + b"\x03\x03" + bytes(16384 - 6)
     more = b"\x16\x03\x01\x40\x00" + bytes(16384)
     with server_behind(g) as server:
-        for first, rest in ((flight, more), (b"\x15\x03\x03\x00\x02\x01\x00",) * 2, (b"\x16\x03\x03\x00\x00",) * 2,
+        for first, rest in ((flight, more), (b"\x15\x03\x03\x00\x02\x01\x00",) * 2,
+                            (b"\x16\x03\x03\x00\x00",) * 2,
                             (b"\x17\x03\x03\xff\xff" + bytes(65535),) * 2):
             with Caller(g) as caller:
                 caller.end.send("AUTH TLS")

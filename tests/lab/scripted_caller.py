@@ -21,9 +21,10 @@ def terminating(gate, mode="intercept", limits=None, **listener):
 
 
 @contextlib.contextmanager
-def server_behind(gate, version="1.3", **words):
-    """A `TlsServer` behind a gate; `words` are told to it."""
-    server = tls_server.TlsServer(server_context(version), **words)
+def server_behind(gate, version="1.3", context=None, **words):
+    """A `TlsServer` behind a gate, of one version of TLS or with a context of its own; `words` are
+    told to it."""
+    server = tls_server.TlsServer(context or server_context(version), **words)
     with server.serve_at(gate.listener, lambda host: socket.create_server((host, 0))):
         yield server
 

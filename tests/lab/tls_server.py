@@ -23,7 +23,8 @@ def server_context(chain, key, version="", client_roots="", asked=ssl.CERT_REQUI
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(chain, key)
     if version:
-        made.minimum_version = made.maximum_version = getattr(ssl.TLSVersion, "TLSv" + version.replace(".", "_"))
+        made.minimum_version = made.maximum_version = {
+            "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
     if client_roots:
         made.load_verify_locations(client_roots)
         made.verify_mode = asked
@@ -52,8 +53,8 @@ class TlsServer:
     """Use `serve` as a context manager. `sessions` holds a `Session` for each control connection.
 
     `ccc`: the reply to CCC; with a 2xx the server ends TLS as RFC 4217 has it, or without a
-    close_notify if `notify` is false. `auth`: the reply to AUTH; `feat`: what FEAT offers. `truncate`: downloads end in the middle, without a close_notify. `contents` is
-    what RETR of any name gives.
+    close_notify if `notify` is false, or with one in front of the second reply in clear if it is "late". `auth`: the reply to AUTH; `feat`: what FEAT offers. `truncate`:
+    downloads end in the middle, without a close_notify. `contents` is what RETR of any name gives.
     """
 
     contents = bytes(range(256)) * 40
@@ -138,7 +139,8 @@ class _Dialogue:
         self.clear = sock
         self.tls = None
         self.private = False
-        self.listener = self.target = None
+        self.listener = None
+        self.until_alert = 0
 
     @property
     def sock(self):
@@ -161,7 +163,13 @@ class _Dialogue:
                 sock.close()
 
     def say(self, line):
-        self.sock.sendall(line.encode() + b"\r\n")
+        data = line.encode() + b"\r\n"
+        if self.until_alert:
+            self.until_alert -= 1
+            if not self.until_alert:
+                # Nobody can read it any more; its length is that of an alert.
+                data = b"\x15\x03\x03\x00\x1a" + bytes(range(26)) + data
+        self.sock.sendall(data)
 
     def line(self):
         """One byte at a time: what follows may be TLS, or no longer be."""
@@ -209,9 +217,10 @@ class _Dialogue:
             case "CCC":
                 self.say(self.server.ccc)
                 if self.server.ccc.startswith("2"):
-                    self.clear, self.tls = (self.tls.unwrap() if self.server.notify else
+                    self.clear, self.tls = (self.tls.unwrap() if self.server.notify is True else
                                             socket.socket(fileno=self.tls.detach())), None
                     self.clear.settimeout(PATIENCE)
+                    self.until_alert = 2 if self.server.notify == "late" else 0
             case "EPSV":
                 self.passive()
                 self.say(f"229 passive (|||{self.listener.getsockname()[1]}|)")

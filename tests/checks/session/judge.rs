@@ -1,6 +1,7 @@
 //! What has to hold: some of it at every action, some of it when all is over.
 
 use super::super::lines;
+use super::ended_tls::{self, EndedTls};
 use super::script::{SECRET, Script, USER};
 use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
@@ -27,6 +28,8 @@ struct Sent {
     to: Side,
     bytes: Vec<u8>,
     named: Option<Named>,
+    /// TLS that ends at the gateway stood with the other side.
+    inside: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,8 @@ pub(super) struct Judge {
     closed: bool,
     /// The lines could not be read, for a time at least.
     secured: bool,
+    /// TLS that ends at the gateway.
+    ended_tls: EndedTls,
     /// Follows what one side is sent for as long as it is TLS.
     tls: [Option<RecordFollower>; 2],
     /// Something was refused or rewritten.
@@ -80,11 +85,12 @@ impl Judge {
             dials_gateway: script.parties.dials_gateway,
             server: script.server.ip(),
             advertise: [script.settings.advertise_client, script.settings.advertise_server],
-            converts: script.settings.mode != ModeChoice::Keep || !same_family,
+            converts: script.settings.mode != ModeChoice::Keep || !same_family || script.ends_tls(),
             connected: false,
             ended: false,
             closed: false,
             secured: false,
+            ended_tls: EndedTls::new(script),
             tls: [None, None],
             intervened: false,
             opening: false,
@@ -126,6 +132,27 @@ impl Judge {
         }
     }
 
+    pub(super) fn on_carried(&mut self) {
+        self.ended_tls.on_carried();
+    }
+
+    pub(super) fn on_unasked(&mut self) {
+        self.ended_tls.on_unasked();
+    }
+
+    pub(super) fn on_hello(&mut self) {
+        self.ended_tls.on_hello();
+    }
+
+    pub(super) fn on_established(&mut self, side: Side, trusted: bool) {
+        let said = self.delivered[index(side)].len();
+        self.ended_tls.on_established(side, trusted, said);
+    }
+
+    pub(super) fn on_tls_failed(&mut self, side: Side) {
+        self.ended_tls.on_failed(side);
+    }
+
     /// The executor is about to tell what became of opening a transfer.
     pub(super) fn on_answer(&mut self) {
         self.opening = false;
@@ -155,6 +182,7 @@ impl Judge {
     }
 
     pub(super) fn on_action(&mut self, action: &Action) {
+        self.ended_tls.on_action(action, &self.delivered);
         match action {
             Action::SendBytes { to, bytes } => self.on_sent(*to, bytes),
             Action::SendUrgent { to, .. } => {
@@ -216,13 +244,14 @@ impl Judge {
         }
         if self.opening {
             // Of text only a farewell may leave now.
-            let farewell = bytes.starts_with(b"421 ") || bytes.starts_with(b"500 ");
+            let farewell = [b"421 ", b"500 ", b"530 "].iter().any(|code| bytes.starts_with(*code));
             assert!(to == Side::Client && farewell, "sent before its pinhole is open: {bytes:?}");
         }
         if to == Side::Client && std::mem::take(&mut self.passive_reply_due) {
             self.names_no_server(bytes);
         }
-        self.sent.push(Sent { to, bytes: bytes.to_vec(), named: self.named });
+        let inside = self.ended_tls.mark(to.other()).is_some();
+        self.sent.push(Sent { to, bytes: bytes.to_vec(), named: self.named, inside });
     }
 
     /// True if these bytes are TLS that goes through. Text ends it, or is the gateway's own in between:
@@ -345,7 +374,24 @@ impl Judge {
             rest = &rest[at + through.len()..];
         }
         text.extend_from_slice(rest);
-        if !self.secured {
+        self.without_late(to.other(), text)
+    }
+
+    /// What one side has said since TLS that ends at the gateway stood with it; nothing of before,
+    /// but a server's greeting that may have been kept.
+    fn said_inside(&self, from: Side) -> Vec<Line> {
+        let mark = self.ended_tls.mark(from).unwrap_or_default();
+        let (before, inside) = self.delivered[index(from)].split_at(mark);
+        let mut said = match from {
+            Side::Client => Vec::new(),
+            Side::Server => ended_tls::greeting(&lines(before)).to_vec(),
+        };
+        said.extend(lines(&self.without_late(from, inside.to_vec())));
+        said
+    }
+
+    fn without_late(&self, from: Side, text: Vec<u8>) -> Vec<u8> {
+        if !self.secured && !self.ended_tls.is_cleared(from) {
             return text;
         }
         let lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -359,12 +405,24 @@ impl Judge {
     /// What one side was told is what the other one said, line for line and byte for byte; what is
     /// not, names what is open for it, or is a reply of the gateway.
     fn lines_are_kept(&self, to: Side) {
-        let said = lines(&self.text_for(to));
-        let mut unsaid = said.iter();
+        let (before, inside) = (lines(&self.text_for(to)), self.said_inside(to.other()));
+        let (mut said, mut unsaid) = (&before, before.iter());
+        let mut is_inside = false;
         let mut told: Vec<&[u8]> = Vec::new();
         for sent in self.sent.iter().filter(|sent| sent.to == to && !is_telnet(&sent.bytes)) {
+            if sent.inside && !is_inside && !self.secured {
+                is_inside = true;
+                (said, unsaid) = (&inside, inside.iter());
+            }
             for line in sent.bytes.split_inclusive(|b| *b == b'\n') {
                 told.push(line);
+                let own = match to {
+                    Side::Client => self.ended_tls.is_own_reply(line),
+                    Side::Server => self.ended_tls.is_own_command(line),
+                };
+                if own {
+                    continue;
+                }
                 if bears_address(to, line) {
                     // These may be the gateway's own without being said by anyone, or be said later.
                     let verbatim = said.iter().any(|said| said.raw() == line);
@@ -452,6 +510,6 @@ fn is_own(to: Side, line: &[u8], named: Option<Named>) {
 }
 
 /// The gateway's own answer in a Telnet negotiation.
-fn is_telnet(bytes: &[u8]) -> bool {
+pub(super) fn is_telnet(bytes: &[u8]) -> bool {
     matches!(bytes, [255, 252 | 254, _])
 }

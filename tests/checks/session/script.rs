@@ -1,13 +1,16 @@
 //! Bytes as a conversation. Every input is one, so that a fuzzer's changes keep their meaning.
 //!
-//! Three bytes of settings, then steps. A step is a byte, its low six bits saying what happens (see
-//! [`Script::step`]) and its high bit that it comes in one segment with what the same peer said
-//! just before; then its operands.
+//! Three bytes of settings, and one more where TLS ends at the gateway, then steps. A step is a byte,
+//! its low six bits saying what happens (see [`Script::step`]) and its high bit that it comes in one
+//! segment with what the same peer said just before; then its operands.
 
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
-use ftpgate::report::DataOutcome;
-use ftpgate::session::{ModeChoice, Parties, PathChoice, Settings, Source, TlsMode, TlsStart};
+use ftpgate::policy::bypass::{BypassEntry, NamePattern};
+use ftpgate::report::{DataOutcome, TlsFault};
+use ftpgate::session::{
+    ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
+};
 use ftpgate::terms::Side;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -90,17 +93,71 @@ const SERVER_LINES: &[&str] = &[
     "PORT 10,0,0,5,1,2\r\n",
 ];
 
+/// What clients say besides where TLS ends at the gateway.
+const CLIENT_TLS_LINES: &[&str] = &[
+    "AUTH TLS\r\n",
+    "PBSZ 0\r\n",
+    "PROT P\r\n",
+    "PROT C\r\n",
+    "CCC\r\n",
+    "AUTH TLS-P\r\n",
+    "auth ssl\n",
+    "prot p\r\n",
+    "PROT S\r\n",
+    "PROT x\r\n",
+    "PBSZ x\r\n",
+    "SSCN ON\r\n",
+    "CPSV\r\n",
+    "ADAT abcd\r\n",
+    "ENC abcd\r\n",
+    "PASV\r\n",
+];
+
+/// What servers say besides where TLS ends at the gateway.
+const SERVER_TLS_LINES: &[&str] = &[
+    "234 go\r\n",
+    "234-go\r\n",
+    " on\r\n",
+    "200 PBSZ=0 too\r\n",
+    "502 what\r\n",
+    "533 no\r\n",
+    "536 no\r\n",
+    "421 too many\r\n",
+    "200-clear\r\n",
+    "150 hm\r\n",
+    "334 ADAT=abcd\r\n",
+    "631 abcd\r\n",
+    "633 abcd\r\n",
+    "220-ready\r\n",
+    "220 steady\r\n",
+    "\u{fd}\u{6}",
+];
+
+/// The names that clients ask for; the last one is on the list of those that are carried unread.
+const NAMES: &[Option<&str>] = &[None, Some("ftp.example"), Some("ftp.bank.example")];
+
 /// The step that is a whole handshake.
 const SECURE: u8 = 44;
 
 /// A record of TLS.
-fn record(content: &str) -> &'static [u8] {
+pub(super) fn record(content: &str) -> &'static [u8] {
     match content {
         "handshake" => b"\x16\x03\x01\x00\x04abcd",
         "change" => b"\x14\x03\x03\x00\x01\x01",
         "data" => b"\x17\x03\x03\x00\x04efgh",
         _ => b"\x15\x03\x03\x00\x02\x01\x00",
     }
+}
+
+/// What an executor tells of TLS that ends at the gateway, if it can be told then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsNews {
+    /// The client's hello, with the name in it.
+    Hello(Option<&'static str>),
+    /// TLS stands on this side, with a peer that is trusted or not.
+    Established(Side, bool),
+    /// It failed there.
+    Failed(Side, TlsFault),
 }
 
 /// One thing that happens in a play.
@@ -135,6 +192,12 @@ pub(super) enum Step {
     Loop,
     /// The gateway shuts down.
     Shutdown,
+    /// News of TLS that ends at the gateway.
+    Tls(TlsNews),
+    /// All handshakes that are due succeed, as far as they get; the client asks for this name.
+    Secure(Option<&'static str>),
+    /// The server answers the oldest command that it has not answered, in the manner of this number.
+    Reply(u8),
 }
 
 /// A conversation.
@@ -150,6 +213,8 @@ pub(super) struct Script {
     pub(super) overtaken: bool,
     /// At the end the peers stay, and only time goes on.
     pub(super) ends_by_time: bool,
+    /// The server is known to want a certificate of its client.
+    pub(super) wants_certificate: bool,
     pub(super) steps: Vec<Step>,
 }
 
@@ -189,7 +254,8 @@ impl Script {
         };
         let dialled = if dials_gateway { gateway } else { server };
         let seen_as = if source == Source::Client { client } else { own };
-        let settings = Settings {
+        let ended = if choices & 0x80 != 0 { Some(rest.byte()?) } else { None };
+        let mut settings = Settings {
             policy: Policy { strict: flag(2), low_ports: flag(3) },
             path: [PathChoice::Auto, PathChoice::Kernel, PathChoice::Relay, PathChoice::Auto]
                 [usize::from(choices >> 2 & 3)],
@@ -210,19 +276,25 @@ impl Script {
             advertise_server: advertise(more >> 2),
             ..Settings::default()
         };
+        if let Some(bits) = ended {
+            end_tls_here(&mut settings, bits);
+        }
         let parties = Parties {
             client: SocketAddr::new(client, 40000),
             original_dst: OriginalDst(SocketAddr::new(dialled, 21)),
             dials_gateway,
         };
         let mut script = Self {
-            settings,
             parties,
             server: SocketAddr::new(server, 21),
             seen_as: SocketAddr::new(seen_as, 33000),
             prompt: flag(5),
             overtaken: more & 0x10 != 0,
             ends_by_time: flag(6),
+            // Only where it may be carried unread.
+            wants_certificate: ended.is_some_and(|bits| bits & 0xf0 == 0xb0)
+                && settings.tls == TlsMode::Intercept,
+            settings,
             steps: Vec::new(),
         };
         if flag(7) {
@@ -234,7 +306,11 @@ impl Script {
                 script.secure(usize::from(records % 8));
                 continue;
             }
-            let Some(step) = script.step(code & 0x3f, &mut rest) else { break };
+            let step = match ended.and_then(|_| TlsStep::of(code & 0x3f)) {
+                Some(step) => script.tls_step(step, &mut rest),
+                None => script.step(code & 0x3f, &mut rest),
+            };
+            let Some(step) = step else { break };
             script.add(step, code & 0x80 != 0);
         }
         Some(script)
@@ -242,11 +318,42 @@ impl Script {
 
     fn log_in(&mut self) {
         self.steps.push(Step::Connect);
+        if self.ends_tls() {
+            return self.log_in_secured();
+        }
         for (side, line) in
             [(Side::Server, "220 ready"), (Side::Client, "USER daniel"), (Side::Server, "230 in")]
         {
             self.steps.push(Step::Say(side, format!("{line}\r\n").into()));
         }
+    }
+
+    /// True if TLS ends at the gateway on either side.
+    pub(super) fn ends_tls(&self) -> bool {
+        !matches!(self.settings.tls, TlsMode::Passthrough | TlsMode::Refuse)
+    }
+
+    /// What has nothing to do in the mode at hand does nothing.
+    fn log_in_secured(&mut self) {
+        let secure = |script: &mut Self| script.steps.push(Step::Secure(None));
+        let reply = |script: &mut Self| script.steps.push(Step::Reply(0));
+        let say = |script: &mut Self, line: &str| {
+            script.steps.push(Step::Say(Side::Client, line.into()));
+        };
+        secure(self);
+        for _ in 0..2 {
+            reply(self);
+            secure(self);
+        }
+        if self.settings.tls != TlsMode::Originate
+            && self.settings.client_start == TlsStart::Explicit
+        {
+            say(self, "AUTH TLS\r\n");
+            reply(self);
+            secure(self);
+        }
+        say(self, "USER daniel\r\n");
+        reply(self);
     }
 
     /// Both sides begin with TLS, and each sends so many records of data inside it.
@@ -320,6 +427,31 @@ impl Script {
         })
     }
 
+    fn tls_step(&self, step: TlsStep, rest: &mut Rest<'_>) -> Option<Step> {
+        Some(match step {
+            TlsStep::ClientLine => {
+                Step::Say(Side::Client, self.spoken(Side::Client, rest.pick(CLIENT_TLS_LINES)?))
+            }
+            TlsStep::ServerLine => {
+                Step::Say(Side::Server, self.spoken(Side::Server, rest.pick(SERVER_TLS_LINES)?))
+            }
+            TlsStep::News => {
+                let operand = rest.byte()?;
+                let fault = TlsFault::ALL[usize::from(operand >> 3) % TlsFault::ALL.len()];
+                Step::Tls(match operand & 7 {
+                    name @ 0..=2 => TlsNews::Hello(NAMES[usize::from(name)]),
+                    3 => TlsNews::Established(Side::Client, true),
+                    4 => TlsNews::Established(Side::Server, true),
+                    5 => TlsNews::Established(Side::Server, false),
+                    6 => TlsNews::Failed(Side::Client, fault),
+                    _ => TlsNews::Failed(Side::Server, fault),
+                })
+            }
+            TlsStep::Secure => Step::Secure(rest.pick(NAMES)?),
+            TlsStep::Reply => Step::Reply(rest.byte()?),
+        })
+    }
+
     fn spoken(&self, side: Side, line: &str) -> Vec<u8> {
         let ip = match side {
             Side::Client => self.parties.client.ip(),
@@ -336,5 +468,54 @@ impl Script {
                 byte => vec![byte],
             })
             .collect()
+    }
+}
+
+/// Steps that are in the place of others where TLS ends at the gateway.
+enum TlsStep {
+    ClientLine,
+    ServerLine,
+    News,
+    Secure,
+    Reply,
+}
+
+impl TlsStep {
+    fn of(code: u8) -> Option<Self> {
+        match code {
+            8..=11 => Some(Self::ClientLine),
+            12 | 13 => Some(Self::News),
+            14 => Some(Self::Secure),
+            24..=28 => Some(Self::Reply),
+            29..=31 => Some(Self::ServerLine),
+            _ => None,
+        }
+    }
+}
+
+/// The settings of a listener where TLS ends at the gateway, as far as a configuration can say them.
+fn end_tls_here(settings: &mut Settings, bits: u8) {
+    let [mode, start, ccc] = [bits, bits >> 2, bits >> 4].map(|bits| usize::from(bits & 3));
+    settings.tls =
+        [TlsMode::Intercept, TlsMode::Offload, TlsMode::Originate, TlsMode::Intercept][mode];
+    if settings.tls != TlsMode::Offload {
+        settings.server_start = [
+            TlsStart::Explicit,
+            TlsStart::Implicit,
+            TlsStart::ImplicitAfterGreeting,
+            TlsStart::Explicit,
+        ][start];
+        settings.server_ccc =
+            [ServerCcc::Follow, ServerCcc::Never, ServerCcc::Always, ServerCcc::Follow][ccc];
+    }
+    if settings.tls == TlsMode::Originate {
+        settings.client_start = TlsStart::Explicit;
+        settings.tls_required = false;
+    }
+    if settings.tls == TlsMode::Intercept && bits & 0x80 != 0 {
+        // What may be carried unread starts on both sides alike.
+        settings.server_start = settings.client_start;
+        let listed = NAMES[2].map(NamePattern::exact);
+        settings.bypass = listed.map(BypassEntry::Name).into_iter().collect();
     }
 }

@@ -1,9 +1,11 @@
 //! Plays a script: the executor, the two peers and the clock around one session.
 
 use super::judge::Judge;
-use super::script::{Script, Step};
-use ftpgate::report::Report;
-use ftpgate::session::{Action, Event, Leg, Session, TransferPlan};
+use super::layer::{Layer, Layers};
+use super::script::{self, Script, Step, TlsNews};
+use super::server::Server;
+use ftpgate::report::{CloseCause, Report, TlsFault};
+use ftpgate::session::{Action, Event, Leg, Session, TlsMode, TransferPlan};
 use ftpgate::terms::{DataPath, FlowId, Side, TransferId};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -16,9 +18,9 @@ pub(super) const READ_SIZE: usize = 4096;
 /// What is sent at once beyond this is a burst: all it is for is to fill buffers.
 const BURST: usize = 1024;
 
-/// Timeouts that may follow each other after the last event until a session is over: a pinhole, the
-/// login, the silence.
-const MAX_TIMEOUTS: usize = 4;
+/// Timeouts that may follow each other after the last event until a session is over: a pinhole, a
+/// handshake, the login, the silence.
+const MAX_TIMEOUTS: usize = 5;
 
 /// How what a peer sends is cut into reads.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +45,14 @@ pub(super) enum Seen {
 /// What a peer does.
 #[derive(Debug)]
 enum Inbound {
-    Bytes(Vec<u8>),
-    End { orderly: bool },
+    /// Inside TLS that ends at the gateway, or else as they are.
+    Bytes {
+        bytes: Vec<u8>,
+        inside: bool,
+    },
+    End {
+        orderly: bool,
+    },
 }
 
 /// A session with everything around it.
@@ -66,6 +74,10 @@ pub(super) struct Play<'a> {
     flows: BTreeSet<FlowId>,
     next_port: u16,
     last_transfer: u32,
+    /// TLS that ends at the gateway.
+    pub(super) layers: Layers,
+    /// What it is asked, and answers if the script leaves that to it.
+    server: Server,
     judge: Judge,
     /// True if a peer had to wait at the end of a step.
     pub(super) held_back: bool,
@@ -92,6 +104,8 @@ impl<'a> Play<'a> {
             flows: BTreeSet::new(),
             next_port: 50000,
             last_transfer: 0,
+            layers: Layers::default(),
+            server: Server::new(script),
             judge: Judge::new(script),
             held_back: false,
             trace: Vec::new(),
@@ -107,16 +121,37 @@ impl<'a> Play<'a> {
         play
     }
 
+    /// True if a peer has sent bytes in the clear where TLS was due.
+    pub(super) fn was_injected(&self) -> bool {
+        let plaintext = CloseCause::PlaintextInHandshake;
+        self.layers.was_injected
+            || self.trace.iter().any(|seen| {
+                matches!(seen, Seen::Did(Action::Report(Report::SessionEnded { cause, .. })) if *cause == plaintext)
+            })
+    }
+
     fn step(&mut self, step: &Step) {
         let ahead = |back: usize, last: u32| {
             TransferId(last.saturating_sub(u32::try_from(back).unwrap()).max(1))
         };
         match step {
             Step::Say(side, bytes) => {
-                for piece in self.pieces(bytes) {
-                    self.inbox[index(*side)].push_back(Inbound::Bytes(piece));
+                if *side == Side::Server {
+                    self.server.speaks_unasked();
+                    self.judge.on_unasked();
+                }
+                self.say(*side, bytes);
+            }
+            Step::Reply(manner) => {
+                if let Some(reply) = self.server.reply(*manner) {
+                    if reply.is_odd {
+                        self.judge.on_unasked();
+                    }
+                    self.say(Side::Server, &reply.bytes);
                 }
             }
+            Step::Tls(news) => self.on_news(*news),
+            Step::Secure(name) => self.secure(*name),
             Step::Close(side, orderly) => {
                 self.inbox[index(*side)].push_back(Inbound::End { orderly: *orderly });
             }
@@ -158,11 +193,23 @@ impl<'a> Play<'a> {
             Step::Wait(duration) => self.wait(*duration),
             Step::Connect => {
                 let (server, seen_as) = (self.script.server, self.script.seen_as);
-                self.tell(Event::ServerConnected { server, seen_as, wants_certificate: false });
+                let wants_certificate = self.script.wants_certificate;
+                if wants_certificate {
+                    self.judge.on_carried();
+                }
+                self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
             }
             Step::FailToConnect => self.tell(Event::ServerConnectFailed),
             Step::Loop => self.tell(Event::LoopDetected),
             Step::Shutdown => self.tell(Event::ShutdownRequested),
+        }
+    }
+
+    /// A peer says something, inside TLS once that is established.
+    fn say(&mut self, side: Side, bytes: &[u8]) {
+        let inside = self.layers.is_secured(side);
+        for piece in self.pieces(bytes) {
+            self.inbox[index(side)].push_back(Inbound::Bytes { bytes: piece, inside });
         }
     }
 
@@ -206,11 +253,27 @@ impl<'a> Play<'a> {
     }
 
     fn read(&mut self, from: Side) -> bool {
+        let layer = self.layers.of(from);
+        if layer == Layer::HelloRead
+            && matches!(self.inbox[index(from)].front(), Some(Inbound::Bytes { .. }))
+        {
+            // Whatever comes ahead of the answer to the hello is kept for it.
+            return false;
+        }
         match self.inbox[index(from)].pop_front() {
             None => return false,
-            Some(Inbound::Bytes(bytes)) => {
+            Some(Inbound::Bytes { .. }) if layer == Layer::Broken => {}
+            Some(Inbound::Bytes { inside, .. }) if layer.is_garbled_by(inside) => {
+                self.layers.was_injected = true;
+                self.fail_tls(from, TlsFault::Garbled);
+            }
+            Some(Inbound::Bytes { bytes, .. }) => {
                 self.judge.on_delivered(from, &bytes);
                 self.tell(Event::BytesReceived { from, bytes: &bytes });
+            }
+            Some(Inbound::End { .. }) if layer.is_in_handshake() => {
+                self.ended[index(from)] = true;
+                self.fail_tls(from, TlsFault::Closed);
             }
             Some(Inbound::End { orderly }) => {
                 self.ended[index(from)] = true;
@@ -220,9 +283,54 @@ impl<'a> Play<'a> {
         true
     }
 
+    fn fail_tls(&mut self, side: Side, fault: TlsFault) {
+        self.layers.set(side, Layer::Broken);
+        self.judge.on_tls_failed(side);
+        self.tell(Event::TlsFailed { side, fault });
+        assert!(side == Side::Server || self.judge.is_closed(), "on without TLS");
+    }
+
+    /// News of TLS, unless there is nothing that they can be of.
+    fn on_news(&mut self, news: TlsNews) {
+        if self.judge.is_closed() {
+            return;
+        }
+        match news {
+            TlsNews::Hello(name) if self.layers.of(Side::Client) == Layer::Hello => {
+                self.layers.set(Side::Client, Layer::HelloRead);
+                self.judge.on_hello();
+                self.tell(Event::HelloReceived { name });
+            }
+            TlsNews::Established(side, trusted)
+                if self.layers.of(side) == Layer::Handshake
+                    && (trusted || self.script.settings.tls == TlsMode::Intercept) =>
+            {
+                self.layers.set(side, Layer::Tls);
+                self.judge.on_established(side, trusted);
+                self.tell(Event::TlsEstablished { side, trusted });
+            }
+            TlsNews::Failed(side, fault) if self.layers.of(side).may_fail() => {
+                self.fail_tls(side, fault);
+            }
+            TlsNews::Hello(_) | TlsNews::Established(..) | TlsNews::Failed(..) => {}
+        }
+    }
+
+    /// All handshakes that are due succeed.
+    fn secure(&mut self, name: Option<&'static str>) {
+        // The hello, the server and the client; what begins first may wait for the other one.
+        for _ in 0..2 {
+            self.on_news(TlsNews::Hello(name));
+            self.on_news(TlsNews::Established(Side::Server, true));
+            self.on_news(TlsNews::Established(Side::Client, true));
+        }
+    }
+
     fn tell(&mut self, event: Event<'_>) {
         self.session.handle_event(event, self.now);
         self.drain();
+        let due = self.layers.are_due() && !self.judge.is_closed();
+        assert!(!due || self.session.poll_timeout().is_some(), "a handshake without an end");
     }
 
     /// True if the executor has told what became of opening this transfer: nothing else of it can
@@ -288,6 +396,12 @@ impl<'a> Play<'a> {
                 }
                 _ => self.trace.push(Seen::Did(action.clone())),
             }
+            self.execute_tls(&action);
+            if let Action::SendBytes { to: Side::Server, bytes } = &action
+                && !self.judge.was_secured()
+            {
+                self.server.hears(bytes);
+            }
             if let Action::OpenBlindRange(range) = action {
                 self.had_range = true;
                 let opened = Event::BlindRangeOpened { range };
@@ -307,6 +421,23 @@ impl<'a> Play<'a> {
                     self.answer(true);
                 }
             }
+        }
+    }
+
+    fn execute_tls(&mut self, action: &Action) {
+        match action {
+            Action::AcceptTls => self.layers.set(Side::Client, Layer::Hello),
+            Action::ConnectTls => self.layers.set(Side::Server, Layer::Handshake),
+            Action::PresentCertificate(_) => self.layers.set(Side::Client, Layer::Handshake),
+            Action::CarryTls => {
+                self.layers.set(Side::Client, Layer::Text);
+                let bytes = script::record("handshake");
+                self.judge.on_delivered(Side::Client, bytes);
+                let event = Event::BytesReceived { from: Side::Client, bytes };
+                self.session.handle_event(event, self.now);
+            }
+            Action::EndTls { side } => self.layers.set(*side, Layer::Ended),
+            _ => {}
         }
     }
 
@@ -330,6 +461,9 @@ impl<'a> Play<'a> {
         // Where lines are not read silence ends nothing: a transfer may be running there unseen.
         if !self.script.ends_by_time || self.judge.was_secured() {
             for side in [Side::Client, Side::Server] {
+                if self.layers.of(side).is_in_handshake() && !self.judge.is_closed() {
+                    self.fail_tls(side, TlsFault::Closed);
+                }
                 self.tell(Event::ConnectionClosed { side, orderly: false });
             }
         }

@@ -17,7 +17,8 @@ TAKEN, REFUSED = "200 clear", "533 no"
             for version in VERSIONS))
 def heard(binary, folder, parameters):
     word, answer, version = parameters
-    with scripted_lab(folder, binary, listener={"server_ccc": word}, server={"ccc": answer}) as (lab, scripted):
+    with scripted_lab(folder, binary, listener={"server_ccc": word},
+                      server={"ccc": answer}) as (lab, scripted):
         for client_clears in (True, False):
             ftp = lab.secured("EPSV", version, reuse=True)
             try:
