@@ -359,9 +359,8 @@ impl Session {
     fn pump(&mut self, now: Instant) {
         loop {
             while self.pump_client(now) {}
-            let idle = self.pending.is_empty()
-                && !self.is_opening()
-                && !self.termination_holds_client();
+            let idle =
+                self.pending.is_empty() && !self.is_opening() && !self.termination_holds_client();
             if self.client_ended && self.phase == Phase::Open && idle {
                 self.close(None, self.cause_of_client_end(), now);
             }
