@@ -83,7 +83,7 @@ fn session(secured: bool) -> Session {
     let now = Instant::now();
     let mut session = Session::new(Arc::new(settings), parties, now);
     let (server, seen_as) = (address("10.0.0.5:21"), address("10.0.0.1:33000"));
-    session.handle_event(Event::ServerConnected { server, seen_as }, now);
+    session.handle_event(Event::ServerConnected { server, seen_as, wants_certificate: false }, now);
     let mut say = |from, bytes: &[u8]| {
         session.handle_event(Event::BytesReceived { from, bytes }, now);
         while session.poll_action().is_some() {}

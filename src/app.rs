@@ -3,6 +3,8 @@
 //!
 //! Not here: anything that decides about a session.
 
+mod tls;
+
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
 use crate::firewall::{self, Firewall};
@@ -13,7 +15,7 @@ use crate::relay::{
     CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shards, Shared,
     SharedSettings,
 };
-use crate::session::{AuthChoice, ModeChoice, PathChoice, Settings, Source, TlsStart};
+use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use crate::telemetry::{Observer, Telemetry};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct RunningGateway {
     listeners: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
+    telemetry: Telemetry,
     readiness: Readiness,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -42,7 +45,12 @@ pub struct RunningGateway {
 /// # Errors
 /// What could not be had, with the key or the right that it takes. Nothing is left behind.
 pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
-    let telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
+    let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
+    if let Some(path) = &config.telemetry.audit.path {
+        telemetry = telemetry.with_audit(path).with_context(|| {
+            format!("telemetry.audit.path: cannot append to {}", path.display())
+        })?;
+    }
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
@@ -75,9 +83,13 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let settings = shared_settings(config);
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
+    let certificates = tls::Certificates::load(config)?;
     let mut bound = Vec::new();
     for listener in &config.listeners {
-        let settings = listener_settings(config, listener, kernel)?;
+        let tls = certificates
+            .termination(config, listener)
+            .with_context(|| format!("listener {}", listener.name))?;
+        let settings = ListenerSettings { tls, ..listener_settings(config, listener, kernel)? };
         let socket = Listener::bind(
             settings,
             Arc::clone(&shared),
@@ -108,6 +120,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     Ok(RunningGateway {
         listeners,
         telemetry_address,
+        telemetry,
         readiness,
         stop,
         tasks,
@@ -155,6 +168,11 @@ impl RunningGateway {
             if stopped.is_err() {
                 tracing::warn!("the firewall did not stop in order; the kernel removes its table");
             }
+        }
+        let telemetry = self.telemetry;
+        let flushed = tokio::task::spawn_blocking(move || telemetry.flush_audit(FAREWELL)).await;
+        if !flushed.is_ok_and(|flushed| flushed) {
+            tracing::warn!("telemetry.audit.path: not everything is written");
         }
     }
 }
@@ -219,6 +237,20 @@ fn intake_ports(intake: &Intake) -> firewall::Intake {
     firewall::Intake { v4: intake.port_v4(), v6: intake.port_v6() }
 }
 
+/// Reads every file that `config` names for TLS, as a start does.
+///
+/// # Errors
+/// As a start's: the key, the file, why it cannot be used, and what to do.
+pub fn try_tls_files(config: &Config) -> anyhow::Result<()> {
+    let certificates = tls::Certificates::load(config)?;
+    for listener in &config.listeners {
+        certificates
+            .termination(config, listener)
+            .with_context(|| format!("listener {}", listener.name))?;
+    }
+    Ok(())
+}
+
 /// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
 /// `intake` is where captured data connections are delivered, if there can be any.
 pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> firewall::Settings {
@@ -271,16 +303,12 @@ fn listener_settings(
             config::ModeChoice::Active => ModeChoice::Active,
         },
         tls_required: listener.tls.required,
-        tls_start: match listener.tls.start {
-            config::TlsStart::Explicit => TlsStart::Explicit,
-            config::TlsStart::Implicit => TlsStart::Implicit,
-            config::TlsStart::ImplicitAfterGreeting => TlsStart::ImplicitAfterGreeting,
-        },
+        tls: tls::mode(listener.tls.mode),
+        client_start: tls::start(listener.tls.client_start),
+        server_start: tls::start(listener.tls.server_start),
+        server_ccc: tls::server_ccc(listener.tls.server_ccc),
+        bypass: listener.tls.bypass.clone(),
         blind_ports: kernel && config.data.blind_ports.is_some(),
-        auth: match listener.tls.mode {
-            config::TlsMode::Passthrough => AuthChoice::Passthrough,
-            config::TlsMode::Refuse => AuthChoice::Refuse,
-        },
         source: match listener.source {
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,
@@ -308,5 +336,6 @@ fn listener_settings(
             }
         },
         session: Arc::new(session),
+        tls: None,
     })
 }

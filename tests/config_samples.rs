@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use ftpgate::config::{self, Backend, Capture, Config, PathChoice, Server, Source};
+use ftpgate::config::{
+    self, Backend, Capture, Config, PathChoice, Roots, Server, Source, TlsMode, TlsStart,
+    Untrusted, Verify,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +27,16 @@ fn every_sample_is_without_problems_and_tested_below() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let tested = ["gateway", "in-front-of-a-server", "redirect", "reference", "sidecar"];
+    let tested = [
+        "gateway",
+        "in-front-of-a-server",
+        "intercept",
+        "offload",
+        "originate",
+        "redirect",
+        "reference",
+        "sidecar",
+    ];
     assert_eq!(files, tested.map(|name| format!("{name}.yaml")).into());
     for file in &files {
         sample(file);
@@ -34,7 +46,8 @@ fn every_sample_is_without_problems_and_tested_below() {
 #[test]
 fn the_reference_is_the_defaults() {
     let defaults = "listeners: [{ server: \"192.0.2.10:21\" }]";
-    assert_eq!(sample("reference.yaml"), config::parse("defaults", defaults).unwrap());
+    let beside = root().join("config/defaults").display().to_string();
+    assert_eq!(sample("reference.yaml"), config::parse(&beside, defaults).unwrap());
 }
 
 #[test]
@@ -72,6 +85,63 @@ fn the_sidecar_needs_no_privilege() {
         assert_eq!((listener.capture, listener.source), (Capture::Direct, Source::Gateway));
         assert!(listener.listen.port() >= 1024, "{}", listener.listen);
     }
+}
+
+#[test]
+fn the_intercepting_gateway_verifies_servers_and_leaves_some_alone() {
+    let intercept = sample("intercept.yaml");
+    let starts: Vec<_> = intercept
+        .listeners
+        .iter()
+        .map(|listener| {
+            assert_eq!(listener.tls.mode, TlsMode::Intercept);
+            assert_eq!((listener.capture, &listener.server), (Capture::Tproxy, &Server::Original));
+            (
+                listener.capture_ports.as_slice(),
+                listener.tls.client_start,
+                listener.tls.server_start,
+            )
+        })
+        .collect();
+    let (explicit, implicit) = (TlsStart::Explicit, TlsStart::Implicit);
+    assert_eq!(starts, [(&[21][..], explicit, explicit), (&[990][..], implicit, implicit)]);
+    assert!(intercept.needs_ca());
+    assert_eq!(intercept.tls.ca.certificate, Path::new("/etc/ftpgate/ca.crt"));
+    let server = &intercept.tls.server;
+    assert_eq!((server.verify, server.untrusted), (Verify::Full, Untrusted::Refuse));
+    let unread = |address: &str, name: &str| {
+        let address = address.parse().unwrap();
+        intercept.listeners[0].tls.bypass.iter().any(|entry| entry.matches(address, Some(name)))
+    };
+    assert!(unread("192.0.2.1", "ftp.bank.example") && unread("198.51.100.9", "ftp.example"));
+    assert!(!unread("192.0.2.1", "bank.example"));
+}
+
+#[test]
+fn the_offloading_gateway_lets_nobody_log_in_without_tls() {
+    let offload = sample("offload.yaml");
+    let starts = offload.listeners.iter().map(|listener| {
+        assert_eq!((listener.tls.mode, listener.tls.required), (TlsMode::Offload, true));
+        (listener.listen.port(), listener.tls.client_start)
+    });
+    let starts: Vec<_> = starts.collect();
+    assert_eq!(starts, [(21, TlsStart::Explicit), (990, TlsStart::Implicit)]);
+    let chain = offload.tls.certificate.as_ref().map(|files| files.chain.as_path());
+    assert_eq!(chain, Some(Path::new("/etc/ftpgate/ftp.example.com.pem")));
+    assert!(!offload.needs_ca());
+    assert_eq!((offload.firewall.backend, offload.data.path), (Backend::None, PathChoice::Relay));
+}
+
+#[test]
+fn the_originating_gateway_verifies_the_server_by_its_name() {
+    let originate = sample("originate.yaml");
+    let [listener] = originate.listeners.as_slice() else { panic!("{:?}", originate.listeners) };
+    assert_eq!(listener.tls.mode, TlsMode::Originate);
+    assert_eq!(listener.server, Server::Address { host: "ftp.example.com".to_owned(), port: 21 });
+    let server = &originate.tls.server;
+    assert_eq!((&server.roots, server.verify), (&Roots::System, Verify::Full));
+    assert_eq!(server.certificate, None);
+    assert!(!originate.needs_ca());
 }
 
 #[test]

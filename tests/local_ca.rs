@@ -80,7 +80,7 @@ fn a_ca_is_made_and_shown() {
     let made = init(&directory).well();
     let mode = |name: &str| fs::metadata(directory.join(name)).unwrap().permissions().mode();
     assert_eq!((mode("ca.crt") & 0o777, mode("ca.key") & 0o777), (0o644, 0o600));
-    assert!(made.contains("does not terminate TLS yet"), "{made}");
+    assert!(made.contains("tls.mode intercept or offload uses it"), "{made}");
 
     let shown = show(&directory).well();
     assert_eq!(line(&shown, "SHA-256"), line(&made, "SHA-256"));
@@ -159,6 +159,32 @@ fn the_ca_of_a_configuration_stands_beside_it() {
     fs::write(&file, "listeners: [{ server: \"192.0.2.10:21\" }]\n").unwrap();
     let shown = ftpgate(&[&"ca", &"show", &"--config", &file]).well();
     assert_eq!(shown, show(directory.path()).well());
+}
+
+#[test]
+fn the_ca_of_a_configuration_may_stand_elsewhere_under_other_names() {
+    let directory = with_ca();
+    for (from, to) in [("ca.crt", "own.pem"), ("ca.key", "own.key")] {
+        fs::rename(directory.path().join(from), directory.path().join(to)).unwrap();
+    }
+    let other = tempfile::tempdir_in(directory.path()).unwrap();
+    let file = other.path().join("ftpgate.yaml");
+    let key = directory.path().join("own.key");
+    let write = |certificate: &str| {
+        let text = format!(
+            "listeners: [{{ server: \"192.0.2.10:21\" }}]\ntls: {{ ca: {{ certificate: {certificate}, \
+             key: \"{}\" }} }}\n",
+            key.display()
+        );
+        fs::write(&file, text).unwrap();
+    };
+    write("../own.pem");
+    let shown = ftpgate(&[&"ca", &"show", &"--config", &file]).well();
+    assert_eq!(line(&shown, "certificate"), other.path().join("../own.pem").display().to_string());
+    assert!(line(&shown, "private key").starts_with(&*key.to_string_lossy()), "{shown}");
+    write("own.pem");
+    let missing = other.path().join("own.pem").display().to_string();
+    ftpgate(&[&"ca", &"show", &"--config", &file]).badly(1, &[&missing]);
 }
 
 /// OpenSSL has an opinion of its own on extensions, purposes and names.

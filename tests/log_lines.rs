@@ -43,6 +43,7 @@ fn closed() -> Report {
 fn data_ended() -> Report {
     Report::DataConnectionEnded {
         transfer: TRANSFER,
+        command: None,
         path: PATH,
         mode: MODE,
         protection: ProtectionLevel::Clear,
@@ -152,8 +153,8 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (without_ccc(Some(1)), " INFO ", "CCC; 1 data connection passed within"),
         (without_ccc(Some(7)), " INFO ", "CCC; 7 data connections passed within"),
         (handshake(None), "DEBUG ", "TLS stands"),
-        (handshake(Some(TlsFault::NotResumed)), " WARN ", "does not resume its control"),
-        (handshake(Some(TlsFault::UntrustedIssuer)), " WARN ", "to tls.server.roots"),
+        (handshake(Some(TlsFault::NotResumed)), "DEBUG ", "does not resume its control"),
+        (handshake(Some(TlsFault::UntrustedIssuer)), "DEBUG ", "to tls.server.roots"),
         (ended(CloseCause::NotFtp), " WARN ", "the client does not speak FTP"),
         (ended(CloseCause::Quit), " INFO ", "the client quit"),
     ];

@@ -13,7 +13,8 @@
 //! | `@ server ADDR seen-as ADDR` | the server and whom it sees; makes the connection |
 //! | `@ blind-ports`, `@ tls required`, `@ tls-start S` | |
 //! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports` | |
-//! | `@ refuse-auth`, `@ tls-required`, `@ tls-start S`, `@ blind-ports` | |
+//! | `@ tls MODE`, `@ tls-required`, `@ tls-start S`, `@ client-start S`, `@ server-start S` | |
+//! | `@ server-ccc C`, `@ bypass NAME`, `@ wants-certificate` (the server), `@ blind-ports` | |
 //! | `@ advertise client\|server IP` | |
 //! | `@ in-use` | the next withdrawal finds that the connection has come |
 //! | `@ logged-in` | greeting and login are taken for done |
@@ -22,15 +23,17 @@
 //! |---|---|
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
+//! | `hello [NAME]`, `secured SIDE [untrusted]`, `tls-fails SIDE FAULT`, `data-tls-fails SIDE FAULT` | `accept-tls`, `connect-tls`, `present WHAT`, `carry-tls`, `end-tls SIDE` |
 //! | `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
 use ftpgate::addr::OriginalDst;
-use ftpgate::report::{DataOutcome, PinholeOutcome, Report};
+use ftpgate::policy::bypass::{BypassEntry, NamePattern};
+use ftpgate::report::{DataOutcome, PinholeOutcome, Report, TlsFault};
 use ftpgate::session::{
-    Action, AuthChoice, Event, Leg, ModeChoice, Parties, PathChoice, Session, Settings, Source,
-    TlsStart, TransferPlan,
+    Action, Certificate, Event, Leg, ModeChoice, Parties, PathChoice, ServerCcc, Session, Settings,
+    Source, TlsMode, TlsStart, TransferPlan,
 };
 use ftpgate::terms::{FlowId, ProtectionLevel, Side};
 use std::net::SocketAddr;
@@ -66,6 +69,7 @@ struct Stage {
     plan: Option<TransferPlan>,
     in_use: bool,
     range_fails: bool,
+    wants_certificate: bool,
 }
 
 impl Default for Stage {
@@ -81,6 +85,7 @@ impl Default for Stage {
             plan: None,
             in_use: false,
             range_fails: false,
+            wants_certificate: false,
         }
     }
 }
@@ -144,12 +149,23 @@ impl Stage {
             ["strict"] => self.settings.policy.strict = true,
             ["low-ports"] => self.settings.policy.low_ports = true,
             ["tls-required"] => self.settings.tls_required = true,
-            ["tls-start", "implicit"] => self.settings.tls_start = TlsStart::Implicit,
-            ["tls-start", "implicit-after-greeting"] => {
-                self.settings.tls_start = TlsStart::ImplicitAfterGreeting;
+            ["tls-start", start] => {
+                let start = start_of(start)?;
+                (self.settings.client_start, self.settings.server_start) = (start, start);
             }
+            ["client-start", start] => self.settings.client_start = start_of(start)?,
+            ["server-start", start] => self.settings.server_start = start_of(start)?,
+            ["tls", "refuse"] => self.settings.tls = TlsMode::Refuse,
+            ["tls", "intercept"] => self.settings.tls = TlsMode::Intercept,
+            ["tls", "offload"] => self.settings.tls = TlsMode::Offload,
+            ["tls", "originate"] => self.settings.tls = TlsMode::Originate,
+            ["server-ccc", "never"] => self.settings.server_ccc = ServerCcc::Never,
+            ["server-ccc", "always"] => self.settings.server_ccc = ServerCcc::Always,
+            ["bypass", name] => {
+                self.settings.bypass.push(BypassEntry::Name(NamePattern::exact(name)));
+            }
+            ["wants-certificate"] => self.wants_certificate = true,
             ["blind-ports"] => self.settings.blind_ports = true,
-            ["refuse-auth"] => self.settings.auth = AuthChoice::Refuse,
             ["source", "client"] => self.settings.source = Source::Client,
             ["path", "kernel"] => self.settings.path = PathChoice::Kernel,
             ["path", "relay"] => self.settings.path = PathChoice::Relay,
@@ -165,8 +181,11 @@ impl Stage {
                 };
                 let settings = Arc::new(self.settings.clone());
                 let mut session = Session::new(settings, parties, self.now);
-                let event =
-                    Event::ServerConnected { server: address(server)?, seen_as: address(seen_as)? };
+                let event = Event::ServerConnected {
+                    server: address(server)?,
+                    seen_as: address(seen_as)?,
+                    wants_certificate: self.wants_certificate,
+                };
                 session.handle_event(event, self.now);
                 self.session = Some(session);
             }
@@ -221,6 +240,21 @@ impl Stage {
                     session.handle_timeout(now);
                 }
             }
+            ["hello"] => self.tell(Event::HelloReceived { name: None }),
+            ["hello", name] => self.tell(Event::HelloReceived { name: Some(name) }),
+            ["secured", side] => {
+                self.tell(Event::TlsEstablished { side: side_of(side)?, trusted: true });
+            }
+            ["secured", "server", "untrusted"] => {
+                self.tell(Event::TlsEstablished { side: Side::Server, trusted: false });
+            }
+            ["tls-fails", side, fault] => {
+                self.tell(Event::TlsFailed { side: side_of(side)?, fault: fault_of(fault)? });
+            }
+            ["data-tls-fails", side, fault] => {
+                let (id, side, outcome) = (id()?, side_of(side)?, Err(fault_of(fault)?));
+                self.tell(Event::DataHandshakeEnded { id, side, outcome });
+            }
             ["range-fails"] => self.range_fails = true,
             ["blind", name, "starts"] => {
                 self.tell(Event::BlindConnectionStarted { flow: flow_of(name)? });
@@ -263,10 +297,12 @@ impl Stage {
                 Action::SendUrgent { .. } => done.push("! urgent".to_owned()),
                 Action::OpenTransfer(plan) => {
                     done.push(format!(
-                        "! open {}: client {}; server {}",
+                        "! open {}: client {}{}; server {}{}",
                         plan.path.label(),
                         describe(&plan.client),
-                        describe(&plan.server)
+                        protected(&plan, Side::Client),
+                        describe(&plan.server),
+                        protected(&plan, Side::Server),
                     ));
                     self.plan = Some(plan);
                 }
@@ -288,6 +324,19 @@ impl Stage {
                     };
                     session.handle_event(event, self.now);
                 }
+                Action::AcceptTls => done.push("! accept-tls".to_owned()),
+                Action::ConnectTls => done.push("! connect-tls".to_owned()),
+                Action::PresentCertificate(certificate) => {
+                    let which = match certificate {
+                        Certificate::Mirrored { trusted: true } => "mirrored",
+                        Certificate::Mirrored { trusted: false } => "untrusted",
+                        Certificate::Own => "own",
+                        Certificate::Refusal => "refusal",
+                    };
+                    done.push(format!("! present {which}"));
+                }
+                Action::CarryTls => done.push("! carry-tls".to_owned()),
+                Action::EndTls { side } => done.push(format!("! end-tls {}", side.label())),
                 Action::CloseBlindRange => done.push("! close-range".to_owned()),
                 Action::CloseSession => {}
                 Action::Report(Report::CccObserved { outcome, passed }) => {
@@ -338,6 +387,19 @@ fn describe(leg: &Leg) -> String {
     }
 }
 
+fn protected(plan: &TransferPlan, side: Side) -> &'static str {
+    if plan.is_protected(side) { " in TLS" } else { "" }
+}
+
+fn start_of(word: &str) -> Result<TlsStart, String> {
+    match word {
+        "explicit" => Ok(TlsStart::Explicit),
+        "implicit" => Ok(TlsStart::Implicit),
+        "implicit-after-greeting" => Ok(TlsStart::ImplicitAfterGreeting),
+        other => Err(format!("no start: {other}")),
+    }
+}
+
 fn side_of(word: &str) -> Result<Side, String> {
     match word {
         "client" => Ok(Side::Client),
@@ -349,6 +411,11 @@ fn side_of(word: &str) -> Result<Side, String> {
 fn outcome_of(word: &str) -> Result<DataOutcome, String> {
     let outcome = DataOutcome::ALL.iter().find(|outcome| outcome.label() == word);
     outcome.copied().ok_or_else(|| format!("no outcome: {word}"))
+}
+
+fn fault_of(word: &str) -> Result<TlsFault, String> {
+    let fault = TlsFault::ALL.iter().find(|fault| fault.label() == word);
+    fault.copied().ok_or_else(|| format!("no fault: {word}"))
 }
 
 fn flow_of(word: &str) -> Result<FlowId, String> {

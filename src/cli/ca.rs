@@ -48,7 +48,7 @@ pub struct ShowArguments {
     /// The directory of ca.crt and ca.key; the current one if nothing is given.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The configuration file that names it (tls.ca), relative to its own directory.
+    /// The configuration file that names it (tls.ca).
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -89,7 +89,7 @@ fn init(arguments: &InitArguments, now: SystemTime) -> anyhow::Result<ExitCode> 
          \n\
          Next: `ftpgate ca show --dir {}` tells how clients come to trust it. Keep the key readable\n\
          to the user that runs ftpgate and to nobody else; leave it out of backups that others read.\n\
-         This version does not terminate TLS yet: the CA is prepared, and nothing uses it.\n",
+         A listener with tls.mode intercept or offload uses it, where tls.ca names it.\n",
         written.certificate.display(),
         written.key.display(),
         fingerprint(authority.certificate()),
@@ -116,18 +116,16 @@ fn default_name(host: &str, now: SystemTime) -> String {
 }
 
 fn show(arguments: &ShowArguments, now: SystemTime) -> anyhow::Result<ExitCode> {
-    let directory = match (&arguments.dir, &arguments.config) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(file)) => {
-            // Of `tls.ca` this version takes the defaults only: ca.crt and ca.key.
-            if let Err(problems) = config::load(file) {
-                return Ok(complain(&problems));
-            }
-            file.parent().map(Path::to_owned).unwrap_or_default()
-        }
-        (None, None) => PathBuf::from("."),
+    let in_directory =
+        |directory: &Path| (directory.join(files::CERTIFICATE), directory.join(files::KEY));
+    let (certificate, key) = match (&arguments.dir, &arguments.config) {
+        (Some(directory), _) => in_directory(directory),
+        (None, Some(file)) => match config::load(file) {
+            Ok(config) => (config.tls.ca.certificate, config.tls.ca.key),
+            Err(problems) => return Ok(complain(&problems)),
+        },
+        (None, None) => in_directory(Path::new(".")),
     };
-    let (certificate, key) = (directory.join(files::CERTIFICATE), directory.join(files::KEY));
     let authority = Authority::load(&certificate, &key, now)?;
     let description = authority.describe(now).context("the certificate cannot be read again")?;
     print!("{}", tell(&description, &certificate, &key));

@@ -1,9 +1,13 @@
 //! `ftpgate check`: what a configuration file means, or everything that is wrong with it.
 //!
-//! Not here: anything that needs the host (see `doctor`): a file may be checked where it is written.
+//! Not here: anything that needs the host (see `doctor`), but for a word on files that it has not:
+//! a configuration may be checked where it is written.
+
+mod tls;
 
 use super::{ConfigArguments, complain};
-use crate::config::{self, Config, Listener, ListenerTls, Problems, Server, TlsMode, TlsStart};
+use crate::app;
+use crate::config::{self, Config, Listener, Problems, Server};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -11,7 +15,18 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
     match config::load(&arguments.config) {
         Ok(config) => {
             print!("{}", describe(&arguments.config.display().to_string(), &config));
-            ExitCode::SUCCESS
+            let missing = tls::missing(&config);
+            for missing in &missing {
+                println!("  {:<9} {missing}", "missing");
+            }
+            // Where all are here, they are what will be used.
+            match app::try_tls_files(&config) {
+                Err(error) if missing.is_empty() => {
+                    eprintln!("{}: {error:#}", arguments.config.display());
+                    ExitCode::from(super::EXIT_CONFIG)
+                }
+                Ok(()) | Err(_) => ExitCode::SUCCESS,
+            }
         }
         Err(problems) => complain(&problems),
     }
@@ -31,6 +46,9 @@ fn describe(name: &str, config: &Config) -> String {
     let mut report = format!("{name}: no problems\n");
     for listener in &config.listeners {
         line(&mut report, "listener", &describe_listener(listener));
+        for (side, meaning) in tls::sides(listener, &config.tls) {
+            line(&mut report, "", &format!("{side}: {meaning}"));
+        }
     }
     let data = &config.data;
     let blind = match data.blind_ports {
@@ -43,11 +61,17 @@ fn describe(name: &str, config: &Config) -> String {
         &format!("path {}, {} ports in {}{blind}", data.path.label(), data.ports.len(), data.ports),
     );
     line(&mut report, "firewall", &describe_firewall(config));
+    if config.needs_ca() {
+        line(&mut report, "local CA", &config.tls.ca.certificate.display().to_string());
+    }
     let metrics = match config.telemetry.listen {
         Some(address) => format!("http://{address}/metrics"),
         None => "not served".to_owned(),
     };
     line(&mut report, "metrics", &metrics);
+    if let Some(path) = &config.telemetry.audit.path {
+        line(&mut report, "audit", &path.display().to_string());
+    }
     report
 }
 
@@ -73,21 +97,9 @@ fn describe_listener(listener: &Listener) -> String {
         listener.capture.label(),
         listener.listen,
         listener.source.label(),
-        describe_tls(listener.tls),
+        tls::summary(&listener.tls),
         listener.policy,
     )
-}
-
-fn describe_tls(tls: ListenerTls) -> String {
-    if tls.mode == TlsMode::Refuse {
-        return "no TLS".to_owned();
-    }
-    let start = match tls.start {
-        TlsStart::Explicit => "TLS end to end after AUTH",
-        TlsStart::Implicit => "TLS end to end from the first byte",
-        TlsStart::ImplicitAfterGreeting => "TLS end to end after the greeting",
-    };
-    format!("{start}{}", if tls.required { ", no login without" } else { "" })
 }
 
 fn describe_firewall(config: &Config) -> String {
@@ -118,23 +130,6 @@ mod tests {
             "http://127.0.0.1:9121/metrics",
         ] {
             assert!(report.contains(expected), "{expected}\n{report}");
-        }
-    }
-
-    #[test]
-    fn what_is_done_with_tls_is_told() {
-        for (tls, expected) in [
-            ("{}", "TLS end to end after AUTH; policy"),
-            ("{ required: true }", "TLS end to end after AUTH, no login without; policy"),
-            ("{ mode: refuse }", "; no TLS; policy"),
-            (
-                "{ client_start: implicit, server_start: implicit }",
-                "TLS end to end from the first byte; policy",
-            ),
-        ] {
-            let text = format!("listeners: [{{ server: \"192.0.2.10:21\", tls: {tls} }}]\n");
-            let report = report("x.yaml", &text).unwrap();
-            assert!(report.contains(expected), "{report}");
         }
     }
 

@@ -32,7 +32,7 @@ pub enum Command {
     Check(ConfigArguments),
     /// Print the nftables rules that a configuration leads to, and those that its owner adds.
     Rules(ConfigArguments),
-    /// The local CA, which signs what clients see where TLS is terminated (not yet in this version).
+    /// The local CA, which signs what clients see where TLS is terminated.
     Ca {
         /// What to do with it.
         #[command(subcommand)]

@@ -1,9 +1,10 @@
 //! What keys mean together: every contradiction of the file, each told at the key that is easiest
 //! to change.
 
-use super::file::{File, ListenerFile, ListenerTlsFile};
+use super::check_tls;
+use super::file::{File, ListenerFile};
 use super::section::{Found, Notes};
-use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source, TlsMode, TlsStart};
+use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source};
 use super::value;
 use crate::pinhole::PortRange;
 use std::net::SocketAddr;
@@ -29,10 +30,11 @@ pub(super) fn check(file: &File, notes: &Notes) {
         check_capture(listener, notes);
         check_server(listener, notes);
         check_steered_ports(listener, earlier, notes);
-        check_tls(listener, notes);
+        check_tls::check_listener(&listener.tls, &file.tls, notes);
         check_policy(listener, file, notes);
         check_backend(listener, file, notes);
     }
+    check_tls::check_tls(&file.tls, listeners, notes);
     check_data(file, listeners, notes);
 }
 
@@ -108,39 +110,6 @@ fn check_capture(listener: &ListenerFile, notes: &Notes) {
                 listen.port()
             ),
         );
-    }
-}
-
-fn check_tls(listener: &ListenerFile, notes: &Notes) {
-    let ListenerTlsFile { mode, required, client_start, server_start } = &listener.tls;
-    let (Some(client), Some(server)) = (client_start.good(), server_start.good()) else { return };
-    match mode.good() {
-        Some(TlsMode::Passthrough) if client != server => notes.problem_with(
-            server_start,
-            format!(
-                "with mode passthrough TLS runs from the client to the server, and starts on both \
-                 sides alike: write {}, as for client_start, or change that",
-                client.label()
-            ),
-        ),
-        Some(TlsMode::Refuse) => {
-            for start in [client_start, server_start] {
-                if start.good().is_some_and(|start| *start != TlsStart::Explicit) {
-                    notes.problem_with(
-                        start,
-                        "with mode refuse there is no TLS to start: write explicit, or mode: \
-                         passthrough",
-                    );
-                }
-            }
-            if required.good() == Some(&true) {
-                notes.problem_with(
-                    required,
-                    "with mode refuse nobody could log in: write false, or mode: passthrough",
-                );
-            }
-        }
-        Some(TlsMode::Passthrough) | None => {}
     }
 }
 
@@ -249,6 +218,7 @@ fn check_data(file: &File, listeners: &[ListenerFile], notes: &Notes) {
                  path: auto or relay",
             );
         }
+        check_tls::check_kernel_path(&data.path, listeners, notes);
     }
     if let Some(range) = data.ports.good() {
         check_range(*range, &data.ports, file, listeners, notes);

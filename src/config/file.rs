@@ -2,17 +2,19 @@
 //!
 //! `config/reference.yaml` shows the same keys with a comment each; a test holds the two equal.
 
+use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
-    Advertise, AdvertiseChoice, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT,
-    FirewallConfig, Limits, Listener, ListenerTls, LogConfig, ModeChoice, PathChoice, PolicyConfig,
-    Server, Source, TelemetryConfig, TlsMode, TlsStart, default_policies,
+    Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
+    FTP_PORT, FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig,
+    Server, Source, TelemetryConfig, default_policies,
 };
-use super::{problem::Place, value};
+use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// No gateway carries more at one time than it has ports towards one server.
@@ -30,10 +32,12 @@ pub(super) struct File {
     pub(super) listeners: Option<Vec<ListenerFile>>,
     pub(super) data: DataFile,
     pub(super) firewall: FirewallFile,
+    pub(super) tls: TlsFile,
     pub(super) policies: BTreeMap<String, PolicyConfig>,
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     log: LogConfig,
+    audit: Option<PathBuf>,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -62,21 +66,6 @@ pub(super) struct DataFile {
     idle_timeout: Duration,
 }
 
-/// `listeners[].tls`.
-pub(super) struct ListenerTlsFile {
-    pub(super) mode: Found<TlsMode>,
-    pub(super) required: Found<bool>,
-    pub(super) client_start: Found<TlsStart>,
-    pub(super) server_start: Found<TlsStart>,
-}
-
-impl ListenerTlsFile {
-    fn into_tls(self) -> ListenerTls {
-        let Self { mode, required, client_start, server_start: _ } = self;
-        ListenerTls { mode: mode.value, required: required.value, start: client_start.value }
-    }
-}
-
 /// `firewall`.
 pub(super) struct FirewallFile {
     pub(super) backend: Found<Backend>,
@@ -92,27 +81,41 @@ impl File {
         let listeners = listeners.map(|items| items.into_iter().map(listener).collect());
         let data = data(root.section("data"));
         let firewall = firewall(root.section("firewall"));
-        reserve_tls(root.section("tls"));
+        let tls = file_tls::tls(root.section("tls"));
         let policies = policies(&mut root);
         let limits = limits(root.section("limits"));
-        let (telemetry_listen, log) = telemetry(root.section("telemetry"));
+        let (telemetry_listen, log, audit) = telemetry(root.section("telemetry"));
         let mut admin = root.section("admin");
         admin.reserve("socket", "/run/ftpgate/admin.sock");
         admin.finish();
         root.finish();
-        Self { listeners, data, firewall, policies, limits, telemetry_listen, log, listeners_at }
-    }
-
-    /// The configuration. Call it only on a file without problems.
-    pub(super) fn into_config(self) -> Config {
-        let Self {
+        Self {
             listeners,
             data,
             firewall,
+            tls,
             policies,
             limits,
             telemetry_listen,
             log,
+            audit,
+            listeners_at,
+        }
+    }
+
+    /// The configuration, its relative paths taken from `folder`. Call it only on a file without
+    /// problems.
+    pub(super) fn into_config(self, folder: &Path) -> Config {
+        let Self {
+            listeners,
+            data,
+            firewall,
+            tls,
+            policies,
+            limits,
+            telemetry_listen,
+            log,
+            audit,
             listeners_at: _,
         } = self;
         Config {
@@ -130,9 +133,14 @@ impl File {
                 table: firewall.table,
                 mark: firewall.mark,
             },
+            tls: tls.into_tls().relative_to(folder),
             policies,
             limits,
-            telemetry: TelemetryConfig { listen: telemetry_listen.value, log },
+            telemetry: TelemetryConfig {
+                listen: telemetry_listen.value,
+                log,
+                audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
+            },
         }
     }
 }
@@ -179,7 +187,7 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
         server: section.read("server", value::server_node, default.server),
         source: section.read("source", value::choice(SOURCE), default.source),
         policy: section.read("policy", value::name, default.policy),
-        tls: listener_tls(section.section("tls")),
+        tls: file_tls::listener_tls(section.section("tls")),
         advertise: advertise(section.section("advertise")),
     };
     let mut proxy_protocol = section.section("proxy_protocol");
@@ -188,38 +196,6 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
     proxy_protocol.finish();
     section.finish();
     listener
-}
-
-fn listener_tls(mut section: Section<'_>) -> ListenerTlsFile {
-    const START: &[(&str, TlsStart)] = &[
-        ("explicit", TlsStart::Explicit),
-        ("implicit", TlsStart::Implicit),
-        ("implicit-after-greeting", TlsStart::ImplicitAfterGreeting),
-    ];
-    let default = ListenerTls::default();
-    let tls = ListenerTlsFile {
-        mode: section.read("mode", tls_mode, default.mode),
-        required: section.read("required", value::boolean, default.required),
-        client_start: section.read("client_start", value::choice(START), default.start),
-        server_start: section.read("server_start", value::choice(START), default.start),
-    };
-    section.finish();
-    tls
-}
-
-/// The modes that this version has, and a word on those that it has not.
-fn tls_mode(node: &super::tree::Node) -> Result<TlsMode, String> {
-    const MODES: &[(&str, Option<TlsMode>)] = &[
-        ("passthrough", Some(TlsMode::Passthrough)),
-        ("refuse", Some(TlsMode::Refuse)),
-        ("intercept", None),
-        ("offload", None),
-        ("originate", None),
-    ];
-    value::choice(MODES)(node)?.ok_or_else(|| {
-        let written = value::shown(&node.value);
-        format!("`{written}` is not available in ftpgate 0.1: write passthrough or refuse")
-    })
 }
 
 fn advertise(mut section: Section<'_>) -> Advertise {
@@ -262,23 +238,6 @@ fn firewall(mut section: Section<'_>) -> FirewallFile {
     firewall
 }
 
-/// What the TLS-terminating versions will read.
-fn reserve_tls(mut section: Section<'_>) {
-    let mut ca = section.section("ca");
-    ca.reserve("certificate", "ca.crt");
-    ca.reserve("key", "ca.key");
-    ca.finish();
-    let mut certificate = section.section("certificate");
-    certificate.reserve("chain", "null");
-    certificate.reserve("key", "null");
-    certificate.finish();
-    let mut server = section.section("server");
-    server.reserve("roots", "system");
-    server.reserve("verify", "full");
-    server.finish();
-    section.finish();
-}
-
 fn policies(root: &mut Section<'_>) -> BTreeMap<String, PolicyConfig> {
     let mut policies = default_policies();
     for (name, mut section) in root.named("policies") {
@@ -311,7 +270,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
-fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig) {
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, Option<PathBuf>) {
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     const LEVEL: &[(&str, LogLevel)] = &[
         ("error", LogLevel::Error),
@@ -327,8 +286,8 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig)
     let level = log.read("level", value::choice(LEVEL), default.log.level).value;
     log.finish();
     let mut audit = section.section("audit");
-    audit.reserve("path", "null");
+    let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
     audit.finish();
     section.finish();
-    (listen, LogConfig { format, level })
+    (listen, LogConfig { format, level }, path)
 }

@@ -3,12 +3,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `types` | [`Config`] and its parts: what the rest of the program sees |
+//! | `types`, `tls` | [`Config`] and its parts: what the rest of the program sees |
 //! | `tree` | YAML text to a tree of values, each with its place |
 //! | `section` | reading keys from the tree; unknown keys and their nearest neighbours |
-//! | `file` | the schema: every key with its default, walked over the tree |
-//! | `check` | what keys mean together: duplicates, contradictions, overlaps |
-//! | `value` | single values: durations, ports, addresses, marks |
+//! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
+//! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `problem` | [`Problem`], [`Problems`] and how they print |
 //!
 //! The tree stands between YAML and the types because deserializing straight into the types ends at
@@ -18,20 +18,29 @@
 //! host, such as whether an interface exists or a port can be bound.
 
 mod check;
+mod check_tls;
 mod file;
+mod file_tls;
 mod problem;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod types;
 mod value;
+mod value_tls;
 
+pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use problem::{Problem, Problems};
+pub use tls::{
+    CaFiles, CertificateFiles, ClientCertificates, ListenerTls, Reuse, Roots, ServerCcc, Tls,
+    TlsMode, TlsServer, TlsStart, UnmetCertificateRequest, Untrusted, Verify,
+};
 pub use types::{
-    Advertise, AdvertiseChoice, Backend, Capture, Config, Data, FirewallConfig, Limits, Listener,
-    ListenerTls, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig,
-    TlsMode, TlsStart,
+    Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, Data, FirewallConfig,
+    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source,
+    TelemetryConfig,
 };
 
 use std::collections::BTreeSet;
@@ -52,7 +61,8 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     }
 }
 
-/// Checks `text`; `name` is how problems call the file.
+/// Checks `text`; `name` is how problems call the file, and the paths in it are relative to the
+/// folder of that name.
 ///
 /// # Errors
 /// Every problem of the text together, in the order of the text.
@@ -65,7 +75,7 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
         check::check(&file, &notes);
         problems = notes.into_problems();
         if problems.is_empty() && complaint.is_none() {
-            return Ok(file.into_config());
+            return Ok(file.into_config(Path::new(name).parent().unwrap_or(Path::new(""))));
         }
     }
     // The walk tells of duplicate keys too, and with their names.

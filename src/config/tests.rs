@@ -4,6 +4,7 @@ use super::*;
 use rstest::rstest;
 use std::time::Duration;
 
+mod tls;
 mod together;
 
 /// The problems of `text` as (line, key, message).
@@ -73,7 +74,7 @@ policies:
   tight: { strict: true }
   loose: { low_ports: true }
 limits: { sessions: 5, sessions_per_client: 2, login_timeout: 2m, idle_timeout: 1d, line: 512 }
-telemetry: { listen: null, log: { format: json, level: debug } }
+telemetry: { listen: null, log: { format: json, level: debug }, audit: { path: a.jsonl } }
 "#,
     )
     .unwrap();
@@ -81,7 +82,13 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     assert_eq!((a.name.as_str(), a.listen), ("a", "[::]:2121".parse().unwrap()));
     assert_eq!((a.capture, a.capture_ports.as_slice()), (Capture::Redirect, &[21, 2100][..]));
     assert_eq!((&a.server, a.source), (&Server::Original, Source::Client));
-    let tls = ListenerTls { mode: TlsMode::Passthrough, required: true, start: TlsStart::Implicit };
+    let start = TlsStart::Implicit;
+    let tls = ListenerTls {
+        required: true,
+        client_start: start,
+        server_start: start,
+        ..ListenerTls::default()
+    };
     assert_eq!(a.tls, tls);
     assert_eq!(a.policy, "tight");
     assert_eq!(a.advertise.client, AdvertiseChoice::Address("203.0.113.7".parse().unwrap()));
@@ -100,6 +107,7 @@ telemetry: { listen: null, log: { format: json, level: debug } }
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(86_400));
     assert_eq!(config.limits.line, 512);
     assert_eq!(config.telemetry.listen, None);
+    assert_eq!(config.telemetry.audit.path.as_deref(), Some(std::path::Path::new("a.jsonl")));
     assert_eq!(config.telemetry.log.format, crate::telemetry::LogFormat::Json);
     assert_eq!(config.telemetry.log.level, crate::telemetry::LogLevel::Debug);
 }
@@ -251,6 +259,7 @@ fn unknown_keys(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("telemetry: { listen: 9121 }", "telemetry.listen", "an IP address with a port")]
 #[case("telemetry: { listen: localhost:9121 }", "telemetry.listen", "an IP address with a port")]
 #[case("telemetry: { listen: '[::]:0' }", "telemetry.listen", "has port 0")]
+#[case("telemetry: { audit: { path: '' } }", "telemetry.audit.path", "`` is not a path")]
 #[case("telemetry: { log: { format: xml } }", "telemetry.log.format", "write text or json")]
 #[case("telemetry: { log: { level: loud } }", "telemetry.log.level", "error, warn, info")]
 fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
@@ -272,21 +281,6 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("advertise: { client: 0.0.0.0 }", "advertise.client", "nobody can connect")]
 #[case("advertise: { client: ftp.example.com }", "advertise.client", "not available in ftpgate")]
 #[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
-#[case("tls: { mode: none }", "tls.mode", "write passthrough, refuse")]
-#[case("tls: { mode: offload }", "tls.mode", "not available in ftpgate 0.1")]
-#[case("tls: { mode: refuse, required: true }", "tls.required", "nobody could log in: write false")]
-#[case(
-    "tls: { client_start: implicit }",
-    "tls.server_start",
-    "write implicit, as for client_start"
-)]
-#[case(
-    "tls: { server_start: implicit }",
-    "tls.server_start",
-    "write explicit, as for client_start"
-)]
-#[case("tls: { mode: refuse, client_start: implicit }", "tls.client_start", "write explicit")]
-#[case("tls: { client_start: port-990 }", "tls.client_start", "implicit-after-greeting")]
 #[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
 #[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
 fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
@@ -310,13 +304,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("tls: { ca: { key: other.key } }", "tls.ca.key", "write `ca.key`")]
-#[case("tls: { ca: { certificate: x.crt } }", "tls.ca.certificate", "write `ca.crt`")]
-#[case("tls: { certificate: { chain: c.pem } }", "tls.certificate.chain", "write `null`")]
-#[case("tls: { certificate: { key: k.pem } }", "tls.certificate.key", "write `null`")]
-#[case("tls: { server: { roots: r.pem } }", "tls.server.roots", "write `system`")]
-#[case("tls: { server: { verify: off } }", "tls.server.verify", "write `full`")]
-#[case("telemetry: { audit: { path: a.jsonl } }", "telemetry.audit.path", "write `null`")]
 #[case("admin: { socket: /tmp/s }", "admin.socket", "write `/run/ftpgate/admin.sock`")]
 fn what_is_not_there_yet_is_never_ignored(
     #[case] more: &str,

@@ -1,10 +1,12 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
+use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A whole configuration.
@@ -16,11 +18,13 @@ pub struct Config {
     pub data: Data,
     /// The kernel's side.
     pub firewall: FirewallConfig,
+    /// Certificates and keys, for the listeners that terminate TLS.
+    pub tls: Tls,
     /// What may pass, by name; `default` is always present.
     pub policies: BTreeMap<String, PolicyConfig>,
     /// Bounds on what peers may use up.
     pub limits: Limits,
-    /// Logs and metrics.
+    /// Logs, metrics and audit.
     pub telemetry: TelemetryConfig,
 }
 
@@ -39,6 +43,7 @@ impl Config {
             listeners: vec![Listener { listen, server, ..Listener::default() }],
             data: Data { path: PathChoice::Relay, ..Data::default() },
             firewall: FirewallConfig { backend: Backend::None, ..FirewallConfig::default() },
+            tls: Tls::default(),
             policies: default_policies(),
             limits: Limits::default(),
             telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
@@ -47,6 +52,15 @@ impl Config {
 }
 
 impl Config {
+    /// True if a listener shows certificates that the local CA issues.
+    pub fn needs_ca(&self) -> bool {
+        self.listeners.iter().any(|listener| match listener.tls.mode {
+            TlsMode::Intercept => true,
+            TlsMode::Offload => self.tls.certificate.is_none(),
+            TlsMode::Passthrough | TlsMode::Originate | TlsMode::Refuse => false,
+        })
+    }
+
     /// True if a listener on `[::]` takes IPv4 as well: unless a listener on IPv4 has the same port,
     /// or takes the same control port.
     pub fn is_dual(&self, listener: &Listener) -> bool {
@@ -163,50 +177,6 @@ impl Source {
             Self::Client => "client",
         }
     }
-}
-
-/// TLS on the control connections of one listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ListenerTls {
-    /// What is done with it.
-    pub mode: TlsMode,
-    /// True if no user may log in outside TLS.
-    pub required: bool,
-    /// How it starts, the same on both sides.
-    pub start: TlsStart,
-}
-
-/// How TLS starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsStart {
-    /// The client asks for it with AUTH.
-    #[default]
-    Explicit,
-    /// With the first byte, usually on port 990.
-    Implicit,
-    /// After a greeting in the clear.
-    ImplicitAfterGreeting,
-}
-
-impl TlsStart {
-    /// The word of the file.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Explicit => "explicit",
-            Self::Implicit => "implicit",
-            Self::ImplicitAfterGreeting => "implicit-after-greeting",
-        }
-    }
-}
-
-/// What is done with TLS on the control connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsMode {
-    /// It runs end to end, unread.
-    #[default]
-    Passthrough,
-    /// AUTH is refused, so that sessions stay readable.
-    Refuse,
 }
 
 /// What the gateway calls itself, per side.
@@ -374,13 +344,15 @@ impl Default for Limits {
     }
 }
 
-/// Logs and metrics.
+/// Logs, metrics and audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryConfig {
     /// Where `/metrics`, `/healthz` and `/readyz` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// The log on standard error.
     pub log: LogConfig,
+    /// The audit.
+    pub audit: AuditConfig,
 }
 
 impl Default for TelemetryConfig {
@@ -388,8 +360,16 @@ impl Default for TelemetryConfig {
         Self {
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9121)),
             log: LogConfig::default(),
+            audit: AuditConfig::default(),
         }
     }
+}
+
+/// The audit: who fetched and stored what.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditConfig {
+    /// The file that its lines are appended to; `None`: there is no audit.
+    pub path: Option<PathBuf>,
 }
 
 /// The log on standard error.

@@ -53,7 +53,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 /// A scalar as text: numbers and booleans as they are shown.
-fn scalar(node: &Node, wanted: &str) -> Result<String, String> {
+pub(super) fn scalar(node: &Node, wanted: &str) -> Result<String, String> {
     match &node.value {
         Value::Text(text) => Ok(text.clone()),
         number @ (Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => Ok(shown(number)),
@@ -289,18 +289,20 @@ pub(super) fn server(text: &str) -> Result<Server, String> {
     }
 }
 
-/// True for an IPv4 address or a DNS name (RFC 1123 §2.1, and `_` as container platforms use it).
+/// True for an IPv4 address or a DNS name.
 fn is_host(host: &str) -> bool {
+    host.parse::<std::net::Ipv4Addr>().is_ok() || is_name(host)
+}
+
+/// True for a DNS name (RFC 1123 §2.1, and `_` as container platforms use it).
+pub(super) fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         (1..=63).contains(&label.len()) && label.chars().all(good) && !label.starts_with('-')
     };
     let name = host.strip_suffix('.').unwrap_or(host);
     let numeric = name.chars().all(|c| c.is_ascii_digit() || c == '.');
-    if numeric {
-        return host.parse::<std::net::Ipv4Addr>().is_ok();
-    }
-    name.len() <= DNS_NAME_BYTES && name.split('.').all(label)
+    !numeric && name.len() <= DNS_NAME_BYTES && name.split('.').all(label)
 }
 
 /// `auto`, an IP address, or the name of an interface.

@@ -265,16 +265,18 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
             format!("data connection {}{counted}", outcome.label())
         }
         Report::SessionEnded { cause, .. } => format!("ended: {}", cause.label()),
-        Report::LoginAccepted
+        Report::LoginAccepted { .. }
         | Report::CommandReceived { .. }
         | Report::LineDistrusted { .. }
         | Report::DataConnectionStarted { .. }
         | Report::ProtectionChanged { .. }
         | Report::CccObserved { .. }
+        | Report::TlsRoleTurned { .. }
         | Report::BlindRangeOpened { .. }
         | Report::BlindRangeFailed { .. }
         | Report::HandshakeEnded { .. }
-        | Report::LeafShown { .. } => return None,
+        | Report::LeafShown { .. }
+        | Report::ClientCertificateAccepted { .. } => return None,
     })
 }
 
@@ -314,6 +316,7 @@ mod tests {
                 },
                 Report::DataConnectionEnded {
                     transfer: TransferId(0),
+                    command: None,
                     path: DataPath::Kernel,
                     mode: DataMode::Active,
                     protection: ProtectionLevel::Clear,

@@ -1,16 +1,43 @@
-//! The reply to FEAT (RFC 2389): what the gateway does not let a server offer.
+//! The reply to FEAT (RFC 2389): what the gateway does not let a server offer, and what it offers in
+//! the server's place.
 
 use super::Verb;
 
+/// What of protection may stand in the reply to FEAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Features {
+    /// Whatever the server offers: TLS runs end to end.
+    EndToEnd,
+    /// Nothing: clients are in the clear.
+    Clear,
+    /// What the server offers and the gateway carries over: TLS ends here on both sides, and begins
+    /// when the server agrees.
+    ServersTls,
+    /// Nothing of the server's: TLS towards clients is the gateway's own.
+    OwnTls,
+}
+
+/// What the gateway offers where TLS is its own (RFC 4217 §6).
+pub const OWN_FEATURES: &[u8] = b" AUTH TLS\r\n PBSZ\r\n PROT\r\n CCC\r\n";
+
 /// False for a line of the FEAT reply that offers what the gateway does not let pass: LPRT and LPSV
-/// (RFC 1639), and all that has to do with protection unless sessions may be `secured`.
-/// `feature_line` is the line without its terminator, ` LPRT` or `211-LPRT`.
-pub fn is_offered(feature_line: &[u8], secured: bool) -> bool {
+/// (RFC 1639), and of protection what `features` leaves out. `feature_line` is the line without its
+/// terminator, ` LPRT` or `211-LPRT`.
+pub fn is_offered(feature_line: &[u8], features: Features) -> bool {
     let feature = feature_line.strip_prefix(b"211-").unwrap_or(feature_line).trim_ascii();
-    let word = feature.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    match Verb::parse(word) {
+    let mut words = feature.split(u8::is_ascii_whitespace);
+    let verb = Verb::parse(words.next().unwrap_or_default());
+    match verb {
         Verb::Lprt | Verb::Lpsv => false,
-        Verb::Auth | Verb::Pbsz | Verb::Prot | Verb::Ccc | Verb::Sscn | Verb::Cpsv => secured,
+        // The two change who begins TLS on data connections, each of which ends here.
+        Verb::Sscn | Verb::Cpsv | Verb::Adat => features == Features::EndToEnd,
+        Verb::Auth if features == Features::ServersTls => {
+            words.any(|mechanism| mechanism.starts_with(b"TLS") || mechanism.starts_with(b"SSL"))
+        }
+        Verb::Auth | Verb::Pbsz | Verb::Prot | Verb::Ccc => {
+            matches!(features, Features::EndToEnd | Features::ServersTls)
+        }
+        Verb::Rein => matches!(features, Features::EndToEnd | Features::Clear),
         _ => true,
     }
 }
@@ -22,18 +49,30 @@ mod tests {
     #[test]
     fn long_addresses_are_not_offered() {
         for line in [&b" LPRT"[..], b" lpsv", b"LPRT", b" LPRT with words", b"211-LPSV"] {
-            assert!(!is_offered(line, true), "{line:?}");
+            assert!(!is_offered(line, Features::EndToEnd), "{line:?}");
         }
         for line in [&b" EPRT"[..], b" MLST type*;size*;", b"211-Features:", b"211 End", b"", b" "]
         {
-            assert!(is_offered(line, false), "{line:?}");
+            assert!(is_offered(line, Features::Clear), "{line:?}");
         }
     }
+
     #[test]
     fn protection_is_offered_where_sessions_may_be_secured() {
         for line in [&b" AUTH TLS"[..], b" AUTH TLS-C;TLS-P;", b" pbsz", b" PROT C;P", b"211-CCC"] {
-            assert!(is_offered(line, true), "{line:?}");
-            assert!(!is_offered(line, false), "{line:?}");
+            assert!(is_offered(line, Features::EndToEnd), "{line:?}");
+            assert!(is_offered(line, Features::ServersTls), "{line:?}");
+            assert!(!is_offered(line, Features::Clear), "{line:?}");
+            assert!(!is_offered(line, Features::OwnTls), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn case_40_what_turns_the_roles_in_tls_is_offered_only_end_to_end() {
+        for line in [&b" SSCN"[..], b" CPSV", b" AUTH GSSAPI"] {
+            assert!(is_offered(line, Features::EndToEnd), "{line:?}");
+            assert!(!is_offered(line, Features::ServersTls), "{line:?}");
+            assert!(!is_offered(line, Features::OwnTls), "{line:?}");
         }
     }
 }

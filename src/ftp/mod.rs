@@ -25,7 +25,7 @@ mod telnet;
 mod verb;
 
 pub use command::Command;
-pub use feat::is_offered;
+pub use feat::{Features, OWN_FEATURES, is_offered};
 pub use host_port::{
     Eprt, EprtError, EpsvArgument, ExtendedPassiveReply, HostPortError, PassiveReply, format_eprt,
     format_port, parse_227, parse_229, parse_eprt, parse_epsv, parse_port, splice,

@@ -3,6 +3,8 @@
 //! The session asks; a [`Verdict`] answers. A refusal is a value with its reason, never an error.
 //! Not here: how a refusal is worded towards the client (see [`crate::session`]).
 
+pub mod bypass;
+
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
 

@@ -24,7 +24,6 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How TLS is begun on the data connections of one side.
 #[derive(Clone)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing terminates TLS yet"))]
 pub(super) enum LegTls {
     /// Towards the client: the gateway is the TLS server, whoever dialled (RFC 4217 §7).
     Accept {

@@ -5,15 +5,20 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
-use super::control::Control;
+use super::control::{Control, READ_SIZE, Received};
 use super::data::DataEvent;
+use super::layer::{News, garbled};
 use super::openings::Openings;
 use super::shared::{Permit, Shared};
+use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
-use crate::session::{Action, Event, Session, TransferPlan};
+use crate::report::{Report, TlsFault};
+use crate::session::{Action, Certificate, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
+use crate::tls::failure::Failure;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,12 +27,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
-/// One read: a control line with its neighbours. Longer input comes in several.
-const READ_SIZE: usize = 4096;
-
 /// How long a closed session goes on sending its last words and draining what the client still
 /// sends: closing at once would reset the connection and destroy a farewell on its way.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Between the 200 to a client's CCC and our close_notify, unless the client ends TLS first: lftp
+/// takes one that comes with the 200 for the end of the connection, curl waits for it.
+const CCC_PAUSE: Duration = Duration::from_millis(30);
 
 /// Drives one session from its accepted client to its last data connection.
 pub(super) struct Driver {
@@ -37,6 +43,10 @@ pub(super) struct Driver {
     /// `None` until it is dialled, and when it is hung up.
     server: Option<Control>,
     openings: Openings,
+    /// Where TLS ends here.
+    tls: Option<SessionTls>,
+    /// When the client's TLS ends at the latest.
+    tls_ends_at: Option<Instant>,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
     data: mpsc::UnboundedReceiver<DataEvent>,
     /// Completes when the gateway shuts down.
@@ -59,6 +69,7 @@ impl Driver {
         session: Session,
         client: TcpStream,
         shared: Arc<Shared>,
+        tls: Option<SessionTls>,
         telemetry: SessionTelemetry,
         permit: Permit,
         mut shutdown: watch::Receiver<bool>,
@@ -75,6 +86,8 @@ impl Driver {
             client: Some(Control::new(client)),
             server: None,
             openings: Openings::new(shared, flows_out, data_out),
+            tls,
+            tls_ends_at: None,
             flows,
             data,
             shutdown,
@@ -95,9 +108,15 @@ impl Driver {
     }
 
     /// The server's control connection stands.
-    pub(super) fn attach_server(&mut self, server: TcpStream, event: Event<'_>) {
-        self.server = Some(Control::new(server));
-        self.tell(event);
+    pub(super) fn attach_server(
+        &mut self,
+        stream: TcpStream,
+        server: SocketAddr,
+        seen_as: SocketAddr,
+    ) {
+        self.server = Some(Control::new(stream));
+        let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
+        self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
     }
 
     /// Serves the client while its server is dialled. Ends only if the session does; may be dropped
@@ -158,10 +177,37 @@ impl Driver {
                     self.tell(event);
                 }
                 Action::CloseBlindRange => self.openings.close_range().await,
+                Action::AcceptTls => {
+                    if let Some(client) = &mut self.client {
+                        client.accept_tls();
+                    }
+                }
+                Action::ConnectTls => self.connect_tls(),
+                Action::PresentCertificate(certificate) => self.present(certificate).await,
+                Action::CarryTls => {
+                    if let Some(client) = &mut self.client {
+                        let bytes = client.give_back_hello();
+                        self.tell(Event::BytesReceived { from: Side::Client, bytes: &bytes });
+                    }
+                }
+                Action::EndTls { side: Side::Server } => {
+                    if let Some(server) = &mut self.server {
+                        server.end_tls();
+                    }
+                }
+                Action::EndTls { side: Side::Client } => {
+                    if let Some(client) = &mut self.client {
+                        client.let_tls_end();
+                        self.tls_ends_at = Some(Instant::now() + CCC_PAUSE);
+                    }
+                }
                 Action::Report(report) => self.telemetry.record(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
                     self.permit = None;
+                    for control in [&mut self.client, &mut self.server].into_iter().flatten() {
+                        control.end_tls();
+                    }
                 }
             }
         }
@@ -178,6 +224,73 @@ impl Driver {
             }
         };
         self.tell(event);
+    }
+
+    fn connect_tls(&mut self) {
+        let (Some(tls), Some(server)) = (&mut self.tls, &mut self.server) else { return };
+        if let Err(failure) = tls.connect(server) {
+            self.fail_tls(Side::Server, &failure);
+        }
+    }
+
+    async fn present(&mut self, certificate: Certificate) {
+        let (Some(tls), Some(client)) = (&mut self.tls, &mut self.client) else { return };
+        match tls.present(client, certificate).await {
+            Ok(Some(source)) => self.telemetry.record(&Report::LeafShown { source }),
+            Ok(None) => {}
+            Err(failure) => self.fail_tls(Side::Client, &failure),
+        }
+    }
+
+    fn fail_tls(&mut self, side: Side, failure: &Failure) {
+        if let Some(tls) = &self.tls {
+            tls.on_failed(side, failure, &self.telemetry);
+        }
+        if let Some(control) = self.control(side) {
+            control.give_up_tls();
+        }
+        self.tell(Event::TlsFailed { side, fault: failure.fault });
+    }
+
+    /// What the session is told of TLS on this side.
+    fn on_news(&mut self, side: Side, news: &News, now: Instant) {
+        let control = match side {
+            Side::Client => self.client.as_ref(),
+            Side::Server => self.server.as_ref(),
+        };
+        let (Some(control), Some(tls)) = (control, &mut self.tls) else { return };
+        match news {
+            News::Hello => {
+                let name = tls.on_hello(control);
+                self.session.handle_event(Event::HelloReceived { name }, now);
+            }
+            News::Established => {
+                let trusted =
+                    tls.on_established(side, control, &mut self.openings, &self.telemetry);
+                self.session.handle_event(Event::TlsEstablished { side, trusted }, now);
+            }
+            News::Failed(error) => {
+                let failure = tls.explain(side, control, error);
+                self.fail_tls(side, &failure);
+            }
+            // Its text waits until CCC has been agreed.
+            News::Ended | News::Hasty if self.session.may_clear(side) => {}
+            News::Hasty => {
+                let failure = tls.explain(side, control, &garbled());
+                self.fail_tls(side, &failure);
+            }
+            News::Ended => {
+                let event = Event::ConnectionClosed { side, orderly: true };
+                self.session.handle_event(event, now);
+            }
+        }
+    }
+
+    /// The peer has gone while TLS was being negotiated.
+    fn on_end_in_handshake(&mut self, side: Side) {
+        let failure =
+            Failure::new(TlsFault::Closed, "the peer closed the connection in the handshake");
+        self.fail_tls(side, &failure);
     }
 
     fn control(&mut self, side: Side) -> Option<&mut Control> {
@@ -202,6 +315,8 @@ impl Driver {
         }
         for side in [Side::Server, Side::Client] {
             news |= self.poll_read(side, cx, now);
+            // What was read may have been part of a handshake, which goes on without the session.
+            news |= self.poll_flush(side, cx, now);
         }
         news |= self.poll_shutdown(cx, now);
         news |= self.poll_timer(cx, now);
@@ -218,6 +333,9 @@ impl Driver {
         }
         while let Poll::Ready(Some(data)) = self.data.poll_recv(cx) {
             let event = self.openings.on_data(&data);
+            if let (Event::DataConnectionEnded { .. }, Some(tls)) = (&event, &self.tls) {
+                tls.on_data_ended();
+            }
             self.session.handle_event(event, now);
             news = true;
         }
@@ -263,8 +381,19 @@ impl Driver {
         let mut buffer = [0; READ_SIZE];
         let event = match control.poll_read(cx, &mut buffer) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => Event::ConnectionClosed { side, orderly: true },
-            Poll::Ready(Ok(count)) => {
+            Poll::Ready(Ok(Received::News(news))) => {
+                self.on_news(side, &news, now);
+                return true;
+            }
+            Poll::Ready(Ok(Received::Bytes(0)) | Err(_)) if control.is_in_handshake() => {
+                self.on_end_in_handshake(side);
+                return true;
+            }
+            Poll::Ready(Ok(Received::Bytes(0))) => Event::ConnectionClosed { side, orderly: true },
+            Poll::Ready(Ok(Received::Bytes(count))) => {
+                if let (Side::Server, Some(tls)) = (side, &mut self.tls) {
+                    tls.on_server_text(buffer.get(..count).unwrap_or_default());
+                }
                 Event::BytesReceived { from: side, bytes: buffer.get(..count).unwrap_or_default() }
             }
             Poll::Ready(Err(_)) => Event::ConnectionClosed { side, orderly: false },
@@ -290,9 +419,14 @@ impl Driver {
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             let linger = self.closing_until.filter(|_| !self.given_up);
-            let wanted = [linger, self.session.poll_timeout()].into_iter().flatten().min();
-            let Some(deadline) = wanted else { return false };
+            let wanted = [linger, self.tls_ends_at, self.session.poll_timeout()];
+            let Some(deadline) = wanted.into_iter().flatten().min() else { return false };
             if deadline <= now {
+                if self.tls_ends_at.take_if(|at| *at <= now).is_some()
+                    && let Some(client) = &mut self.client
+                {
+                    client.end_tls();
+                }
                 self.given_up |= linger.is_some_and(|until| until <= now);
                 self.session.handle_timeout(now);
                 return true;

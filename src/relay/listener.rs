@@ -3,13 +3,14 @@
 use super::driver::Driver;
 use super::shards::Shards;
 use super::shared::Shared;
+use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
 use crate::net::{self, Acceptor, Dialling, NetError};
 use crate::report::{CloseCause, Report};
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
@@ -51,6 +52,16 @@ pub enum ServerAddress {
     },
 }
 
+impl ServerAddress {
+    /// The name of the host, if it is one.
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Fixed { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),
+            Self::Fixed { .. } | Self::Original => None,
+        }
+    }
+}
+
 /// The settings of one listener.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
@@ -64,6 +75,8 @@ pub struct ListenerSettings {
     pub server: ServerAddress,
     /// What their sessions need.
     pub session: Arc<Settings>,
+    /// What ends their TLS, if anything does.
+    pub tls: Option<Arc<Termination>>,
 }
 
 /// A bound listener.
@@ -144,6 +157,10 @@ impl Listener {
         };
         let session = Session::new(Arc::clone(&self.settings.session), parties, started);
         let span = telemetry.span();
+        let tls = self.settings.tls.as_ref().map(|tls| {
+            let host = self.settings.server.name();
+            SessionTls::new(Arc::clone(tls), host, original_dst.0.ip())
+        });
         let shared = Arc::clone(&self.shared);
         let opener = Opener {
             settings: Arc::clone(&self.settings),
@@ -155,7 +172,7 @@ impl Listener {
         let carry = async move {
             // From here on the connection belongs to the thread that carries the session.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let driver = Driver::new(session, stream, shared, telemetry, permit, shutdown);
+            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, shutdown);
             opener.carry(driver).await;
         };
         self.shards.spawn(carry.instrument(span));
@@ -201,7 +218,7 @@ impl Opener {
         if self.is_own_end() {
             driver.tell(Event::LoopDetected);
         } else {
-            driver.attach_server(stream, Event::ServerConnected { server, seen_as });
+            driver.attach_server(stream, server, seen_as);
         }
         driver.run().await;
     }

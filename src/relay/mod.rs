@@ -22,18 +22,21 @@ mod data;
 mod data_tls;
 mod driver;
 mod intake;
+mod layer;
 mod listener;
 mod openings;
 mod pump;
 mod shards;
 mod shared;
 mod splice;
+mod termination;
 
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
 pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};
+pub use termination::Termination;
 
 #[cfg(test)]
 mod tests {

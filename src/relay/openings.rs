@@ -27,6 +27,8 @@ pub(super) enum OpenError {
     NoPort,
     #[error("this gateway has no hold on the packet path: set firewall.backend to nftables")]
     NoFirewall,
+    #[error("a leg is to be protected and no TLS stands on its side")]
+    NotSecured,
     #[error("the kernel joins only one leg that awaits with one that dials, both without TLS")]
     NotJoinable,
     #[error("cannot listen on a data port: {0}")]
@@ -88,7 +90,6 @@ impl Openings {
     }
 
     /// What later transfers use on the leg of `side`, where it is protected.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing terminates TLS yet"))]
     pub(super) fn set_tls(&mut self, side: Side, tls: LegTls) {
         self.tls.set(side, tls);
     }
@@ -128,6 +129,11 @@ impl Openings {
     }
 
     async fn open_relay(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        for side in [Side::Client, Side::Server] {
+            if plan.is_protected(side) && self.tls.of(plan, side).is_none() {
+                return Err(OpenError::NotSecured);
+            }
+        }
         let mut captures = Vec::new();
         let mut prepare = async |leg: &Leg| self.prepare(leg, &mut captures).await;
         let legs = match prepare(&plan.client).await {

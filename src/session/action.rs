@@ -46,11 +46,41 @@ pub enum Action {
     OpenBlindRange(BlindRange),
     /// Close them. Connections that run go on.
     CloseBlindRange,
+    /// TLS is due from the client: read its hello, then tell [`super::Event::HelloReceived`] or
+    /// [`super::Event::TlsFailed`].
+    AcceptTls,
+    /// Begin TLS towards the server, then tell [`super::Event::TlsEstablished`] or
+    /// [`super::Event::TlsFailed`].
+    ConnectTls,
+    /// Go on with the handshake of a client whose hello has been read.
+    PresentCertificate(Certificate),
+    /// The client's hello is not for the gateway: tell its bytes as received, and go on in text.
+    CarryTls,
+    /// End TLS on the control connection of `side` and go on in text in place: CCC has been agreed.
+    /// The peer ends its own with a close_notify or without.
+    EndTls {
+        /// Which.
+        side: Side,
+    },
     /// Tell the world.
     Report(Report),
     /// Send what is still to be sent, then close both control connections. Nothing but reports of
     /// data connections that are still running comes after it.
     CloseSession,
+}
+
+/// What a client is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificate {
+    /// A leaf in place of the server's certificate.
+    Mirrored {
+        /// False if that did not verify: the leaf is signed so that the client's own check fails.
+        trusted: bool,
+    },
+    /// The gateway's own.
+    Own,
+    /// The gateway's own, for a client that is only told why there is no session.
+    Refusal,
 }
 
 /// Between whom data connections may pass that the gateway cannot see being agreed: the client

@@ -109,6 +109,7 @@ impl Session {
         let Running { id, since, .. } = self.blind.running.swap_remove(at);
         self.report(Report::DataConnectionEnded {
             transfer: id,
+            command: None,
             path: PATH,
             mode: MODE,
             protection: ProtectionLevel::Unknown,

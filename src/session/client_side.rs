@@ -2,11 +2,11 @@
 
 use super::pending::Pending;
 use super::security::{Mechanism, Request};
-use super::{Phase, Session, replies};
+use super::{Phase, Session, named, replies};
 use crate::ftp::{Command, EpsvArgument, Line, LineItem, LineViolation, Verb, parse_epsv};
 use crate::policy::Verdict;
 use crate::report::{CloseCause, Refusal, Report};
-use crate::session::{Action, AuthChoice, TlsStart};
+use crate::session::{Action, TlsMode, TlsStart};
 use crate::terms::Side;
 use crate::tls::record;
 use bytes::Bytes;
@@ -26,6 +26,9 @@ impl Session {
             }
             Phase::Open => {}
             Phase::Closed => return false,
+        }
+        if self.termination_holds_client() {
+            return false;
         }
         if matches!(self.pending.front(), Some(Pending::Greeting)) {
             return self.read_early_line(now);
@@ -53,13 +56,14 @@ impl Session {
     /// Before the greeting only the first line is looked at, and only to see whether it is FTP: the
     /// server speaks first (case 3).
     fn read_early_line(&mut self, now: Instant) -> bool {
-        if self.early_line.is_some() || self.settings.tls_start == TlsStart::Implicit {
+        let start = self.client_starts();
+        if self.early_line.is_some() || start == TlsStart::Implicit {
             return false;
         }
         if self.begins_tls_unasked(now) {
             return true;
         }
-        if self.settings.tls_start == TlsStart::ImplicitAfterGreeting {
+        if start == TlsStart::ImplicitAfterGreeting {
             return false;
         }
         let Some(line) = self.next_client_item(now) else { return false };
@@ -67,6 +71,16 @@ impl Session {
             self.early_line = Some(line);
         }
         true
+    }
+
+    /// How the client begins; one whose TLS has nothing to do with the gateway begins with text.
+    fn client_starts(&self) -> TlsStart {
+        match self.settings.tls {
+            TlsMode::Originate | TlsMode::Refuse => TlsStart::Explicit,
+            TlsMode::Passthrough | TlsMode::Intercept | TlsMode::Offload => {
+                self.settings.client_start
+            }
+        }
     }
 
     /// Ends the session of a client that begins with TLS where text is due (case 41): it would wait
@@ -128,9 +142,14 @@ impl Session {
         self.on_command(command, now);
     }
 
-    fn on_command(&mut self, command: Command, now: Instant) {
+    pub(super) fn on_command(&mut self, command: Command, now: Instant) {
+        if self.on_protection_command(&command) {
+            return;
+        }
         match command.verb() {
-            Verb::Port | Verb::Eprt | Verb::Pasv => self.on_data_command(command, now),
+            Verb::Port | Verb::Eprt | Verb::Pasv | Verb::Cpsv => {
+                self.on_data_command(command, now);
+            }
             Verb::Epsv => match parse_epsv(command.argument()) {
                 EpsvArgument::All => self.forward(&command, Pending::EpsvAll),
                 EpsvArgument::None
@@ -139,14 +158,17 @@ impl Session {
                 | EpsvArgument::Unknown => self.on_data_command(command, now),
             },
             Verb::Lprt | Verb::Lpsv => self.refuse(Refusal::LongAddress),
-            Verb::User | Verb::Pass | Verb::Acct if self.settings.tls_required => {
+            Verb::User | Verb::Pass | Verb::Acct if self.lacks_tls() => {
                 self.refuse(Refusal::TlsRequired);
             }
-            Verb::User | Verb::Pass | Verb::Acct => self.forward(&command, Pending::Login),
+            Verb::User | Verb::Pass | Verb::Acct => {
+                let user = named::user_of(&command);
+                self.forward(&command, Pending::Login { user });
+            }
             Verb::Feat => self.forward(&command, Pending::Feat),
             Verb::Rein => self.forward(&command, Pending::Rein),
-            Verb::Auth => self.on_auth(&command),
-            Verb::Adat | Verb::Prot => {
+            Verb::Auth => self.on_auth(&command, now),
+            Verb::Adat | Verb::Prot | Verb::Sscn => {
                 let request = Request::of(&command);
                 self.forward(&command, request.map_or(Pending::Plain, Pending::Security));
             }
@@ -162,17 +184,30 @@ impl Session {
                 self.client_has_quit = true;
                 self.forward(&command, Pending::Plain);
             }
+            Verb::Other if !self.forgives_unknown_verb() => {
+                self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
+            }
             verb if verb.transfers_data() => {
-                self.forward(&command, Pending::Transfer { id: self.last_negotiated });
+                let pending = self.name_transfer(&command);
+                self.forward(&command, pending);
                 self.dial_waiting_server();
             }
             _ => self.forward(&command, Pending::Plain),
         }
     }
 
-    fn on_auth(&mut self, command: &Command) {
-        if self.settings.auth == AuthChoice::Refuse {
+    /// True if TLS is required and the client has none that ends here.
+    fn lacks_tls(&self) -> bool {
+        let secured = self.terminates(Side::Client) && self.termination.is_client_secured();
+        self.settings.tls_required && !secured
+    }
+
+    fn on_auth(&mut self, command: &Command, now: Instant) {
+        if matches!(self.settings.tls, TlsMode::Refuse | TlsMode::Originate) {
             return self.refuse(Refusal::AuthRefused);
+        }
+        if self.terminates(Side::Client) {
+            return self.on_terminated_auth(command, now);
         }
         let Some(request) = Request::of(command) else { return };
         if self.settings.tls_required && request == Request::Auth(Mechanism::Enclosing) {
@@ -186,7 +221,7 @@ impl Session {
             self.refuse(reason);
         } else if self.epsv_only && command.verb() != Verb::Epsv {
             self.refuse(Refusal::AfterEpsvAll);
-        } else {
+        } else if !self.ask_for_protection(&command) {
             self.negotiate(command, now);
         }
     }
@@ -211,8 +246,11 @@ impl Session {
 
     /// Sends the own replies that have come to the head of the queue.
     pub(super) fn flush_own_replies(&mut self) {
-        while let Some(reply) = self.pending.pop_own() {
-            self.answer_client(reply);
+        while let Some(own) = self.pending.pop_own() {
+            match own {
+                Pending::Own(reply) => self.answer_client(reply),
+                _ => self.on_own_ccc(),
+            }
         }
     }
 }

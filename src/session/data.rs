@@ -35,7 +35,10 @@ impl Session {
         now: Instant,
     ) {
         let Some(ends) = self.ends else { return };
-        let Some(path) = ends.path(&self.settings, &client, &server) else {
+        let (client_protection, server_protection) = self.ended_protection();
+        let kernel =
+            client_protection == server_protection && client_protection == ProtectionLevel::Clear;
+        let Some(path) = ends.path(&self.settings, kernel, &client, &server) else {
             return self.fail_negotiation(Refusal::KernelCannot);
         };
         let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
@@ -47,11 +50,11 @@ impl Session {
             path,
             client,
             server,
-            client_protection: ProtectionLevel::Clear,
-            server_protection: ProtectionLevel::Clear,
+            client_protection,
+            server_protection,
         };
         self.last_negotiated = plan.id;
-        self.transfers.push(Transfer::new(plan, self.security.data(), now));
+        self.transfers.push(Transfer::new(plan, self.told_protection(), now));
         self.opening = Some(negotiation);
         self.actions.push_back(Action::OpenTransfer(plan));
     }
@@ -167,9 +170,13 @@ impl Session {
 
     pub(super) fn on_data_tls(
         &mut self,
+        id: TransferId,
         side: Side,
         outcome: Result<(TlsVersion, bool), TlsFault>,
     ) {
+        if let Err(fault) = outcome {
+            self.failed = Some((id, fault));
+        }
         let (version, resumed, fault) = match outcome {
             Ok((version, resumed)) => (Some(version), resumed, None),
             Err(fault) => (None, false, Some(fault)),
@@ -203,6 +210,7 @@ impl Session {
         let Stage::Running { since } = transfer.stage else { return };
         self.report(Report::DataConnectionEnded {
             transfer: id,
+            command: transfer.name.into_command(),
             path,
             mode,
             protection: transfer.protection,

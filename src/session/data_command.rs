@@ -40,6 +40,10 @@ impl Session {
             ends.same_family(),
             ends.server().is_ipv4(),
         );
+        if command.verb() == Verb::Cpsv && server_verb != Verb::Cpsv {
+            // In no other words the server can be told to begin TLS.
+            return self.answer(replies::NOT_IMPLEMENTED);
+        }
         let negotiation = Negotiation::new(command, client_listens, server_verb);
         match server_mode {
             DataMode::Passive => self.ask_server_to_listen(negotiation),
@@ -85,7 +89,7 @@ impl Session {
     /// PASV cannot answer a client on IPv6; EPSV may ask for the family in use, or for none.
     fn passive_request(&self, command: &Command) -> Result<(), Refused> {
         let client = self.parties.client.ip().to_canonical();
-        if command.verb() == Verb::Pasv {
+        if negotiation::answered_by_227(command.verb()) {
             return if client.is_ipv4() {
                 Ok(())
             } else {

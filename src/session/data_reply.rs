@@ -24,7 +24,8 @@ impl Session {
 
     fn on_passive_reply(&mut self, code: Code, negotiation: Negotiation, now: Instant) {
         let Some(ends) = self.ends else { return };
-        let expected = if negotiation.server_verb == Verb::Pasv { 227 } else { 229 };
+        let expected =
+            if negotiation::answered_by_227(negotiation.server_verb) { 227 } else { 229 };
         if code.value() != expected {
             self.pass_refusal(&negotiation, DataMode::Passive);
             return;
@@ -48,7 +49,7 @@ impl Session {
         let Some(ends) = self.ends else { return Err(Refusal::MalformedReply) };
         let mut found: Option<Advertised> = None;
         for (line, bears_code) in lines_of(&negotiation.reply) {
-            let advertised = if negotiation.server_verb == Verb::Pasv {
+            let advertised = if negotiation::answered_by_227(negotiation.server_verb) {
                 match ftp::parse_227(line) {
                     Ok(reply) => Advertised(SocketAddr::V4(reply.address)),
                     Err(_) if bears_code && lists_numbers(line) => {
@@ -120,7 +121,7 @@ impl Session {
     /// The server's own reply, with nothing but its address replaced (case 42).
     fn send_rewritten_reply(&mut self, negotiation: &Negotiation, external: SocketAddr) {
         let (kind, rewrite): (_, fn(&Bytes, SocketAddr) -> Bytes) =
-            if negotiation.server_verb == Verb::Pasv {
+            if negotiation::answered_by_227(negotiation.server_verb) {
                 (RewrittenLine::Pasv, rewrite_227)
             } else {
                 (RewrittenLine::Epsv, rewrite_229)

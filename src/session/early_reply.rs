@@ -70,7 +70,7 @@ impl Session {
 
     /// The transfer that the next reply of the server is about.
     fn awaited_transfer(&self) -> Option<&Transfer> {
-        let Some(Pending::Transfer { id }) = self.pending.front() else { return None };
+        let Some(Pending::Transfer { id, .. }) = self.pending.front() else { return None };
         self.transfers.iter().find(|transfer| transfer.id() == *id)
     }
 }

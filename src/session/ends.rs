@@ -96,8 +96,16 @@ impl Ends {
     }
 
     /// Who can carry a data connection with these legs; `None` if the settings leave nobody.
-    pub(super) fn path(&self, settings: &Settings, client: &Leg, server: &Leg) -> Option<DataPath> {
-        let kernel = settings.kernel && !self.on_the_gateway() && joinable(client, server);
+    /// `untouched` says that no byte has to be changed.
+    pub(super) fn path(
+        &self,
+        settings: &Settings,
+        untouched: bool,
+        client: &Leg,
+        server: &Leg,
+    ) -> Option<DataPath> {
+        let kernel =
+            untouched && settings.kernel && !self.on_the_gateway() && joinable(client, server);
         match (settings.path, kernel) {
             (PathChoice::Auto | PathChoice::Kernel, true) => Some(DataPath::Kernel),
             (PathChoice::Kernel, false) => None,

@@ -14,6 +14,9 @@ pub enum Event<'a> {
         server: SocketAddr,
         /// The address and port that the server sees as its client.
         seen_as: SocketAddr,
+        /// True if it is known to ask its clients for a certificate that the gateway has not, so
+        /// that the session has to be carried unread.
+        wants_certificate: bool,
     },
     /// The server could not be reached.
     ServerConnectFailed,
@@ -85,6 +88,26 @@ pub enum Event<'a> {
         outcome: DataOutcome,
         /// Bytes, where they are known.
         bytes: Option<ByteCounts>,
+    },
+    /// The client's hello, awaited since [`super::Action::AcceptTls`], is here.
+    HelloReceived {
+        /// The DNS name that it asks for (RFC 6066 §3).
+        name: Option<&'a str>,
+    },
+    /// TLS stands on the control connection of this side.
+    TlsEstablished {
+        /// Which.
+        side: Side,
+        /// False for a server whose certificate did not verify, while that is to be shown to the
+        /// client.
+        trusted: bool,
+    },
+    /// TLS failed on the control connection of this side; nothing more comes from there.
+    TlsFailed {
+        /// Which.
+        side: Side,
+        /// Why.
+        fault: TlsFault,
     },
     /// [`super::Action::OpenBlindRange`] is done.
     BlindRangeOpened {

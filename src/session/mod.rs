@@ -17,8 +17,13 @@
 //! | `negotiation` | the words of PORT, EPRT, 227 and 229 on either side |
 //! | `transfer` | one transfer from the first pinhole to the last byte |
 //! | `security` | what is agreed about protection: AUTH, PROT and their kin |
+//! | `named` | the users and files that the client names, for the audit |
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
+//! | `greeting` | the greeting that has to wait for TLS |
+//! | `termination` | TLS that ends at the gateway: which side begins when |
+//! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
+//! | `own_command` | what the gateway says to the server by itself |
 //! | `replies` | the gateway's own replies |
 //!
 //! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
@@ -34,34 +39,44 @@ mod data_reply;
 mod early_reply;
 mod ends;
 mod event;
+mod greeting;
+mod named;
 mod negotiation;
+mod own_command;
 mod pending;
+mod protection;
 mod replies;
 mod security;
 mod server_side;
 mod settings;
+mod termination;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod tunnel;
 
-pub use action::{Action, BlindRange, Dial, Leg, TransferPlan};
+pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
-pub use settings::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
+pub use settings::{
+    ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
+};
 
 use crate::ftp::{Line, LineReader, ReplyReader};
-use crate::report::{CloseCause, Report};
+use crate::report::{CloseCause, Report, TlsFault};
 use crate::terms::{Side, TransferId};
 use blind::Blind;
 use bytes::Bytes;
 use early_reply::EarlyReply;
 use ends::Ends;
+use named::Named;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
+use protection::Protection;
 use security::Security;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use termination::Termination;
 use transfer::Transfer;
 use tunnel::Tunnel;
 
@@ -92,6 +107,8 @@ pub struct Session {
     ends: Option<Ends>,
     phase: Phase,
     logged_in: bool,
+    /// Who logs in.
+    named: Named,
     first_line_seen: bool,
     epsv_only: bool,
     client_has_quit: bool,
@@ -111,8 +128,14 @@ pub struct Session {
     /// TLS ended before a login inside it can have been.
     cleared_early: bool,
     security: Security,
+    /// TLS that ends here, where any does.
+    termination: Termination,
+    /// What is agreed about data connections where TLS ends here.
+    protection: Protection,
     /// What passes within `data.blind_ports`.
     blind: Blind,
+    /// The last data connection that came to no TLS, and why.
+    failed: Option<(TransferId, TlsFault)>,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
@@ -147,6 +170,7 @@ impl Session {
             ends: None,
             phase: Phase::Connecting,
             logged_in: false,
+            named: Named::default(),
             first_line_seen: false,
             epsv_only: false,
             client_has_quit: false,
@@ -161,7 +185,10 @@ impl Session {
             secured_since: now,
             cleared_early: false,
             security: Security::new(),
+            termination: Termination::default(),
+            protection: Protection::default(),
             blind: Blind::default(),
+            failed: None,
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
@@ -180,8 +207,8 @@ impl Session {
     /// Tells the session what happened.
     pub fn handle_event(&mut self, event: Event<'_>, now: Instant) {
         match event {
-            Event::ServerConnected { server, seen_as } => {
-                self.on_server_connected(server, seen_as, now);
+            Event::ServerConnected { server, seen_as, wants_certificate } => {
+                self.on_server_connected(server, seen_as, wants_certificate, now);
             }
             Event::ServerConnectFailed => {
                 self.close(Some(replies::UNREACHABLE), CloseCause::ConnectFailed, now);
@@ -195,11 +222,16 @@ impl Session {
             Event::TransferFailed { id } => self.on_transfer_failed(id),
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
-            Event::DataHandshakeEnded { side, outcome, .. } => self.on_data_tls(side, outcome),
+            Event::DataHandshakeEnded { id, side, outcome } => {
+                self.on_data_tls(id, side, outcome);
+            }
             Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
                 self.on_data_ended(id, outcome, bytes, now);
             }
+            Event::HelloReceived { name } => self.on_hello(name, now),
+            Event::TlsEstablished { side, trusted } => self.on_tls_established(side, trusted, now),
+            Event::TlsFailed { side, fault } => self.on_tls_failed(side, fault, now),
             Event::BlindRangeOpened { range } => self.on_blind_range_opened(range),
             Event::BlindRangeFailed { range } => self.on_blind_range_failed(range),
             Event::BlindConnectionStarted { flow } => self.on_blind_started(flow, now),
@@ -261,7 +293,8 @@ impl Session {
         };
         // A line at its limit has to fit, or its end would never be read.
         let room = READ_AHEAD.max(reader.limit());
-        self.phase != Phase::Closed && reader.buffered() < room
+        let early = from == Side::Client && self.client_is_early();
+        self.phase != Phase::Closed && reader.buffered() < room && !early
     }
 
     /// True once the session is closed and every data connection has ended.
@@ -273,6 +306,7 @@ impl Session {
         &mut self,
         server: std::net::SocketAddr,
         seen_as: std::net::SocketAddr,
+        wants_certificate: bool,
         now: Instant,
     ) {
         if self.phase != Phase::Connecting {
@@ -282,7 +316,12 @@ impl Session {
         self.phase = Phase::Open;
         let elapsed = now.saturating_duration_since(self.started);
         self.report(Report::ServerConnected { server, seen_as, elapsed });
-        if self.settings.tls_start == TlsStart::Implicit {
+        if wants_certificate || self.is_listed(None) {
+            self.bypass();
+        }
+        if self.terminates_any() {
+            self.begin_termination(now);
+        } else if self.settings.client_start == TlsStart::Implicit {
             self.begin_tls(None, now);
         }
     }
@@ -291,6 +330,9 @@ impl Session {
         self.last_activity = now;
         if self.phase == Phase::Closed {
             return;
+        }
+        if self.is_injected(from) {
+            return self.close(None, CloseCause::PlaintextInHandshake, now);
         }
         let text = self.carry_records(from, bytes, now);
         match from {
@@ -308,6 +350,8 @@ impl Session {
                 self.last_activity = now;
             }
             Side::Client => self.close(None, self.cause_of_client_end(), now),
+            // Its client is told why when it is done with its handshake.
+            Side::Server if self.termination.refuses() => {}
             Side::Server => {
                 self.hurry_early_reply(now);
                 self.pump(now);
@@ -349,6 +393,7 @@ impl Session {
         // A farewell may not be put into the middle of a reply, or into TLS records.
         if let Some(reply) = farewell
             && self.client_reads_text()
+            && self.termination.client_reads()
             && self.replies.at_boundary()
         {
             self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
@@ -362,7 +407,7 @@ impl Session {
 
     fn login_deadline(&self) -> Option<Instant> {
         // A login where lines are not read cannot be seen.
-        let waits = !self.logged_in && !self.hides_lines();
+        let waits = !self.logged_in && !self.hides_lines() && !self.awaits_tls();
         waits.then(|| self.login_since + self.settings.login_timeout)
     }
 

@@ -87,6 +87,12 @@ pub(super) fn mode_of(verb: Verb) -> DataMode {
     }
 }
 
+/// True for PASV and for CPSV, by which the server begins TLS on the data connection (SSCN
+/// specification, CPSV): their reply is 227.
+pub(super) fn answered_by_227(verb: Verb) -> bool {
+    matches!(verb, Verb::Pasv | Verb::Cpsv)
+}
+
 /// The verb to ask the server with: the client's own where mode and family agree on both sides,
 /// else the oldest verb that can say it (RFC 959 for IPv4, RFC 2428 for IPv6).
 pub(super) fn server_verb(

@@ -1,7 +1,9 @@
 //! The commands that await their reply, in order: what makes pipelining work (case 13).
 
 use super::negotiation::Negotiation;
+use super::own_command::OwnCommand;
 use super::security::Request;
+use crate::report::{PeerText, TransferCommand};
 use crate::terms::TransferId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -18,11 +20,16 @@ pub(super) enum Pending {
     /// A command whose reply only passes through.
     Plain,
     /// USER, PASS or ACCT: the reply may accept the login.
-    Login,
+    Login {
+        /// The argument of USER.
+        user: Option<PeerText>,
+    },
     /// A command that moves data: a 1xx reply says that it has begun.
     Transfer {
         /// The transfer that was negotiated last when it was sent.
         id: TransferId,
+        /// What it asks for.
+        command: TransferCommand,
     },
     /// A data connection is being negotiated with the server.
     Data(Negotiation),
@@ -38,6 +45,10 @@ pub(super) enum Pending {
     Rein,
     /// ABOR: answered once, or twice where the transfer it ends is answered too.
     Abor,
+    /// A command of the gateway's own: its answer is not the client's.
+    OwnCommand(OwnCommand),
+    /// Not forwarded: the gateway's own 200 to CCC, behind which the client's TLS ends.
+    OwnCcc,
     /// Not forwarded: the gateway's own reply, held until the ones before it are through.
     Own(Bytes),
 }
@@ -46,12 +57,17 @@ impl Pending {
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {
-            Self::Data(_) | Self::Security(Request::Auth(_)) | Self::EpsvAll | Self::Rein => true,
+            Self::Data(_)
+            | Self::Security(Request::Auth(_))
+            | Self::OwnCommand(_)
+            | Self::OwnCcc
+            | Self::EpsvAll
+            | Self::Rein => true,
             Self::Greeting
             | Self::Plain
-            | Self::Login
+            | Self::Login { .. }
             | Self::Transfer { .. }
-            | Self::Security(Request::Adat | Request::Prot(_))
+            | Self::Security(Request::Adat | Request::Prot(_) | Request::Sscn(_))
             | Self::Enclosed
             | Self::Feat
             | Self::Abor
@@ -114,10 +130,15 @@ impl PendingQueue {
         }
     }
 
+    /// True while the server may answer a CCC.
+    pub(super) fn asks_ccc(&self) -> bool {
+        self.queue.iter().any(|pending| matches!(pending, Pending::OwnCommand(OwnCommand::Ccc)))
+    }
+
     /// An own reply that is due now, since nothing before it is outstanding.
-    pub(super) fn pop_own(&mut self) -> Option<Bytes> {
+    pub(super) fn pop_own(&mut self) -> Option<Pending> {
         match self.queue.pop_front() {
-            Some(Pending::Own(reply)) => Some(reply),
+            Some(own @ (Pending::Own(_) | Pending::OwnCcc)) => Some(own),
             Some(other) => {
                 self.queue.push_front(other);
                 None

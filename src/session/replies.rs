@@ -1,7 +1,8 @@
 //! The gateway's own replies, in one place: what it says, and nothing that a peer wrote.
 
-use crate::report::Refusal;
+use crate::report::{Refusal, TlsFault};
 use crate::terms::DataMode;
+use bytes::Bytes;
 
 /// The reply to a refused command.
 pub(super) fn refusal(reason: Refusal) -> &'static str {
@@ -16,6 +17,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::LongAddress => "502 Not supported: use EPRT and EPSV (RFC 2428).\r\n",
         Refusal::TlsRequired => "530 Please secure the connection first (AUTH TLS).\r\n",
         Refusal::AuthRefused => "502 Secured sessions are not carried here.\r\n",
+        Refusal::ServerUnprotected => SERVER_UNPROTECTED,
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol
@@ -49,6 +51,66 @@ pub(super) fn refused_by_server(mode: DataMode) -> &'static str {
 
 /// AUTH with another mechanism where TLS is required (RFC 2228 §3: 504, mechanism not known).
 pub(super) const ONLY_TLS: &str = "504 Only AUTH TLS is accepted here.\r\n";
+
+/// Why there is no TLS towards the server. `None`: it offers none.
+pub(super) fn no_server_tls(fault: Option<TlsFault>) -> &'static str {
+    match fault {
+        None => "530 The server offers no TLS, without which it is not used here.\r\n",
+        Some(TlsFault::UntrustedIssuer) => {
+            "530 The server's certificate is not trusted: no trusted issuer has signed it.\r\n"
+        }
+        Some(TlsFault::WrongName) => {
+            "530 The server's certificate is not trusted: it bears another name.\r\n"
+        }
+        Some(TlsFault::Expired) => {
+            "530 The server's certificate is not trusted: it is not valid at this time.\r\n"
+        }
+        Some(TlsFault::BadCertificate) => {
+            "530 The server's certificate is not trusted: it cannot be used for this.\r\n"
+        }
+        Some(TlsFault::ClientCertificateRequested) => {
+            "530 The server asks for a client certificate, and the gateway has none for it.\r\n"
+        }
+        Some(TlsFault::ProtocolVersion) => {
+            "530 No TLS with the server: it speaks no version that is in use here.\r\n"
+        }
+        Some(TlsFault::NoCommonCipher) => {
+            "530 No TLS with the server: it has no cipher that is in use here.\r\n"
+        }
+        Some(_) => "530 No TLS with the server: the handshake failed.\r\n",
+    }
+}
+
+/// In place of a 2xx to a transfer whose data connection came to no TLS.
+pub(super) fn no_data_tls(fault: TlsFault) -> Bytes {
+    let words = match fault {
+        TlsFault::NotResumed => {
+            "522 The data connection has to resume the TLS session of this one.\r\n"
+        }
+        _ => "425 No TLS on the data connection.\r\n",
+    };
+    Bytes::from_static(words.as_bytes())
+}
+
+/// 234 (RFC 4217 §4).
+pub(super) const AUTH_ACCEPTED: &str = "234 AUTH TLS accepted.\r\n";
+pub(super) const SECURED_ALREADY: &str = "503 The connection is secured already.\r\n";
+pub(super) const AUTH_AFTER_CCC: &str = "534 No AUTH after CCC.\r\n";
+pub(super) const AUTH_OUT_OF_TURN: &str = "503 AUTH has to wait for the replies before it.\r\n";
+pub(super) const AFTER_CCC: &str = "503 Not after CCC.\r\n";
+pub(super) const NOT_SECURED: &str = "503 Only after AUTH TLS.\r\n";
+pub(super) const NOT_IMPLEMENTED: &str = "502 Not implemented here.\r\n";
+pub(super) const BAD_ARGUMENT: &str = "501 The argument is malformed.\r\n";
+/// RFC 4217 §8: TLS is a stream, its buffer size 0.
+pub(super) const BUFFER_SIZE: &str = "200 PBSZ=0\r\n";
+pub(super) const PBSZ_FIRST: &str = "503 PBSZ first.\r\n";
+pub(super) const PROT_ACCEPTED: &str = "200 Protection level accepted.\r\n";
+/// RFC 4217 §9: 536 for S and E.
+pub(super) const PROT_UNSUPPORTED: &str = "536 TLS knows the levels C and P only.\r\n";
+pub(super) const PROT_UNKNOWN: &str = "504 No such protection level.\r\n";
+pub(super) const SERVER_UNPROTECTED: &str = "536 The server does not protect its data.\r\n";
+pub(super) const CCC_ACCEPTED: &str = "200 Clear text from here on.\r\n";
+pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const LOOP: &str = "421 This address leads back to the gateway itself.\r\n";

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `Clear` | read | the start; REIN |
 //! | `Passthrough` | carried unread | 234 to AUTH TLS, 235 to ADAT of another mechanism, implicit TLS |
-//! | `Terminated` | read inside TLS that ends at the gateway | – |
+//! | `Terminated` | read inside TLS that ends at the gateway | see `termination` |
 //! | `Cleared` | read | text again after CCC |
 //!
 //! The server's answer decides, never the request: an AUTH that is refused leaves everything as it
@@ -16,7 +16,7 @@
 
 use crate::ftp::{Code, Command, Verb};
 use crate::report::ControlProtection;
-use crate::terms::ProtectionLevel;
+use crate::terms::{ProtectionLevel, Side};
 
 /// The protection of one session as far as it can be known.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) enum Request {
     Adat,
     /// PROT with a known level.
     Prot(ProtectionLevel),
+    /// SSCN ON or OFF: whether the server begins TLS on data connections.
+    Sscn(bool),
 }
 
 /// What AUTH asks for.
@@ -52,6 +54,9 @@ pub(super) enum Mechanism {
 pub(super) enum Change {
     /// Nothing that the session has to do.
     Nothing,
+    /// From now on this side begins TLS on the data connections of RETR, STOR, APPE and STOU; on
+    /// those of listings always the client does.
+    TlsBegunBy(Side),
     /// The records of TLS follow at once.
     TlsBegins,
     /// Lines with tokens follow, which are longer than any command (RFC 2228 §3).
@@ -83,6 +88,11 @@ impl Request {
             Verb::Auth => Some(Self::Auth(Mechanism::parse(command.argument()))),
             Verb::Adat => Some(Self::Adat),
             Verb::Prot => level_of(command.argument()).map(Self::Prot),
+            Verb::Sscn => match command.argument().to_ascii_uppercase().as_slice() {
+                b"ON" => Some(Self::Sscn(true)),
+                b"OFF" => Some(Self::Sscn(false)),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -124,6 +134,9 @@ impl Security {
                 self.encloses_lines = true;
                 Change::LinesEnclosed
             }
+            (Request::Sscn(on), 200..=299) => {
+                Change::TlsBegunBy(if on { Side::Server } else { Side::Client })
+            }
             (Request::Prot(level), 200..=299) => {
                 self.data = level;
                 Change::Nothing
@@ -135,6 +148,16 @@ impl Security {
     /// The lines are carried unread from now on.
     pub(super) fn hide(&mut self) {
         self.control = ControlProtection::Passthrough;
+    }
+
+    /// TLS ends at the gateway.
+    pub(super) fn terminate(&mut self) {
+        self.control = ControlProtection::Terminated;
+    }
+
+    /// The client is back in text, as it asked the gateway.
+    pub(super) fn clear_terminated(&mut self) {
+        self.control = ControlProtection::Cleared;
     }
 
     /// The lines can be read again. What was agreed meanwhile is not known.
@@ -201,6 +224,8 @@ mod tests {
     }
 
     #[rstest]
+    #[case("SSCN", "200 on", ProtectionLevel::Safe)]
+    #[case("SSCN ON", "421 no", ProtectionLevel::Safe)]
     #[case("PROT C", "200 ok", ProtectionLevel::Clear)]
     #[case("prot p", "200 ok", ProtectionLevel::Private)]
     #[case("PROT E", "200 ok", ProtectionLevel::Confidential)]
@@ -215,6 +240,13 @@ mod tests {
     ) {
         let (security, change) = after(&[("PROT S", "200 ok"), (command, reply)]);
         assert_eq!((change, security.data()), (Change::Nothing, level));
+    }
+
+    #[rstest]
+    #[case("SSCN ON", Side::Server)]
+    #[case("sscn off", Side::Client)]
+    fn case_40_sscn_says_who_begins_tls(#[case] command: &'static str, #[case] side: Side) {
+        assert_eq!(after(&[(command, "200 ok")]).1, Change::TlsBegunBy(side));
     }
 
     #[test]

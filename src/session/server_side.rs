@@ -1,11 +1,12 @@
 //! What a line of the server leads to: replies are matched to commands in order, and only the reply
 //! to a pending PASV or EPSV can lead to a pinhole (cases 1, 2).
 
+use super::named::Named;
 use super::pending::Pending;
-use super::security::{Change, Request};
-use super::{AuthChoice, Phase, Session, TlsStart, replies};
+use super::security::{Change, Mechanism, Request};
+use super::{Phase, Session, TlsMode, TlsStart, replies};
 use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
-use crate::report::{CloseCause, Distrust, Report, RewrittenLine};
+use crate::report::{CloseCause, Distrust, PeerText, Report, RewrittenLine};
 use crate::terms::Side;
 use bytes::Bytes;
 use std::time::Instant;
@@ -26,6 +27,7 @@ impl Session {
         if self.phase != Phase::Open
             || self.tunnel.hides(Side::Server)
             || self.is_opening()
+            || self.termination_holds_server()
             || self.holds_reply(now)
         {
             return false;
@@ -97,15 +99,21 @@ impl Session {
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
-        let secured = self.settings.auth != AuthChoice::Refuse;
+        let features = self.features();
+        if matches!(self.pending.front(), Some(Pending::Greeting))
+            && self.keep_greeting(line.raw(), now)
+        {
+            return;
+        }
         match self.pending.front_mut() {
+            Some(Pending::OwnCommand(_)) => {}
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
                     self.close(None, CloseCause::TooMuch, now);
                 }
             }
-            Some(Pending::Feat) if !ftp::is_offered(line.text(), secured) => {
+            Some(Pending::Feat) if !ftp::is_offered(line.text(), features) => {
                 self.report(Report::LineRewritten { line: RewrittenLine::Feat });
             }
             _ => self.send(Side::Client, line.raw().clone()),
@@ -141,8 +149,8 @@ impl Session {
                 negotiation.hold(raw);
                 self.on_data_reply(code, negotiation, now);
             }
-            Pending::Login => {
-                self.on_login_reply(code);
+            Pending::Login { user } => {
+                self.on_login_reply(code, user);
                 self.send(Side::Client, raw);
             }
             Pending::EpsvAll => {
@@ -152,6 +160,7 @@ impl Session {
             Pending::Rein => {
                 if code.is_positive() {
                     self.logged_in = false;
+                    self.named = Named::default();
                     self.epsv_only = false;
                     self.login_since = now;
                     self.reset_security();
@@ -160,13 +169,25 @@ impl Session {
                 self.send(Side::Client, raw);
             }
             Pending::Security(request) => self.on_security_reply(request, code, raw, now),
+            Pending::OwnCommand(command) => self.on_own_reply(command, code, now),
+            Pending::Feat if self.features() == ftp::Features::OwnTls => {
+                self.end_features(code, raw);
+            }
+            Pending::Greeting if self.terminates_any() => self.on_greeted(code, raw, now),
             Pending::Greeting
                 if code.is_positive()
-                    && self.settings.tls_start == TlsStart::ImplicitAfterGreeting =>
+                    && self.settings.client_start == TlsStart::ImplicitAfterGreeting =>
             {
                 self.begin_tls(Some(raw), now);
             }
-            Pending::Transfer { .. } if code.is_negative() => {
+            Pending::Transfer { id, .. } if code.is_positive() && self.failed.is_some() => {
+                // The server has had its connection; that the client has not is told in its place.
+                let failed = self.failed.take().filter(|(failed, _)| *failed == id);
+                let words = failed.map(|(_, fault)| replies::no_data_tls(fault));
+                self.send(Side::Client, words.unwrap_or(raw));
+            }
+            Pending::Transfer { id, .. } if code.is_negative() => {
+                self.forget_refused_name(id);
                 self.on_transfer_refused();
                 self.send(Side::Client, raw);
             }
@@ -186,11 +207,53 @@ impl Session {
                 self.send(Side::Client, reply);
                 self.send(Side::Client, raw);
             }
+            Pending::OwnCcc => {
+                self.on_own_ccc();
+                self.send(Side::Client, raw);
+            }
         }
         self.flush_own_replies();
     }
 
+    /// What of protection a server may offer in its reply to FEAT.
+    fn features(&self) -> ftp::Features {
+        let asks_server = self.terminates(Side::Server)
+            && self.settings.client_start == TlsStart::Explicit
+            && self.settings.server_start == TlsStart::Explicit;
+        match self.settings.tls {
+            TlsMode::Refuse | TlsMode::Originate => ftp::Features::Clear,
+            TlsMode::Intercept | TlsMode::Offload if !self.terminates(Side::Client) => {
+                ftp::Features::EndToEnd
+            }
+            TlsMode::Intercept if asks_server => ftp::Features::ServersTls,
+            TlsMode::Intercept | TlsMode::Offload => ftp::Features::OwnTls,
+            TlsMode::Passthrough => ftp::Features::EndToEnd,
+        }
+    }
+
+    /// The last line of the reply to FEAT, behind what the gateway offers in the server's place. A
+    /// server that knows no FEAT has nothing to say beside it.
+    fn end_features(&mut self, code: Code, raw: Bytes) {
+        self.report(Report::LineRewritten { line: RewrittenLine::Feat });
+        let own = Bytes::from_static(ftp::OWN_FEATURES);
+        if code.is_positive() && self.reply_bytes > raw.len() {
+            self.send(Side::Client, own);
+            return self.send(Side::Client, raw);
+        }
+        self.send(Side::Client, Bytes::from_static(b"211-Features:\r\n"));
+        self.send(Side::Client, own);
+        self.send(Side::Client, Bytes::from_static(b"211 End\r\n"));
+    }
+
     fn on_security_reply(&mut self, request: Request, code: Code, raw: Bytes, now: Instant) {
+        if self.terminates(Side::Client) {
+            return match (request, code.value()) {
+                (Request::Auth(Mechanism::Tls(level)), 234) => {
+                    self.on_auth_accepted(level, raw, now);
+                }
+                _ => self.send(Side::Client, raw),
+            };
+        }
         match self.security.on_reply(request, code) {
             Change::TlsBegins => return self.begin_tls(Some(raw), now),
             Change::LinesEnclosed => {
@@ -200,6 +263,7 @@ impl Session {
                 return self.hide_lines(Some(raw));
             }
             Change::TokensFollow => self.allow_tokens(),
+            Change::TlsBegunBy(side) => self.report(Report::TlsRoleTurned { begun_by: side }),
             Change::Nothing => {}
         }
         self.send(Side::Client, raw);
@@ -226,8 +290,18 @@ impl Session {
 
     /// A 1xx reply: the command is not finished.
     fn on_preliminary(&mut self, line: &Line, now: Instant) {
-        if matches!(self.pending.front(), Some(Pending::Transfer { .. })) {
-            self.on_transfer_begun(now);
+        let greeting = matches!(self.pending.front(), Some(Pending::Greeting));
+        if greeting && self.keep_greeting(line.raw(), now) {
+            return;
+        }
+        match self.pending.front() {
+            Some(Pending::Transfer { id, command }) => {
+                let (id, command) = (*id, command.clone());
+                self.keep_name(id, command);
+                self.on_transfer_begun(now);
+            }
+            Some(Pending::OwnCommand(_)) => return,
+            _ => {}
         }
         let whole = self.release(line);
         self.send(Side::Client, whole);
@@ -244,14 +318,17 @@ impl Session {
         }
     }
 
-    fn on_login_reply(&mut self, code: Code) {
+    fn on_login_reply(&mut self, code: Code, user: Option<PeerText>) {
+        let another = !code.is_negative() && self.named.take_user(user);
         match code.value() {
             // 232: logged in by the security exchange (RFC 2228 §5).
             230 | 232 => {
-                if !self.logged_in {
-                    self.report(Report::LoginAccepted);
+                if !self.logged_in || another {
+                    let user = self.named.user();
+                    self.report(Report::LoginAccepted { user });
                 }
                 self.logged_in = true;
+                self.clear_server_after_login();
             }
             331 | 332 => self.logged_in = false,
             _ => {}
@@ -286,7 +363,7 @@ impl Session {
     fn find_passive(&mut self, code: Code) {
         let answers = match self.pending.back() {
             Some(Pending::Data(negotiation)) => match negotiation.server_verb {
-                Verb::Pasv => code.value() == 227,
+                Verb::Pasv | Verb::Cpsv => code.value() == 227,
                 Verb::Epsv => code.value() == 229,
                 _ => false,
             },

@@ -2,6 +2,7 @@
 
 use crate::addr::OriginalDst;
 use crate::policy::Policy;
+use crate::policy::bypass::BypassEntry;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -29,14 +30,32 @@ pub enum ModeChoice {
     Active,
 }
 
-/// What AUTH is answered with (`tls.mode`).
+/// What is done with TLS (`tls.mode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AuthChoice {
-    /// The server answers; after its 234 the control connection is carried unread.
+pub enum TlsMode {
+    /// It runs end to end: after the server's 234 the control connection is carried unread.
     #[default]
     Passthrough,
-    /// The gateway refuses, so that the session stays clear or the client gives up.
+    /// AUTH is refused, so that the session stays clear or the client gives up.
     Refuse,
+    /// It ends here on both sides.
+    Intercept,
+    /// It ends here on the client's side; the server's is clear.
+    Offload,
+    /// It ends here on the server's side; the client's is clear.
+    Originate,
+}
+
+/// What becomes of CCC towards a server whose TLS ends here (`tls.server_ccc`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerCcc {
+    /// It is sent when the client sends it.
+    #[default]
+    Follow,
+    /// The server's control connection stays secured.
+    Never,
+    /// It is sent after every login, whatever the client does.
+    Always,
 }
 
 /// How TLS starts (`tls.client_start`, `tls.server_start`).
@@ -70,12 +89,18 @@ pub struct Settings {
     pub path: PathChoice,
     /// The mode towards the server.
     pub mode: ModeChoice,
-    /// What AUTH is answered with.
-    pub auth: AuthChoice,
+    /// What is done with TLS.
+    pub tls: TlsMode,
     /// True if no user may log in outside TLS.
     pub tls_required: bool,
-    /// How TLS starts; with TLS end to end it is the same on both sides.
-    pub tls_start: TlsStart,
+    /// How TLS starts towards clients; with TLS end to end it is the same on both sides.
+    pub client_start: TlsStart,
+    /// How TLS starts towards servers.
+    pub server_start: TlsStart,
+    /// What becomes of CCC towards servers.
+    pub server_ccc: ServerCcc,
+    /// Whose sessions are carried unread although TLS ends here else.
+    pub bypass: Vec<BypassEntry>,
     /// True if `data.blind_ports` are opened for sessions that cannot be read.
     pub blind_ports: bool,
     /// Whose address the server sees.
@@ -103,9 +128,12 @@ impl Default for Settings {
             policy: Policy::default(),
             path: PathChoice::default(),
             mode: ModeChoice::default(),
-            auth: AuthChoice::default(),
+            tls: TlsMode::default(),
             tls_required: false,
-            tls_start: TlsStart::default(),
+            client_start: TlsStart::default(),
+            server_start: TlsStart::default(),
+            server_ccc: ServerCcc::default(),
+            bypass: Vec::new(),
             blind_ports: false,
             source: Source::default(),
             kernel: false,

@@ -7,6 +7,8 @@ use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod named;
+
 const LOGIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(900);
 const OPEN: Duration = Duration::from_secs(30);
@@ -50,7 +52,7 @@ impl Bench {
     fn log_in(mut self) -> Self {
         let bench = &mut self;
         let (server, seen_as) = (at("10.0.0.5:21"), at("10.0.0.1:33000"));
-        bench.tell(Event::ServerConnected { server, seen_as });
+        bench.tell(Event::ServerConnected { server, seen_as, wants_certificate: false });
         bench.say(Side::Server, "220 ready\r\n");
         bench.say(Side::Client, "USER a\r\n");
         bench.say(Side::Server, "230 in\r\n");

@@ -4,6 +4,7 @@
 //! session offers at most one transfer at a time; older ones may still be running.
 
 use super::action::{Leg, TransferPlan};
+use super::named::Name;
 use crate::report::PinholeOutcome;
 use crate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use std::time::Instant;
@@ -14,6 +15,8 @@ pub(super) struct Transfer {
     pub(super) plan: TransferPlan,
     pub(super) protection: ProtectionLevel,
     pub(super) stage: Stage,
+    /// What the client asked for.
+    pub(super) name: Name,
     /// Legs whose pinhole is open and unused.
     awaiting: Vec<Side>,
     /// Both connections stand, with TLS where they are protected. Not known of the kernel path, where one is the other.
@@ -55,7 +58,7 @@ pub(super) struct ClosedPinhole {
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, protection: ProtectionLevel, now: Instant) -> Self {
         let stage = Stage::Opening { since: now };
-        Self { plan, protection, stage, awaiting: Vec::new(), joined: false }
+        Self { plan, protection, stage, name: Name::default(), awaiting: Vec::new(), joined: false }
     }
 
     pub(super) fn id(&self) -> TransferId {

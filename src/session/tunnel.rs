@@ -69,6 +69,11 @@ impl Tunnel {
         matches!(&self.server, Direction::Records(records) if !records.at_boundary())
     }
 
+    /// TLS that ended here is over on this side: an alert of it may still come (case 33).
+    pub(super) fn show_late(&mut self, from: Side) {
+        *self.direction(from) = Direction::TextAgain { late: LATE_RECORDS };
+    }
+
     fn hides_any(&self) -> bool {
         self.hides(Side::Client) || self.hides(Side::Server)
     }
@@ -193,7 +198,7 @@ impl Session {
                 Direction::Records(records) => records.has_begun(),
                 Direction::Text | Direction::TextAgain { .. } => true,
             };
-            return if self.settings.tls_start != TlsStart::Explicit && !begun {
+            return if self.settings.client_start != TlsStart::Explicit && !begun {
                 self.close(Some(replies::TLS_START), CloseCause::TlsStart, now);
             } else {
                 self.close(None, CloseCause::PlaintextInHandshake, now);
@@ -286,7 +291,8 @@ impl Session {
 
     /// When TLS that is due has to be established.
     pub(super) fn handshake_deadline(&self) -> Option<Instant> {
-        let waits = self.phase == Phase::Open && self.tunnel.is_in_handshake();
+        let due = self.tunnel.is_in_handshake() || self.awaits_tls();
+        let waits = self.phase == Phase::Open && due;
         waits.then(|| self.secured_since + self.settings.login_timeout)
     }
 

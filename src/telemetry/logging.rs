@@ -1,7 +1,7 @@
 //! The log: structured lines on standard error, for people or as JSON.
 //!
-//! Reports carry no text from a peer, and the subscriber escapes control characters in values, so
-//! that no peer can write into a terminal or forge a line.
+//! Log lines carry no text from a peer but subjects of certificates, made visible, and the subscriber
+//! escapes control characters in values, so that no peer can write into a terminal or forge a line.
 
 use std::io::IsTerminal;
 use thiserror::Error;

@@ -114,6 +114,23 @@ pub(super) struct Metrics {
     pub(super) control_protection: Children<ControlProtection, IntGauge>,
     pub(super) tls_handshakes_total: Children<(Side, Connection, HandshakeEnd), IntCounter>,
     pub(super) leaf_certificates_total: Children<LeafSource, IntCounter>,
+    pub(super) audit_lines_total: AuditLines,
+}
+
+/// What became of the lines of the audit.
+#[derive(Clone)]
+pub(super) struct AuditLines {
+    /// In the file.
+    pub(super) written: IntCounter,
+    /// Not in the file: it could not be written, or not fast enough.
+    pub(super) lost: IntCounter,
+}
+
+impl AuditLines {
+    fn new(family: &IntCounterVec) -> Self {
+        let child = |outcome: &str| family.with_label_values(&[outcome]);
+        Self { written: child("written"), lost: child("lost") }
+    }
 }
 
 impl Metrics {
@@ -168,6 +185,11 @@ impl Metrics {
             "leaf_certificates_total",
             "Certificates shown to clients in place of their server's, by where they came from.",
             &["source"],
+        );
+        let audit_lines_total = families.counters(
+            "audit_lines_total",
+            "Lines of the audit (telemetry.audit.path), by what became of them.",
+            &["outcome"],
         );
         Self {
             sessions_active: families.gauges(
@@ -258,6 +280,7 @@ impl Metrics {
             leaf_certificates_total: Children::new(LeafSource::ALL.iter().copied(), |source| {
                 leaf_certificates_total.with_label_values(&[source.label()])
             }),
+            audit_lines_total: AuditLines::new(&audit_lines_total),
             registry: families.0,
         }
     }

@@ -1,4 +1,4 @@
-//! A [`Report`] in; a log line and metrics out.
+//! A [`Report`] in; a log line, metrics and an audit line out.
 //!
 //! [`Telemetry`] is one per gateway, [`ListenerTelemetry`] one per listener, and
 //! [`SessionTelemetry`] one per session: each holds what the next needs, so that no event looks
@@ -6,6 +6,7 @@
 //!
 //! Not here: how metrics leave the process (see [`crate::admin`]).
 
+mod audit;
 mod gauges;
 mod logging;
 mod metrics;
@@ -19,8 +20,12 @@ pub use session::SessionTelemetry;
 
 use crate::report::Report;
 use crate::terms::SessionId;
+use audit::AuditLog;
 use metrics::{ListenerMetrics, Metrics};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Where an observer receives every report, beside log and metrics.
@@ -30,13 +35,14 @@ pub type Observer = mpsc::UnboundedSender<(SessionId, Report)>;
 #[derive(Clone)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
+    audit: Option<AuditLog>,
     observer: Option<Observer>,
 }
 
 impl Telemetry {
     /// With a registry of its own, so that several gateways in one process stay apart.
     pub fn new() -> Self {
-        Self { metrics: Arc::new(Metrics::new()), observer: None }
+        Self { metrics: Arc::new(Metrics::new()), audit: None, observer: None }
     }
 
     /// Like [`Self::new`], and every report also goes to `observer`, for as long as somebody
@@ -45,12 +51,29 @@ impl Telemetry {
         Self { observer: Some(observer), ..Self::new() }
     }
 
+    /// Writes audit lines to the file at `path` from now on: behind what is there, or to a new file of
+    /// mode 0640. The writer is a thread of its own, so that no session waits for a disk.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the thread not be started.
+    pub fn with_audit(self, path: &Path) -> io::Result<Self> {
+        let counts = self.metrics.audit_lines_total.clone();
+        Ok(Self { audit: Some(AuditLog::open(path, counts)?), ..self })
+    }
+
+    /// Waits until the audit lines told so far are written, or given up. False if they are not within
+    /// `timeout`. Blocks: not for an async thread.
+    pub fn flush_audit(&self, timeout: Duration) -> bool {
+        self.audit.as_ref().is_none_or(|audit| audit.flush(timeout))
+    }
+
     /// The part of one listener; asking again for the same name goes on counting.
     pub fn listener(&self, name: &str) -> ListenerTelemetry {
         ListenerTelemetry {
             name: Arc::from(name),
             listener: self.metrics.listener(name),
             metrics: Arc::clone(&self.metrics),
+            audit: self.audit.clone(),
             observer: self.observer.clone(),
         }
     }
@@ -78,6 +101,7 @@ pub struct ListenerTelemetry {
     name: Arc<str>,
     listener: ListenerMetrics,
     metrics: Arc<Metrics>,
+    audit: Option<AuditLog>,
     observer: Option<Observer>,
 }
 

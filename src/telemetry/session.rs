@@ -1,12 +1,14 @@
-//! One session's reports: each becomes one log line and the metrics that it moves.
+//! One session's reports: each becomes one log line and the metrics that it moves, and an audit line
+//! where it is one of those.
 
+use super::audit::SessionAudit;
 use super::gauges::Gauges;
 use super::metrics::{HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
 use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tracing::{Span, debug, error_span, field, info, warn};
 
 /// The telemetry of one session. Cheap to clone: a data connection that outlives its session keeps
@@ -18,6 +20,7 @@ pub struct SessionTelemetry {
     metrics: Arc<Metrics>,
     listener: ListenerMetrics,
     gauges: Arc<Mutex<Gauges>>,
+    audit: Option<SessionAudit>,
     observer: Option<Observer>,
 }
 
@@ -38,6 +41,7 @@ impl SessionTelemetry {
             metrics: Arc::clone(&listener.metrics),
             listener: listener.listener.clone(),
             gauges: Arc::new(Mutex::new(gauges)),
+            audit: listener.audit.as_ref().map(|log| SessionAudit::new(id, &listener.name, log)),
             observer: listener.observer.clone(),
         }
     }
@@ -47,9 +51,12 @@ impl SessionTelemetry {
         self.span.clone()
     }
 
-    /// Tells one fact: log line, metrics, observer.
+    /// Tells one fact: log line, metrics, audit, observer.
     pub fn record(&self, report: &Report) {
         self.span.in_scope(|| self.tell(report));
+        if let Some(audit) = &self.audit {
+            audit.tell(report, SystemTime::now());
+        }
         if let Some(observer) = &self.observer {
             // Nobody receives any more: the observer has seen enough.
             let _ = observer.send((self.id, report.clone()));
@@ -71,7 +78,7 @@ impl SessionTelemetry {
                 self.metrics.server_connect_seconds.observe(elapsed.as_secs_f64());
                 debug!(%server, %seen_as, seconds = elapsed.as_secs_f64(), "connected to the server");
             }
-            Report::LoginAccepted => debug!("the server accepted the login"),
+            Report::LoginAccepted { user: _ } => debug!("the server accepted the login"),
             Report::CommandReceived { verb } => {
                 self.listener.count_command(verb);
                 debug!(verb, "command received");
@@ -103,6 +110,7 @@ impl SessionTelemetry {
             }
             Report::DataConnectionEnded {
                 transfer,
+                command: _,
                 path,
                 mode,
                 protection,
@@ -131,6 +139,12 @@ impl SessionTelemetry {
                 // Told without being asked: what an FTPS client is left with looks like a hang.
                 info!(state = state.label(), "{}", words::protection(*state));
             }
+            Report::TlsRoleTurned { begun_by } => {
+                debug!(
+                    side = begun_by.label(),
+                    "SSCN: this side begins TLS on data connections of files"
+                );
+            }
             Report::CccObserved { outcome, passed } => self.tell_ccc(*outcome, *passed),
             Report::BlindRangeOpened { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are open between these two");
@@ -152,6 +166,9 @@ impl SessionTelemetry {
             Report::LeafShown { source } => {
                 self.metrics.leaf_certificates_total.of(*source).inc();
                 debug!(source = source.label(), "a certificate is shown in the server's place");
+            }
+            Report::ClientCertificateAccepted { subject } => {
+                info!(%subject, "the client has shown a certificate that is trusted");
             }
             Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
         }
@@ -190,7 +207,8 @@ impl SessionTelemetry {
             }
             HandshakeEnd::Failed(fault) => {
                 let reason = fault.label();
-                warn!(reason, side, connection, "{}", words::tls_fault(fault));
+                // The one who shook hands tells more of it.
+                debug!(reason, side, connection, "{}", words::tls_fault(fault));
             }
         }
     }

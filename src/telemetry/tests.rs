@@ -42,6 +42,7 @@ fn data_started(transfer: u32) -> Report {
 fn data_ended(transfer: u32) -> Report {
     Report::DataConnectionEnded {
         transfer: TransferId(transfer),
+        command: None,
         path: PATH,
         mode: MODE,
         protection: ProtectionLevel::Clear,

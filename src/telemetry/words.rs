@@ -22,6 +22,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
             "refused: the kernel cannot join these two sides; data.path: auto lets the relay do it"
         }
         Refusal::AuthRefused => "refused: the policy allows no secured sessions",
+        Refusal::ServerUnprotected => {
+            "refused: the client wants its data protected, and the server refuses to"
+        }
         Refusal::TlsRequired => "refused: a login outside TLS, and tls.required is set",
     }
 }
@@ -172,6 +175,8 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::TlsRequired => {
             "session closed: clear text before a login inside TLS, and tls.required is set"
         }
+        CloseCause::ServerTlsFailed => "session closed: no TLS with the server",
+        CloseCause::ClientTlsFailed => "session closed: no TLS with the client",
         CloseCause::Shutdown => "session ended: the gateway shuts down",
     }
 }

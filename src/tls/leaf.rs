@@ -6,9 +6,12 @@
 //!
 //! Not here: whether the server's certificate verifies, and what to do if it does not (policy).
 
+pub mod own_name;
+
 use super::ca::fault::Fault;
 use super::ca::{Authority, BACKDATING, DAY, Plan, Serial};
 use super::name::rewritable;
+use own_name::OwnName;
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
@@ -159,7 +162,30 @@ impl LeafFactory {
             SignedBy::LocalCa => &self.local,
             SignedBy::Untrusted => &self.untrusted,
         };
-        let mirrored = mirror(server)?;
+        self.sign(mirror(server)?, authority, now, serial)
+    }
+
+    /// A leaf of the gateway's own, signed by the local CA. As [`Self::issue`], not for an async thread.
+    ///
+    /// # Errors
+    /// If the CA has expired, or the cryptography or the random numbers fail.
+    pub fn issue_own(&self, name: &OwnName, now: SystemTime) -> Result<Leaf, LeafError> {
+        let own = Mirrored {
+            subject: name.subject(),
+            names: name.alternative().into_iter().collect(),
+            validity: (self.local.not_before().into(), self.local.not_after().into()),
+        };
+        let serial = Serial::random().map_err(|_| LeafError::Random)?;
+        self.sign(own, &self.local, now, serial)
+    }
+
+    fn sign(
+        &self,
+        mirrored: Mirrored,
+        authority: &Authority,
+        now: SystemTime,
+        serial: Serial,
+    ) -> Result<Leaf, LeafError> {
         let (not_before, not_after) =
             window(mirrored.validity, authority.not_after().into(), now.into())?;
         let mut params = CertificateParams::default();

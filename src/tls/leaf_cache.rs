@@ -1,4 +1,4 @@
-//! Leaves that were issued, by the server certificate that they stand for.
+//! Leaves that were issued, by the server certificate that they stand for, or the name they are for.
 //!
 //! Bounded in number and time. However many clients wait for the leaf of one server, it is issued
 //! once, on a thread for blocking work, and goes on being issued if the first of them leaves.
@@ -6,8 +6,9 @@
 //! Not here: metrics; who asks is told where the leaf came from.
 
 use super::ca::{BACKDATING, DAY};
+use super::leaf::own_name::OwnName;
 use super::leaf::{LONGEST_CERTIFICATE, Leaf, LeafError, LeafFactory, SignedBy};
-use aws_lc_rs::digest;
+use super::words::sha256;
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,6 +18,10 @@ use tokio::sync::watch;
 
 /// The most leaves that are kept: servers that the clients of one gateway use within a week.
 pub const MOST_LEAVES: usize = 1024;
+
+/// The most leaves for names that clients asked for: the names of one gateway, and what clients of
+/// untrusted servers make of them.
+pub const MOST_OWN: usize = 128;
 
 /// How long a leaf is kept: one day less than it lives, so that no session is given one that is
 /// about to end.
@@ -41,20 +46,33 @@ impl Source {
     }
 }
 
-type Issue =
-    dyn Fn(&CertificateDer<'_>, SignedBy, SystemTime) -> Result<Leaf, LeafError> + Send + Sync;
+/// What a leaf is for.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// In place of a server's certificate.
+    InPlaceOf(CertificateDer<'static>, SignedBy),
+    /// The gateway's own, signed by the local CA.
+    Own(OwnName),
+}
+
+type Issue = dyn Fn(&Wanted, SystemTime) -> Result<Leaf, LeafError> + Send + Sync;
 
 type Outcome = Option<Result<Leaf, LeafError>>;
 
-/// SHA-256 of the server's certificate, and who signs.
+/// SHA-256 of the server's certificate, and who signs; or of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key([u8; digest::SHA256_OUTPUT_LEN], SignedBy);
+enum Key {
+    InPlaceOf([u8; 32], SignedBy),
+    Own([u8; 32]),
+}
 
 impl Key {
-    fn of(server: &CertificateDer<'_>, by: SignedBy) -> Self {
-        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, server).as_ref());
-        Self(bytes, by)
+    fn of(wanted: &Wanted) -> Self {
+        match wanted {
+            Wanted::InPlaceOf(server, by) => Self::InPlaceOf(sha256(server), *by),
+            // A name is never written as an address is: its last label is not a number.
+            Wanted::Own(name) => Self::Own(sha256(name.to_string().as_bytes())),
+        }
     }
 }
 
@@ -92,17 +110,25 @@ fn is_fresh(leaf: &Leaf, now: SystemTime) -> bool {
     }
 }
 
-#[derive(Default)]
 struct Places {
     by_key: HashMap<Key, Place>,
     questions: u64,
+    /// The most of them.
+    most: usize,
+}
+
+impl Places {
+    fn shared(most: usize) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { by_key: HashMap::new(), questions: 0, most }))
+    }
 }
 
 /// The leaves of a process. Cloning gives another handle on the same ones.
 #[derive(Clone)]
 pub struct LeafCache {
     issue: Arc<Issue>,
-    places: Arc<Mutex<Places>>,
+    in_place: Arc<Mutex<Places>>,
+    own: Arc<Mutex<Places>>,
 }
 
 impl std::fmt::Debug for LeafCache {
@@ -114,18 +140,19 @@ impl std::fmt::Debug for LeafCache {
 impl LeafCache {
     /// An empty cache of what `factory` issues.
     pub fn new(factory: LeafFactory) -> Self {
-        Self::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
-            factory.issue(server, by, now)
+        Self::issuing(Arc::new(move |wanted: &Wanted, now| match wanted {
+            Wanted::InPlaceOf(server, by) => factory.issue(server, *by, now),
+            Wanted::Own(name) => factory.issue_own(name, now),
         }))
     }
 
     fn issuing(issue: Arc<Issue>) -> Self {
-        Self { issue, places: Arc::default() }
+        Self { issue, in_place: Places::shared(MOST_LEAVES), own: Places::shared(MOST_OWN) }
     }
 
     /// How many leaves there are, with those that are being issued.
     pub fn len(&self) -> usize {
-        lock(&self.places).by_key.len()
+        lock(&self.in_place).by_key.len() + lock(&self.own).by_key.len()
     }
 
     /// True if there is none.
@@ -147,7 +174,24 @@ impl LeafCache {
         if server.len() > LONGEST_CERTIFICATE {
             return Err(LeafError::TooLong);
         }
-        let (source, mut outcome) = match self.look_up(server, by, now) {
+        self.wanted(Wanted::InPlaceOf(server.clone().into_owned(), by), now).await
+    }
+
+    /// A leaf of the gateway's own for a name that a client asked for; otherwise as [`Self::get`]. The
+    /// names that clients ask for take places from each other, and not from servers.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_own(
+        &self,
+        name: &OwnName,
+        now: SystemTime,
+    ) -> Result<(Leaf, Source), LeafError> {
+        self.wanted(Wanted::Own(name.clone()), now).await
+    }
+
+    async fn wanted(&self, wanted: Wanted, now: SystemTime) -> Result<(Leaf, Source), LeafError> {
+        let (source, mut outcome) = match self.look_up(wanted, now) {
             Found::Leaf(leaf) => return Ok((leaf, Source::Cache)),
             Found::Awaited(receiver) => (Source::Cache, receiver),
             Found::Nothing(receiver) => (Source::Issued, receiver),
@@ -159,9 +203,13 @@ impl LeafCache {
         }
     }
 
-    fn look_up(&self, server: &CertificateDer<'_>, by: SignedBy, now: SystemTime) -> Found {
-        let key = Key::of(server, by);
-        let mut places = lock(&self.places);
+    fn look_up(&self, wanted: Wanted, now: SystemTime) -> Found {
+        let key = Key::of(&wanted);
+        let shared = match &wanted {
+            Wanted::InPlaceOf(..) => &self.in_place,
+            Wanted::Own(_) => &self.own,
+        };
+        let mut places = lock(shared);
         places.questions += 1;
         let used = places.questions;
         if let Some(place) = places.by_key.get_mut(&key).filter(|place| place.is_good(now)) {
@@ -178,21 +226,22 @@ impl LeafCache {
             places.by_key.insert(key, Place { state, used });
         }
         drop(places);
-        self.start(key, server.clone().into_owned(), now, sender);
+        self.start(Arc::clone(shared), key, wanted, now, sender);
         Found::Nothing(receiver)
     }
 
     /// Issues on a thread for blocking work, which nobody's leaving stops.
     fn start(
         &self,
+        places: Arc<Mutex<Places>>,
         key: Key,
-        server: CertificateDer<'static>,
+        wanted: Wanted,
         now: SystemTime,
         sender: watch::Sender<Outcome>,
     ) {
-        let (issue, places) = (Arc::clone(&self.issue), Arc::clone(&self.places));
+        let issue = Arc::clone(&self.issue);
         tokio::task::spawn_blocking(move || {
-            let result = issue(&server, key.1, now);
+            let result = issue(&wanted, now);
             // First the place, then the news: whoever asks from now on finds the leaf.
             lock(&places).settle(key, &result, &sender);
             sender.send_replace(Some(result));
@@ -210,11 +259,11 @@ impl Places {
     /// Makes a place free if all are taken: of what is no good any more, else of what was not asked
     /// for the longest. False if every one is being issued.
     fn make_room(&mut self, now: SystemTime) -> bool {
-        if self.by_key.len() < MOST_LEAVES {
+        if self.by_key.len() < self.most {
             return true;
         }
         self.by_key.retain(|_, place| place.is_good(now));
-        if self.by_key.len() < MOST_LEAVES {
+        if self.by_key.len() < self.most {
             return true;
         }
         let ready = |place: &Place| matches!(place.state, State::Ready(_));

@@ -26,6 +26,9 @@
 /// The most bytes of a record's body: RFC 5246 §6.2.3. TLS 1.3 allows fewer (RFC 8446 §5.2).
 const MAX_BODY: u16 = (1 << 14) + 2048;
 
+/// The bytes of a record's header.
+const HEADER: usize = 5;
+
 /// The length of a ClientHello of SSL 2.0: message type, version and three lengths at the least
 /// (RFC 5246 §E.2), and what a server of OpenSSL 0.9 takes at the most.
 const MIN_V2_HELLO: u16 = 9;
@@ -34,6 +37,39 @@ const MAX_V2_HELLO: u16 = 4096;
 /// True if a record can begin with this octet, and so no line of text: its content type.
 pub fn begins_record(octet: u8) -> bool {
     Content::of(octet).is_some()
+}
+
+/// What stands at the front of bytes that begin at a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// More bytes are needed to tell, or the record is not complete.
+    Incomplete,
+    /// A whole record of so many bytes, its header included.
+    Record(usize),
+    /// No content type of TLS.
+    Text,
+    /// A header that no version of TLS has.
+    Garbled,
+}
+
+/// Looks at the front of `bytes`, which begin at a boundary: for whoever has to take TLS record by
+/// record, so as not to take what comes behind it.
+pub fn front(bytes: &[u8]) -> Front {
+    match *bytes {
+        [] => Front::Incomplete,
+        [content, ..] if !begins_record(content) => Front::Text,
+        [_, major, ..] if major != 3 => Front::Garbled,
+        [_, _, _, high, low, ..] => {
+            let body = u16::from_be_bytes([high, low]);
+            let whole = HEADER + usize::from(body);
+            match body {
+                _ if body > MAX_BODY => Front::Garbled,
+                _ if bytes.len() < whole => Front::Incomplete,
+                _ => Front::Record(whole),
+            }
+        }
+        _ => Front::Incomplete,
+    }
 }
 
 /// What [`RecordFollower::follow`] finds.

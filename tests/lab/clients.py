@@ -53,13 +53,16 @@ class Task:
         host = f"[{self.host}]" if self.family == 6 else self.host
         return f"ftp://{host}:{self.port}"
 
+    # Words in front of a client's command line.
+    prefix = ()
+
     def run(self, argv, stdin=None, check=True):
         """Runs the client in its namespace and keeps what it says."""
         # Some look up their own host's name, for which there is nobody to ask here.
         env = dict(os.environ, HOME=self.folder, LC_ALL="C", TERM="dumb",
                    RES_OPTIONS="timeout:1 attempts:1")
-        code, text = self.topology.run(self.namespace, argv, timeout=CLIENT_LIMIT, stdin=stdin,
-                                       check=False, env=env, cwd=self.folder)
+        code, text = self.topology.run(self.namespace, [*self.prefix, *argv], timeout=CLIENT_LIMIT,
+                                       stdin=stdin, check=False, env=env, cwd=self.folder)
         self.dialogue.append(text)
         if check and code != 0:
             raise Failed(f"{argv[0]}: exit code {code}")

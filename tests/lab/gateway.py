@@ -23,10 +23,12 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
-           open_timeout="30s", tls=None, capture_ports=CONTROL_PORTS):
+           open_timeout="30s", tls=None, capture_ports=CONTROL_PORTS, certificates=None,
+           audit=None):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
-    `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners.
+    `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners,
+    `certificates` is the section `tls` beside them, `audit` the path of the audit.
     """
     listeners = []
     common = {"capture": setting.capture, "source": setting.source, "policy": "default",
@@ -50,10 +52,12 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
         "firewall": {"backend": "nftables", "table": "ftpgate", "mark": MARK},
         **({"policies": {"default": policy}} if policy else {}),
         **({"limits": limits} if limits else {}),
+        **({"tls": certificates} if certificates else {}),
         "telemetry": {"listen": f"127.0.0.1:{TELEMETRY_PORT}",
                       # One form of log in half of the runs, the other in the other half.
                       "log": {"format": "json" if setting.source == "client" else "text",
-                              "level": "debug"}},
+                              "level": "debug"},
+                      **({"audit": {"path": audit}} if audit else {})},
     }
 
 

@@ -2,8 +2,9 @@
 
 Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
 are the gate that the scripts talk through and the register; the scripts themselves lie in
-`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py` and, for TLS, `hostile_tls.py`,
-`hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`.
+`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py`, for TLS that passes in `hostile_tls.py`,
+`hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`, and for TLS that ends at the
+gateway in `hostile_ended_*.py`.
 """
 
 import itertools
@@ -14,6 +15,7 @@ import socket
 import threading
 import urllib.request
 
+from authority import local_ca
 from gateway import Metrics
 from process import Failed, Process, wait_until
 from scripted import Peers
@@ -59,10 +61,14 @@ def free_block():
 
 
 class Gate:
-    """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1."""
+    """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1.
+
+    Where TLS ends at it there is a local CA, of which `roots` is the certificate; servers are believed.
+    `certificates` is laid over the section `tls`.
+    """
 
     def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
-                 tls=None):
+                 tls=None, certificates=None):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -70,6 +76,13 @@ class Gate:
         *pool, self.port, self.telemetry = free_block()
         self.pool = range(pool[0], pool[-1] + 1)
         bracketed = f"[{host}]" if ":" in host else host
+        mode = (tls or {}).get("mode")
+        sections = {}
+        if mode in ("intercept", "offload"):
+            self.roots, sections["ca"] = local_ca(binary, folder)
+        if mode in ("intercept", "originate"):
+            sections["server"] = {"verify": "off"}
+        sections |= certificates or {}
         settings = {
             "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
                            "server": f"{bracketed}:{self.listener.getsockname()[1]}",
@@ -79,6 +92,7 @@ class Gate:
             "firewall": {"backend": "none"},
             **({"policies": {"default": policy}} if policy else {}),
             **({"limits": limits} if limits else {}),
+            **({"tls": sections} if sections else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
                           "log": {"format": "text", "level": "debug"}},
         }
@@ -190,3 +204,8 @@ import hostile_auth  # noqa: E402,F401
 import hostile_implicit  # noqa: E402,F401
 import hostile_tls  # noqa: E402,F401
 import hostile_tls_limits  # noqa: E402,F401
+import hostile_ended_auth  # noqa: E402,F401
+import hostile_ended_ccc  # noqa: E402,F401
+import hostile_ended_data  # noqa: E402,F401
+import hostile_ended_start  # noqa: E402,F401
+import hostile_ended_strangers  # noqa: E402,F401

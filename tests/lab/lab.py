@@ -24,7 +24,7 @@ class Lab:
 
     `servers` are started on port 21, `second` on port 2100; `stand_ins` are servers that somebody
     else plays. `vsftpd_extra` are more lines of its configuration, `server_options` (tls, passive,
-    named) what all are told (see `servers.Server`); `options` go to `gateway.config`.
+    named, …) what all are told (see `servers.Server`); `options` go to `gateway.config`.
     Without a `binary` no gateway is started and the network is routed plainly.
     """
 
@@ -54,6 +54,16 @@ class Lab:
         except BaseException:
             self.close()
             raise
+
+    def start_more(self, kind, names, first_index, **options):
+        """More servers, as a rule where the network is routed plainly. Returns {name: Server}."""
+        folder = os.path.join(self.folder, kind)
+        os.makedirs(folder)
+        servers, processes = start_servers(self.topology, folder, names, first_index=first_index,
+                                           **options)
+        self.processes += processes
+        self.servers |= {f"{name}-{kind}": server for name, server in servers.items()}
+        return servers
 
     def __enter__(self):
         return self

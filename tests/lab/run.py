@@ -2,6 +2,7 @@
 """Runs the lab: cells, scenarios and hostile scripts against a built ftpgate.
 
     run.py [--binary target/debug/ftpgate] [--only PATTERN]… [--list] [--write-docs] [--jobs N]
+           [--full] [--peers]
 
 A PATTERN is a shell pattern on the whole name or any part of it. Exit code 1 if anything failed.
 """
@@ -25,6 +26,8 @@ import ccc_scripted
 import hostile
 import process
 import scenarios
+import termination_cells
+import termination_run
 from cells import SERVERS, converse, covering_set, reason
 from lab import Lab
 from report import FAIL, OK, SKIP, Report
@@ -45,10 +48,11 @@ def main():
     cells = [cell for cell in covering_set() if wanted(str(cell))]
     secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
     scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
+    ended = [cell for cell in termination_cells.covering_set(args.full) if wanted(str(cell))]
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
-        every = [str(cell) for cell in cells + secured + scripted]
+        every = [str(cell) for cell in cells + secured + scripted + ended]
         for name in every + [name for name, _ in tests + scripts]:
             print(name)
         return 0
@@ -67,9 +71,12 @@ def main():
         run = Run(args, report, folder)
         ccc = ccc_cells.CccRun(args.binary, folder, report, secured)
         by_hand = ccc_scripted.ScriptedRun(args.binary, folder, report, scripted)
+        termination = termination_run.TerminationRun(args.binary, folder, report, ended)
         # What waits for a measurement comes long after it.
-        jobs = (ccc.measure_jobs() + run.cell_jobs(cells) + by_hand.jobs() + run.test_jobs(tests)
-                + run.test_jobs(scripts) + ccc.jobs())
+        jobs = ccc.measure_jobs() + termination.measure_jobs()
+        if not args.peers:
+            jobs += (run.cell_jobs(cells) + by_hand.jobs() + run.test_jobs(tests)
+                     + run.test_jobs(scripts) + termination.jobs() + ccc.jobs())
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
@@ -82,10 +89,12 @@ def main():
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe lab took {time.monotonic() - start:.0f} s")
-    table = ccc_cells.table(ccc, by_hand)
-    code = report.finish(table)
-    if args.write_docs and not args.only:
-        report.write_docs(os.path.join(TOP, "docs", "interop.md"), table)
+    if args.peers:
+        print("\n".join(termination.told()))
+    tables = {"ccc": ccc_cells.table(ccc, by_hand), "termination": termination_run.table(termination)}
+    code = report.finish(tables)
+    if args.write_docs and not (args.only or args.peers):
+        report.write_docs(os.path.join(TOP, "docs", "interop.md"), tables)
     return code
 
 
@@ -95,6 +104,8 @@ def parse():
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md")
+    parser.add_argument("--full", action="store_true", help="every cell in which TLS ends: an hour")
+    parser.add_argument("--peers", action="store_true", help="only what peers do without ftpgate")
     parser.add_argument("--keep", action="store_true", help="keep the logs of the run")
     parser.add_argument("--jobs", type=int, default=SETS, help="sets of namespaces at a time")
     return parser.parse_args()

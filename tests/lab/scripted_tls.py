@@ -12,9 +12,9 @@ import ssl
 import tempfile
 import threading
 
+from authority import certificate
 from process import Failed
 from scripted import shorten
-from servers import certificate
 from tls_peers import context
 
 _lock = threading.Lock()
@@ -81,6 +81,18 @@ class TlsEnd:
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             pass
         return found
+
+    def ended(self):
+        """Whether the next record, tickets aside, is the peer's close_notify."""
+        for _ in range(8):
+            self.incoming.write(self.record())
+            try:
+                return self.tls.read(1) == b""
+            except ssl.SSLZeroReturnError:
+                return True
+            except ssl.SSLWantReadError:
+                pass  # a ticket
+        return False
 
     def record(self):
         """The next record as it comes from the connection."""

@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
+from authority import certificate, server_dns
 from process import Failed, Process, call
 from topology import server_address
 
@@ -30,10 +31,17 @@ class Server:
     home: str
     port: int = 21
     extra: str = ""        # more lines for vsftpd's configuration
-    tls: bool = False      # AUTH TLS is taken; Pure-FTPd always does so
+    tls: bool = False      # AUTH TLS is taken; Pure-FTPd does so unless this is None
     passive: str = ""      # the range of passive ports as A-B; empty: any
     named: str = ""        # the address to be named in a 227; empty: its own
-    implicit: bool = False   # vsftpd, ProFTPD: TLS from the first byte instead of AUTH
+    implicit: bool = False   # all but Pure-FTPd: TLS from the first byte instead of AUTH
+    version: str = ""      # the only version of TLS: 1.2 or 1.3; empty: both
+    authority: object = None   # who signs the certificate; None: it signs itself
+    # Whether data connections have to resume the TLS session of the control connection and no other
+    # data is sent: the defaults of vsftpd and ProFTPD. None: that is said at each recipe.
+    strict: bool = None
+    pair: tuple = None     # (chain, key) instead of a certificate made for it
+    extra_tls: str = ""    # more lines about TLS for vsftpd's or ProFTPD's configuration
 
     def address(self, family):
         return server_address(self.index, family)
@@ -51,8 +59,7 @@ class Server:
         return os.path.join(self.home, "pub", name)
 
 
-def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", tls=False,
-                  passive="", named="", implicit=False):
+def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra="", **told):
     """Starts the daemons named. Returns ({name: Server}, [Process]); what they are told: `Server`."""
     servers, processes = {}, []
     for index, name in enumerate(names, first_index):
@@ -60,13 +67,12 @@ def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=
         os.makedirs(os.path.join(home, "pub"))
         # vsftpd writes as an account whose home exists (daemon), the others as nobody.
         os.chmod(os.path.join(home, "pub"), 0o777)
-        server = Server(name, index, home, port, vsftpd_extra, tls, passive, named,
-                        implicit)
+        server = Server(name, index, home, port, vsftpd_extra, **told)
         private = os.path.join(folder, f"{name}-{port}-private")
         os.makedirs(private, mode=0o755)
+        env = {"OPENSSL_CONF": _openssl(server, private)} if server.tls else {}
         for argv in RECIPES[name](server, private):
             log = os.path.join(folder, f"{name}-{port}.log")
-            env = {"OPENSSL_CONF": os.path.join(private, "openssl.cnf")} if server.tls else {}
             processes.append(Process(argv, log, topology.ns["server"], env=os.environ | env))
         servers[name] = server
     for server in servers.values():
@@ -97,22 +103,58 @@ def _write(path, text, mode=0o644):
     return path
 
 
-def _vsftpd_tls(private, implicit):
-    """Data connections have to resume the control connection's TLS session: its default."""
-    chain, key = certificate(private)
+def _openssl(server, private):
+    """A configuration of OpenSSL for daemons that have no words of their own for it."""
+    only = [f"MinProtocol = TLSv{server.version}", f"MaxProtocol = TLSv{server.version}"]
+    # Without tickets of TLS 1.3, see `_mod_tls`.
+    silent = ["NumTickets = 0"] if server.name == "proftpd" and not server.strict else []
+    lines = "\n".join(silent + (only if server.version else []))
+    return _write(os.path.join(private, "openssl.cnf"), f"""
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = tls
+[tls]
+{lines}
+""")
+
+
+def _pair(server, private):
+    """The paths of the server's chain and key."""
+    if server.pair:
+        return server.pair
+    if server.authority:
+        names = [server_dns(server), server.address(4), server.address(6)]
+        return server.authority.issue(private, names)
+    return certificate(private)
+
+
+def _vsftpd_tls(server, private):
+    """Data connections have to resume the control connection's TLS session: its default.
+
+    That neither login nor data pass in clear is the default for the accounts that are not
+    anonymous; `strict` brings it to the anonymous one.
+    """
+    chain, key = _pair(server, private)
+    reuse = "NO" if server.strict is False else "YES"
+    force = "YES" if server.strict else "NO"
     return f"""
 ssl_enable=YES
 allow_anon_ssl=YES
-require_ssl_reuse=YES
+force_anon_logins_ssl={force}
+force_anon_data_ssl={force}
+require_ssl_reuse={reuse}
 ssl_ciphers=HIGH
 rsa_cert_file={chain}
 rsa_private_key_file={key}
-implicit_ssl={"YES" if implicit else "NO"}
+implicit_ssl={"YES" if server.implicit else "NO"}
+{server.extra_tls}
 """
 
 
 def _vsftpd(server, private):
-    extra = server.extra + (_vsftpd_tls(private, server.implicit) if server.tls else "")
+    extra = server.extra + (_vsftpd_tls(server, private) if server.tls else "")
     if server.passive:
         low, high = server.passive.split("-")
         extra += f"\npasv_min_port={low}\npasv_max_port={high}"
@@ -155,46 +197,35 @@ def _password_hash():
     return call(["openssl", "passwd", "-1", "-salt", "ftpgate", PASSWORD])[1].strip()
 
 
-def certificate(folder):
-    """Makes a key and a certificate signed by itself. Returns the paths (chain, key)."""
-    chain, key = os.path.join(folder, "certificate.pem"), os.path.join(folder, "key.pem")
-    call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-          "-subj", "/CN=lab", "-keyout", key, "-out", chain])
-    return chain, key
+def _mod_tls(server, private):
+    """Session reuse is not insisted on unless it is asked for: not every client knows it (ftplib
+    does not).
 
-
-def _mod_tls(private, implicit):
-    """Session reuse is not insisted on: not every client knows it (ftplib does not).
-
-    No tickets of TLS 1.3 are sent: lftp closes an upload without having read them, which makes its
-    kernel send a RST, by which ProFTPD now and then loses the end of the file.
+    No tickets of TLS 1.3 are sent then: lftp closes an upload without having read them, which makes
+    its kernel send a RST, by which ProFTPD now and then loses the end of the file.
     """
-    chain, key = certificate(private)
-    _write(os.path.join(private, "openssl.cnf"), """
-openssl_conf = all
-[all]
-ssl_conf = ssl
-[ssl]
-system_default = tls
-[tls]
-NumTickets = 0
-""")
+    chain, key = _pair(server, private)
+    versions = f"TLSv{server.version}" if server.version else "TLSv1.2 TLSv1.3"
+    options = " ".join([*(["NoSessionReuseRequired"] if not server.strict else []),
+                        *(["UseImplicitSSL"] if server.implicit else [])])
     return f"""
 ModulePath {CACHE}/proftpd-mod-crypto/usr/lib/proftpd
 LoadModule mod_tls.c
 TLSEngine on
 TLSLog none
-TLSProtocol TLSv1.2 TLSv1.3
+TLSProtocol {versions}
 TLSECCertificateFile {chain}
 TLSECCertificateKeyFile {key}
-TLSOptions NoSessionReuseRequired {"UseImplicitSSL" if implicit else ""}
+{"TLSRequired on" if server.strict else ""}
+{f"TLSOptions {options}" if options else ""}
+{server.extra_tls}
 """
 
 
 def _proftpd(server, private):
     users = _write(os.path.join(private, "users"),
                    f"{USER}:{_password_hash()}:{NOBODY}:{NOBODY}::{server.home}:/bin/false\n", 0o600)
-    extra = _mod_tls(private, server.implicit) if server.tls else ""
+    extra = _mod_tls(server, private) if server.tls else ""
     if server.passive:
         extra += "PassivePorts " + server.passive.replace("-", " ") + "\n"
     if server.named:
@@ -237,10 +268,13 @@ def _pure_ftpd(server, private):
     database = os.path.join(private, "users.pdb")
     call([f"{CACHE}/pure-ftpd/usr/bin/pure-pw", "mkdb", database, "-f", passwd])
     # TLS for who asks for it; key and certificate in one file.
-    chain, key = certificate(private)
-    with open(key, "a") as both, open(chain) as chain:
-        both.write(chain.read())
-    more = []
+    both = os.path.join(private, "both.pem")
+    with open(both, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+        for path in reversed(_pair(server, private)):
+            with open(path) as part:
+                out.write(part.read())
+    # 0: no TLS at all; 1: for who asks for it; 3: neither login nor data in clear.
+    more = ["-Y", "0" if server.tls is None else "3" if server.strict else "1"]
     if server.passive:
         more += ["-p", server.passive.replace("-", ":")]
     if server.named:
@@ -248,15 +282,20 @@ def _pure_ftpd(server, private):
     for family in (4, 6):
         yield [f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", "-S", f"{server.address(family)},{server.port}",
                "-4" if family == 4 else "-6", "-l", f"puredb:{database}", "-A", "-E", "-H", "-c", "200",
-               "-C", "100", "-u", "1000", "-Y", "1", "-2", key, "-g", os.path.join(private, f"pid{family}"),
+               "-C", "100", "-u", "1000", "-2", both, "-g", os.path.join(private, f"pid{family}"),
                *more]
 
 
 def _pyftpdlib(server, private):
     script = os.path.join(os.path.dirname(__file__), "pyftpdlib_server.py")
+    more = []
+    if server.tls:
+        chain, key = _pair(server, private)
+        more = ["--chain", chain, "--key", key, *(["--version", server.version] if server.version else []),
+                *(["--implicit"] if server.implicit else []), *(["--required"] if server.strict else [])]
     for family in (4, 6):
         yield [f"{CACHE}/venv/bin/python", script, server.home, USER, PASSWORD, str(server.port),
-               server.address(family)]
+               server.address(family), *more]
 
 
 RECIPES = {"vsftpd": _vsftpd, "proftpd": _proftpd, "pure-ftpd": _pure_ftpd, "pyftpdlib": _pyftpdlib}

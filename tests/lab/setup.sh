@@ -18,6 +18,8 @@ wanted=(
 )
 servers=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd)
 pyftpdlib_version=2.2.0
+# What pyftpdlib needs for TLS.
+pyopenssl_version=26.4.0
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: needs root" >&2; exit 1; }
 [ -e /etc/debian_version ] || { echo "setup.sh: needs Debian" >&2; exit 1; }
@@ -53,11 +55,12 @@ for package in "${servers[@]}"; do
     touch "$cache/$package.done"
 done
 
-if ! "$cache/venv/bin/python" -c 'import pyftpdlib' 2>/dev/null; then
-    echo "setup.sh: installing pyftpdlib $pyftpdlib_version"
+if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
+    echo "setup.sh: installing pyftpdlib $pyftpdlib_version, pyOpenSSL $pyopenssl_version"
     rm -rf "$cache/venv"
     /usr/bin/python3 -m venv "$cache/venv"
-    "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "pyftpdlib==$pyftpdlib_version"
+    "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "pyftpdlib==$pyftpdlib_version" \
+        "pyopenssl==$pyopenssl_version"
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \

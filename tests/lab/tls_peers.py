@@ -8,6 +8,7 @@ where the task says so, sends CCC once it is logged in.
 import ftplib
 import os
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -30,10 +31,29 @@ class SecuredTask(Task):
     reuse: bool = False    # ftplib: resume the TLS session on data connections
     implicit: bool = False   # curl, lftp: TLS from the first byte
     optional: bool = False   # curl, lftp, Kermit: go on in clear text where TLS is refused
+    roots: str = ""        # the only certificate trusted (a path); empty: every certificate is believed
+    name: str = ""         # the name dialled, and expected in the certificate; empty: the address
+    shown: tuple = None    # curl, ftplib: (chain, key) of the client's own certificate
 
     @property
     def url(self):
-        return super().url.replace("ftp:", "ftps:") if self.implicit else super().url
+        url = super().url.replace("ftp:", "ftps:") if self.implicit else super().url
+        return f"{url.partition('//')[0]}//{self.name}:{self.port}" if self.name else url
+
+    @property
+    def prefix(self):
+        """Where a name is dialled, the client sees a hosts file of its own that knows the name."""
+        if not self.name:
+            return ()
+        hosts = os.path.join(self.folder, "hosts")
+        with open(hosts, "w", encoding="ascii") as out:
+            out.write(f"127.0.0.1 localhost\n{self.host} {self.name}\n")
+        # `ip netns exec` has given the client a namespace of mounts.
+        return ("sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
+
+    @property
+    def dialled(self):
+        return self.name or self.host
 
 
 # The commands of RFC 2228 and 4217 in the client's account, marked as in `clients._SENT`.
@@ -61,7 +81,10 @@ def check_security(task):
 def _curl(closing):
     """`closing`: passive waits for the server's close_notify, active sends its own first."""
     def drive(task):
-        common = ["-sS", "-v", "-k", "--connect-timeout", str(STEP_LIMIT), "-m", str(STEP_LIMIT), "--user",
+        trust = (["--cacert", task.roots, "--capath", "/nonexistent"] if task.roots else ["-k"])
+        if task.shown:
+            trust += ["--cert", task.shown[0], "--key", task.shown[1]]
+        common = ["-sS", "-v", *trust, "--connect-timeout", str(STEP_LIMIT), "-m", str(STEP_LIMIT), "--user",
                   f"{task.user}:{task.password}", "--no-ftp-skip-pasv-ip",
                   f"--tlsv{task.tls}", "--tls-max", task.tls,
                   # PROT P and PROT C, in that order.
@@ -89,14 +112,25 @@ def _lftp(task):
          "net:reconnect-interval-multiplier 1", "ftp:ssl-allow yes",
          f"ftp:ssl-force {yes[not task.optional]}", f"ftp:ssl-protect-data {yes[task.prot == 'P']}",
          f"ftp:ssl-protect-list {yes[task.prot == 'P']}", f"ftp:ssl-use-ccc {yes[task.ccc]}",
-         "ssl:verify-certificate no", f"ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{task.tls}")
+         *(["ssl:verify-certificate yes", "ssl:check-hostname yes", f"ssl:ca-file {task.roots}"]
+           if task.roots else ["ssl:verify-certificate no"]),
+         f"dns:order {'inet' if task.family == 4 else 'inet6'}",
+         f"ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{task.tls}")
 
 
-def context(version):
-    """A client's TLS context of one version that believes every certificate."""
+def context(version, roots="", shown=None, check_name=True):
+    """A client's TLS context of one version that believes every certificate, or those under `roots`.
+
+    `shown`: the client's own certificate as (chain, key).
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname = False
-    made.verify_mode = ssl.CERT_NONE
+    made.check_hostname = bool(roots) and check_name
+    if roots:
+        made.load_verify_locations(roots)
+    else:
+        made.verify_mode = ssl.CERT_NONE
+    if shown:
+        made.load_cert_chain(*shown)
     made.minimum_version = made.maximum_version = {
         "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
     return made
@@ -106,15 +140,31 @@ class SecuredFTP(ModalFTP, ftplib.FTP_TLS):
     """ftplib's FTP over TLS in one of the four modes.
 
     `reuse`: data connections resume the control connection's TLS session, which ftplib by itself
-    does not do.
+    does not do. `implicit`: TLS from the first byte. `name`: what the certificate has to bear
+    instead of the address dialled.
     """
 
-    def __init__(self, dialogue, mode, version, reuse=False):
+    def __init__(self, dialogue, mode, version, reuse=False, implicit=False, name="", **trust):
         super().__init__(dialogue, mode)
         self.timeout = STEP_LIMIT
-        self.context = context(version)
+        self.context = context(version, **trust)
         self.reuse = reuse
+        self.implicit = implicit
+        self.name = name
         self.session = None
+
+    def connect(self, host="", port=0, timeout=-999, source_address=None):
+        if not self.implicit:
+            welcome = super().connect(host, port, timeout, source_address)
+            self.host = self.name or host
+            return welcome
+        self.host = self.name or host
+        sock = socket.create_connection((host, port), self.timeout, source_address)
+        self.af = sock.family
+        self.sock = self.context.wrap_socket(sock, server_hostname=self.host)
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
 
     def remember_session(self):
         """Keeps the TLS session for the data connections: to be called while TLS still runs.
@@ -134,7 +184,8 @@ class SecuredFTP(ModalFTP, ftplib.FTP_TLS):
 
 def _ftplib(task):
     with (task.topology.inside(task.namespace),
-          SecuredFTP(task.dialogue, task.mode, task.tls, task.reuse) as ftp):
+          SecuredFTP(task.dialogue, task.mode, task.tls, task.reuse, task.implicit, task.name,
+                     roots=task.roots, shown=task.shown) as ftp):
         ftp.connect(task.host, task.port)
         ftp.login(task.user, task.password)
         ftp.remember_session()
@@ -162,11 +213,12 @@ def _kermit(task):
     with open(script, "w", encoding="utf-8") as out:
         out.write(f"""set ftp debug on
 set ftp verbose-mode on
-set auth tls verify no
+{f"set auth tls verify-file {task.roots}" if task.roots else ""}
+set auth tls verify {"fail-if-no-peer-cert" if task.roots else "no"}
 set ftp authtype tls
 set ftp passive-mode {"on" if task.passive else "off"}
 set ftp autologin on
-ftp open {task.host} {task.port} /user:{task.user} /password:{task.password}
+ftp open {task.dialled} {task.port} /user:{task.user} /password:{task.password}
 if fail exit 1
 {"set ftp command-protection-level clear" if task.ccc else ""}
 {"set ftp data-protection-level clear" if task.prot == "C" else ""}
@@ -183,6 +235,21 @@ exit 0
     task.listing = task.run(["env", f"OPENSSL_CONF={openssl}", "kermit", script, "-Y", "-H"])
 
 
+def _wget(task):
+    # No upload; and no word for a version but the priorities of its GnuTLS.
+    common = ["wget", "-d", "--tries=1", f"--timeout={STEP_LIMIT}", f"--ftp-user={task.user}",
+              f"--ftp-password={task.password}", "--inet4-only" if task.family == 4 else "--inet6-only",
+              f"--ciphers=NORMAL:-VERS-ALL:+VERS-TLS{task.tls}",
+              *([f"--ca-certificate={task.roots}"] if task.roots else ["--no-check-certificate"]),
+              *([] if task.passive else ["--no-passive-ftp"]),
+              *(["--ftps-implicit"] if task.implicit else []),
+              *(["--ftps-clear-data-connection"] if task.prot == "C" else [])]
+    url = task.url.replace("ftp:", "ftps:")
+    task.run([*common, "-O", task.fetched, f"{url}/pub/{task.fetch}"])
+    task.run([*common, "-O", os.path.join(task.folder, "listing"), f"{url}/pub/"])
+    task.listing = task.read("listing")
+
+
 TLS_CLIENTS = {client.name: client for client in (
     Client("curl-passive", {4: MODES, 6: V6}, _curl("passive")),
     Client("curl-active", {4: MODES, 6: V6}, _curl("active")),
@@ -190,4 +257,11 @@ TLS_CLIENTS = {client.name: client for client in (
     Client("lftp", {4: ("PASV", "EPSV", "PORT"), 6: V6}, _lftp),
     Client("ftplib", {4: MODES, 6: V6}, _ftplib),
     Client("kermit", {4: ("PASV", "PORT")}, _kermit),
+)}
+
+# Those that stay in TLS; curl's ways to end it are no matter then.
+FTPS_CLIENTS = {client.name: client for client in (
+    Client("curl", {4: MODES, 6: V6}, _curl("passive")),
+    TLS_CLIENTS["lftp"], TLS_CLIENTS["ftplib"], TLS_CLIENTS["kermit"],
+    Client("wget", {4: ("PASV", "PORT"), 6: V6}, _wget, uploads=False),
 )}

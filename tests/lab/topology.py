@@ -22,7 +22,7 @@ from process import call
 NAMES = ("client", "client2", "gateway", "server", "stranger", "wire")
 
 # How many server addresses there are on the server's segment, from .10 and ::10 on.
-SERVER_ADDRESSES = 12
+SERVER_ADDRESSES = 24
 
 GATEWAY = {("client", 4): "192.0.2.1", ("client", 6): "2001:db8:1::1",
            ("server", 4): "198.51.100.1", ("server", 6): "2001:db8:2::1"}

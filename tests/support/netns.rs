@@ -271,7 +271,15 @@ impl Lab {
 /// Waits until a host reaches its gateway: a new interface drops what is sent before the kernel has
 /// noticed its carrier, which takes up to a second where many are made at once.
 fn settle(host: &Namespace, gateway: &Namespace, address: IpAddr) {
-    let listener = gateway.run(|| TcpListener::bind((address, 0)).unwrap());
+    // An IPv6 address can be bound when the kernel's own work on it is done, some time after it was
+    // set (also without duplicate address detection).
+    let bind = |_| {
+        TcpListener::bind((address, 0))
+            .inspect_err(|_| thread::sleep(Duration::from_millis(50)))
+            .ok()
+    };
+    let listener = gateway.run(|| (0..100).find_map(bind));
+    let listener = listener.unwrap_or_else(|| panic!("{address} cannot be bound"));
     let to = listener.local_addr().unwrap();
     let attempt = || TcpStream::connect_timeout(&to, Duration::from_millis(100));
     let reached = host.run(|| (0..100).any(|_| attempt().is_ok()));

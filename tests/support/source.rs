@@ -16,17 +16,25 @@ pub struct Source {
     pub code: String,
 }
 
+/// Files of tests, and of what only they use.
+fn ends_as_test(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with("tests.rs") || name.ends_with("testing.rs")
+}
+
 /// Every file below `src` that is not only there for tests, in order.
 pub fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
+    let is_test = |path: &Path| ends_as_test(path) || path.iter().any(|p| p == "tests");
     files
         .iter()
-        .filter(|file| !file.ends_with("tests.rs") && !file.iter().any(|part| part == "tests"))
-        .map(|file| {
-            let path = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        .map(|file| (file, file.strip_prefix(&root).unwrap()))
+        .filter(|(_, path)| !is_test(path))
+        .map(|(file, path)| {
+            let path = path.to_str().unwrap().to_owned();
             let text = fs::read_to_string(file).unwrap();
             let code = without_tests(&bare(&text));
             Source { module: module_of(&path), path, text, code }

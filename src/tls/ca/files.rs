@@ -24,10 +24,10 @@ const CERTIFICATE_MODE: u32 = 0o644;
 const KEY_MODE: u32 = 0o600;
 
 /// What anybody but the owner might do with a file.
-const OF_OTHERS: u32 = 0o077;
+pub(in crate::tls) const OF_OTHERS: u32 = 0o077;
 
 /// Many times the longest certificate or RSA key in PEM.
-const MOST_BYTES: u16 = u16::MAX;
+pub(in crate::tls) const MOST_BYTES: usize = u16::MAX as usize;
 
 /// Where a CA was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,9 +127,10 @@ impl Authority {
             let file = file.to_owned();
             move |fault| FileFault { file, fault }
         };
-        let der = read(certificate, 0).and_then(|text| one_certificate(&text));
+        let der = read(certificate, 0, MOST_BYTES).and_then(|text| one_certificate(&text));
         let der = der.map_err(of(certificate))?;
-        let mut secret = read(key, OF_OTHERS).and_then(|text| one_key(&text)).map_err(of(key))?;
+        let mut secret =
+            read(key, OF_OTHERS, MOST_BYTES).and_then(|text| one_key(&text)).map_err(of(key))?;
         let authority = Self::new(der, &secret, now);
         secret.zeroize();
         authority.map_err(|(half, fault)| match half {
@@ -139,8 +140,12 @@ impl Authority {
     }
 }
 
-/// What a file holds, if it allows nothing of `forbidden` (permission bits).
-fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// What a file of at most `most` bytes holds, if it allows nothing of `forbidden` (permission bits).
+pub(in crate::tls) fn read(
+    path: &Path,
+    forbidden: u32,
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
     // Without O_NONBLOCK a pipe of that name would be waited on for ever.
     let nonblocking = libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
@@ -157,13 +162,15 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if mode & forbidden != 0 {
         return Err(Fault::Exposed { mode });
     }
-    if metadata.len() > MOST_BYTES.into() {
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    if length > most {
         return Err(Fault::TooLong);
     }
-    // Room for all of it at once: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::from(MOST_BYTES) + 1));
-    file.take(u64::from(MOST_BYTES) + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    if bytes.len() > MOST_BYTES.into() {
+    // Room for all of it at once: a buffer that grows leaves copies behind. It grows only if the file
+    // did since its length was asked for.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    if bytes.len() > most {
         return Err(Fault::TooLong);
     }
     Ok(bytes)
@@ -178,7 +185,7 @@ fn one_certificate(text: &[u8]) -> Result<CertificateDer<'static>, Fault> {
     }
 }
 
-fn one_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
+pub(in crate::tls) fn one_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
     let says = |words: &[u8]| memchr::memmem::find(text, words).is_some();
     // The second is how OpenSSL writes keys in their old forms.
     if says(b"BEGIN ENCRYPTED PRIVATE KEY") || says(b"Proc-Type: 4,ENCRYPTED") {

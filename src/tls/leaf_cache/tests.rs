@@ -11,17 +11,20 @@ static FACTORY: LazyLock<LeafFactory> = LazyLock::new(factory);
 
 type Certificate = CertificateDer<'static>;
 
-fn issue(server: &CertificateDer<'_>, by: SignedBy, now: SystemTime) -> Result<Leaf, LeafError> {
-    FACTORY.issue(server, by, now)
+fn issue(wanted: &Wanted, now: SystemTime) -> Result<Leaf, LeafError> {
+    match wanted {
+        Wanted::InPlaceOf(server, by) => FACTORY.issue(server, *by, now),
+        Wanted::Own(name) => FACTORY.issue_own(name, now),
+    }
 }
 
 /// A cache that counts what it issues.
 fn counting() -> (LeafCache, Arc<AtomicUsize>) {
     let issued = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&issued);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         counter.fetch_add(1, Ordering::SeqCst);
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     (cache, issued)
 }
@@ -32,10 +35,10 @@ fn waiting() -> (LeafCache, mpsc::Sender<()>, Arc<AtomicUsize>) {
     let counter = Arc::clone(&issued);
     let (go, wait) = mpsc::channel();
     let wait = Mutex::new(wait);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         counter.fetch_add(1, Ordering::SeqCst);
         let _ = wait.lock().unwrap().recv();
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     (cache, go, issued)
 }
@@ -79,7 +82,7 @@ async fn many_wait_for_one_issue() {
     };
     let waiting: Vec<_> = (0..100).map(|_| ask()).collect();
     // This handle, those of a hundred tasks, and that of the thread which issues.
-    until(|| Arc::strong_count(&cache.places) == 102).await;
+    until(|| Arc::strong_count(&cache.in_place) == 102).await;
     go.send(()).unwrap();
     let mut sources = Vec::new();
     for asked in waiting {
@@ -126,9 +129,9 @@ async fn an_error_is_told_to_all_and_not_kept() {
 #[tokio::test]
 async fn a_panic_is_an_error_and_the_next_to_ask_is_served() {
     let times = AtomicUsize::new(0);
-    let cache = LeafCache::issuing(Arc::new(move |server: &CertificateDer<'_>, by, now| {
+    let cache = LeafCache::issuing(Arc::new(move |wanted: &Wanted, now| {
         assert!(times.fetch_add(1, Ordering::SeqCst) > 0, "the panic of this test");
-        issue(server, by, now)
+        issue(wanted, now)
     }));
     let error = cache.get(&server(1), SignedBy::LocalCa, now()).await.unwrap_err();
     assert_eq!(error, LeafError::Abandoned);
@@ -180,7 +183,7 @@ async fn more_than_fit() {
             tokio::spawn(async move { source(&cache, &server, now()).await })
         })
         .collect();
-    until(|| Arc::strong_count(&cache.places) == 1 + 2 * servers.len()).await;
+    until(|| Arc::strong_count(&cache.in_place) == 1 + 2 * servers.len()).await;
     assert_eq!(cache.len(), MOST_LEAVES);
     drop(go);
     for asked in asked {
@@ -217,4 +220,23 @@ async fn a_leaf_ends_with_the_servers_certificate_and_is_then_issued_again() {
     let (leaf, from) = cache.get(&server(1), SignedBy::LocalCa, after).await.unwrap();
     assert_eq!((from, leaf.not_after), (Source::Issued, end));
     assert_eq!(source(&cache, &server(1), after + DAY).await, Source::Cache);
+}
+
+#[tokio::test]
+async fn names_that_clients_ask_for_take_no_place_from_servers() {
+    let (cache, issued) = counting();
+    let own = |number: usize| {
+        let asked = format!("host-{number}.example");
+        OwnName::new(Some(&asked), "198.51.100.1".parse().unwrap())
+    };
+    assert_eq!(source(&cache, &server(1), now()).await, Source::Issued);
+    for number in 0..MOST_OWN + 10 {
+        assert_eq!(cache.get_own(&own(number), now()).await.unwrap().1, Source::Issued);
+    }
+    assert_eq!(cache.len(), 1 + MOST_OWN);
+    assert_eq!(source(&cache, &server(1), now()).await, Source::Cache);
+    let newest = own(MOST_OWN + 9);
+    assert_eq!(cache.get_own(&newest, now()).await.unwrap().1, Source::Cache);
+    assert_eq!(cache.get_own(&own(0), now()).await.unwrap().1, Source::Issued);
+    assert_eq!(issued.load(Ordering::SeqCst), 1 + MOST_OWN + 10 + 1);
 }

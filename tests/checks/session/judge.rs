@@ -1,7 +1,7 @@
 //! What has to hold: some of it at every action, some of it when all is over.
 
 use super::super::lines;
-use super::script::{SECRET, Script};
+use super::script::{SECRET, Script, USER};
 use super::stage::{READ_SIZE, index};
 use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
@@ -188,6 +188,13 @@ impl Judge {
             Action::CloseBlindRange => {
                 assert!(std::mem::take(&mut self.range_is_open), "closed twice");
             }
+            Action::AcceptTls
+            | Action::ConnectTls
+            | Action::PresentCertificate(_)
+            | Action::CarryTls
+            | Action::EndTls { .. } => {
+                assert!(!self.closed, "TLS begins or ends behind the end");
+            }
             Action::Report(report) => self.on_report(report),
             Action::CloseSession => {
                 assert!(self.ended && !self.closed, "closed without a cause, or twice");
@@ -258,6 +265,8 @@ impl Judge {
     fn on_report(&mut self, report: &Report) {
         let told = format!("{report:?}");
         assert!(!told.contains(SECRET), "{told}");
+        let login = matches!(report, Report::LoginAccepted { .. });
+        assert!(login || !told.contains(USER), "{told}");
         match report {
             Report::PinholeOpened { transfer, .. } => {
                 self.pinholes.entry(*transfer).or_default().opened += 1;

@@ -7,7 +7,7 @@
 use ftpgate::addr::OriginalDst;
 use ftpgate::policy::Policy;
 use ftpgate::report::DataOutcome;
-use ftpgate::session::{AuthChoice, ModeChoice, Parties, PathChoice, Settings, Source, TlsStart};
+use ftpgate::session::{ModeChoice, Parties, PathChoice, Settings, Source, TlsMode, TlsStart};
 use ftpgate::terms::Side;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,9 +15,12 @@ use std::time::Duration;
 /// Stands for everything that a user keeps to himself.
 pub(super) const SECRET: &str = "s3cr3t";
 
+/// Who logs in: told of the login, and of nothing else.
+pub(super) const USER: &str = "daniel";
+
 /// What the clients of the plays say; `%n` is the client's address as in PORT, `%e` as in EPRT.
 const CLIENT_LINES: &[&str] = &[
-    "USER s3cr3t\r\n",
+    "USER daniel\r\n",
     "PASS s3cr3t\r\n",
     "ACCT s3cr3t\r\n",
     "PASV\r\n",
@@ -192,9 +195,9 @@ impl Script {
                 [usize::from(choices >> 2 & 3)],
             mode: [ModeChoice::Keep, ModeChoice::Passive, ModeChoice::Active, ModeChoice::Keep]
                 [usize::from(choices >> 4 & 3)],
-            auth: if flag(4) { AuthChoice::Refuse } else { AuthChoice::Passthrough },
+            tls: if flag(4) { TlsMode::Refuse } else { TlsMode::Passthrough },
             tls_required: more & 0x20 != 0,
-            tls_start: [
+            client_start: [
                 TlsStart::Explicit,
                 TlsStart::Explicit,
                 TlsStart::Implicit,
@@ -240,7 +243,7 @@ impl Script {
     fn log_in(&mut self) {
         self.steps.push(Step::Connect);
         for (side, line) in
-            [(Side::Server, "220 ready"), (Side::Client, "USER s3cr3t"), (Side::Server, "230 in")]
+            [(Side::Server, "220 ready"), (Side::Client, "USER daniel"), (Side::Server, "230 in")]
         {
             self.steps.push(Step::Say(side, format!("{line}\r\n").into()));
         }

@@ -158,7 +158,7 @@ impl<'a> Play<'a> {
             Step::Wait(duration) => self.wait(*duration),
             Step::Connect => {
                 let (server, seen_as) = (self.script.server, self.script.seen_as);
-                self.tell(Event::ServerConnected { server, seen_as });
+                self.tell(Event::ServerConnected { server, seen_as, wants_certificate: false });
             }
             Step::FailToConnect => self.tell(Event::ServerConnectFailed),
             Step::Loop => self.tell(Event::LoopDetected),

@@ -1,0 +1,320 @@
+//! Reports in, lines of JSON out; and a file that cannot be written.
+
+use super::*;
+use crate::addr::OriginalDst;
+use crate::report::{
+    CloseCause, Connection, ControlProtection, DataOutcome, PeerText, Refusal, Report, TlsFault,
+    TlsVersion, TransferCommand,
+};
+use crate::telemetry::Telemetry;
+use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, SessionId, Side, TransferId};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::SystemTime;
+
+/// Bounds every wait for something that has to come.
+const COMES_WITHIN: Duration = Duration::from_secs(10);
+
+fn counts() -> AuditLines {
+    // Each registry is one of its own, so that tests do not count for each other.
+    crate::telemetry::metrics::Metrics::new().audit_lines_total.clone()
+}
+
+fn counted(counts: &AuditLines) -> (u64, u64) {
+    (counts.written.get(), counts.lost.get())
+}
+
+fn text(text: &str) -> Option<PeerText> {
+    Some(PeerText::new(text.as_bytes()))
+}
+
+fn started() -> Report {
+    let client = "192.0.2.2:40000".parse().unwrap();
+    Report::SessionStarted { client, original_dst: OriginalDst("198.51.100.1:21".parse().unwrap()) }
+}
+
+fn transferred(command: Option<TransferCommand>, bytes: Option<ByteCounts>) -> Report {
+    Report::DataConnectionEnded {
+        transfer: TransferId(3),
+        command,
+        path: DataPath::Relay,
+        mode: DataMode::Passive,
+        protection: ProtectionLevel::Private,
+        outcome: DataOutcome::Completed,
+        bytes,
+        duration: Duration::from_millis(2500),
+    }
+}
+
+/// A folder with a file for the audit, which is not there yet.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    (folder, path)
+}
+
+/// The lines that `reports` of one session lead to.
+fn lines_of(reports: &[Report]) -> Vec<Value> {
+    let (_folder, path) = place();
+    let telemetry = Telemetry::new().with_audit(&path).unwrap();
+    let session = telemetry.listener("out").session(SessionId(7));
+    reports.iter().for_each(|report| session.record(report));
+    assert!(telemetry.flush_audit(COMES_WITHIN));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// `line` without its time, which is checked.
+#[track_caller]
+fn without_time(mut line: Value) -> Value {
+    let time = line.as_object_mut().unwrap().remove("time").unwrap();
+    let time = time.as_str().unwrap();
+    let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(form, "0000-00-00T00:00:00.000000Z");
+    line
+}
+
+#[test]
+fn one_session_is_told_from_login_to_end() {
+    let connected = Report::ServerConnected {
+        server: "198.51.100.1:21".parse().unwrap(),
+        seen_as: "203.0.113.7:40001".parse().unwrap(),
+        elapsed: Duration::from_millis(2),
+    };
+    let handshake = |fault: Option<TlsFault>| Report::HandshakeEnded {
+        side: Side::Server,
+        connection: Connection::Data,
+        version: fault.is_none().then_some(TlsVersion::Tls13),
+        resumed: fault.is_none(),
+        fault,
+    };
+    let lines = lines_of(&[
+        started(),
+        Report::Refused { reason: Refusal::TlsRequired },
+        connected,
+        Report::ProtectionChanged { state: ControlProtection::Terminated },
+        Report::CommandReceived { verb: "USER" },
+        Report::ClientCertificateAccepted { subject: PeerText::new(b"CN=anna") },
+        Report::LoginAccepted { user: text("anna") },
+        handshake(None),
+        handshake(Some(TlsFault::Expired)),
+        transferred(
+            Some(TransferCommand { verb: "RETR", path: text("/a b") }),
+            Some(ByteCounts { upload: 3, download: 1000 }),
+        ),
+        Report::SessionEnded {
+            cause: CloseCause::Quit,
+            duration: Duration::from_micros(7_000_001),
+        },
+    ]);
+    let lines: Vec<Value> = lines.into_iter().map(without_time).collect();
+    let of = |event: &str, more: Value| {
+        let mut line = json!({
+            "event": event, "session": 7, "listener": "out", "client": "192.0.2.2:40000",
+            "server": "198.51.100.1:21", "control": "terminated", "user": "anna",
+            "certificate": "CN=anna",
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let expected = [
+        json!({
+            "event": "refusal", "session": 7, "listener": "out", "client": "192.0.2.2:40000",
+            "control": "clear", "reason": "tls_required",
+        }),
+        of("login", json!({})),
+        of(
+            "tls",
+            json!({
+                "side": "server", "connection": "data", "outcome": "completed", "version": "1.3",
+                "resumed": true,
+            }),
+        ),
+        of(
+            "tls",
+            json!({
+                "side": "server", "connection": "data", "outcome": "expired", "resumed": false,
+            }),
+        ),
+        of(
+            "transfer",
+            json!({
+                "transfer": 3, "verb": "RETR", "path": "/a b", "outcome": "completed", "upload": 3,
+                "download": 1000, "protection": "private", "mode": "passive", "data_path": "relay",
+                "seconds": 2.5,
+            }),
+        ),
+        of(
+            "session_end",
+            json!({
+                "dialled": "198.51.100.1:21", "reason": "quit", "seconds": 7.000_001,
+            }),
+        ),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let lines = lines_of(&[Report::LoginAccepted { user: None }, transferred(None, None)]);
+    for key in ["client", "server", "user", "certificate", "verb", "path", "upload", "download"] {
+        assert!(lines.iter().all(|line| line.get(key).is_none()), "{key} in {lines:?}");
+    }
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn hostile_names_stay_inside_their_value() {
+    let hostile: &[&[u8]] = &[
+        b"\",\"user\":\"root\"}\r\n{\"event\":\"login",
+        b"\\\",\"",
+        b"\xff\xfe\x00\x1b[2J\\x41",
+        "\u{202e}\u{2028}\u{9b}".as_bytes(),
+    ];
+    for name in hostile {
+        let path = Some(PeerText::new(name));
+        let shown = PeerText::new(name).to_string();
+        let user = Report::LoginAccepted { user: path.clone() };
+        let lines =
+            lines_of(&[user, transferred(Some(TransferCommand { verb: "STOR", path }), None)]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[1]["path"], shown);
+        assert_eq!(lines[0]["user"], shown);
+        assert_eq!(lines[0]["event"], "login");
+    }
+}
+
+#[test]
+fn a_name_that_is_cut_says_how_long_it_was() {
+    let long = vec![0xff; 70_000];
+    let path = Some(PeerText::new(&long));
+    let lines = lines_of(&[transferred(Some(TransferCommand { verb: "RETR", path }), None)]);
+    assert_eq!(lines[0]["path_length"], 70_000);
+    assert_eq!(lines[0]["path"].as_str().unwrap().len(), 4096 * r"\xff".len());
+}
+
+#[test]
+fn the_file_is_appended_to_and_others_may_not_read_it() {
+    let (_folder, path) = place();
+    for id in [1, 2] {
+        let telemetry = Telemetry::new().with_audit(&path).unwrap();
+        let session = telemetry.listener("out").session(SessionId(id));
+        session.record(&Report::LoginAccepted { user: None });
+        assert!(telemetry.flush_audit(COMES_WITHIN));
+        // As logrotate does with `copytruncate`.
+        if id == 1 {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains("\"session\":1"), "{text}");
+        }
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode & !0o640, 0, "{mode:o}");
+    assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+}
+
+#[test]
+fn the_file_may_be_emptied_while_it_is_written() {
+    let (_folder, path) = place();
+    let telemetry = Telemetry::new().with_audit(&path).unwrap();
+    let session = telemetry.listener("out").session(SessionId(1));
+    for _ in 0..2 {
+        session.record(&Report::LoginAccepted { user: None });
+        assert!(telemetry.flush_audit(COMES_WITHIN));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with('{') && text.lines().count() == 1, "{text:?}");
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_an_error_at_once() {
+    let (folder, path) = place();
+    for path in [folder.path().to_owned(), path.join("below-no-folder")] {
+        assert!(Telemetry::new().with_audit(&path).is_err(), "{path:?}");
+    }
+}
+
+/// Takes what it is told to: so many bytes of a write, or an error.
+struct Sink {
+    answers: VecDeque<Result<usize, ErrorKind>>,
+    taken: mpsc::Sender<Vec<u8>>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.answers.pop_front().unwrap_or(Ok(usize::MAX))?;
+        let taken = &bytes[..bytes.len().min(most)];
+        self.taken.send(taken.to_vec()).unwrap();
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_counted_and_tears_no_line_that_comes_later() {
+    let (taken, received) = mpsc::channel();
+    let answers = [
+        Err(ErrorKind::Interrupted),
+        Ok(usize::MAX),
+        // The second line is torn; then even its end cannot be written; then all is well.
+        Ok(3),
+        Err(ErrorKind::StorageFull),
+        Err(ErrorKind::StorageFull),
+    ];
+    let counts = counts();
+    let sink = Sink { answers: answers.into(), taken };
+    let log = AuditLog::start(sink, counts.clone()).unwrap();
+    for line in ["first\n", "second\n", "third\n", "fourth\n"] {
+        log.push(line.as_bytes());
+        assert!(log.flush(COMES_WITHIN));
+    }
+    drop(log);
+    let written: Vec<u8> = received.into_iter().flatten().collect();
+    assert_eq!(String::from_utf8(written).unwrap(), "first\nsec\nfourth\n");
+    assert_eq!(counted(&counts), (2, 2));
+}
+
+/// Takes nothing until it is let go.
+struct Stuck(mpsc::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_stops_nobody_and_fills_no_memory() {
+    let (go, stuck) = mpsc::channel();
+    let counts = counts();
+    let log = AuditLog::start(Stuck(stuck), counts.clone()).unwrap();
+    let line = [&[b'x'; 1023][..], b"\n"].concat();
+    let before = SystemTime::now();
+    let fit = u64::try_from(MOST_QUEUED / line.len()).unwrap();
+    for _ in 0..3 * fit {
+        log.push(&line);
+    }
+    assert!(before.elapsed().unwrap() < COMES_WITHIN);
+    assert!(!log.flush(Duration::from_millis(20)));
+    assert!(log.0.0.queue().bytes.len() <= MOST_QUEUED);
+    // What the writer holds besides is one queue at most.
+    let lost = counted(&counts).1;
+    assert!((fit..=2 * fit).contains(&lost), "{lost} of {}", 3 * fit);
+    drop(go);
+    assert!(log.flush(COMES_WITHIN));
+    assert_eq!(counted(&counts), (3 * fit - lost, lost));
+}

@@ -1,0 +1,234 @@
+"""Cases about the start of TLS where it ends at the gateway: injection, AUTH refused, TLS required, FEAT."""
+
+from hostile import case
+from process import Failed
+from scripted import End, comma
+from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
+from scripted_tls import TlsEnd, server_context
+from tls_peers import VERSIONS
+
+HERE = "127.0.0.1"
+PORT = "PORT " + comma(HERE, 50000)
+
+
+def accept(gate, notes):
+    """The server's end of the session that has just been dialled."""
+    gate.listener.settimeout(5)
+    return End("server", gate.listener.accept()[0], notes)
+
+
+def unheard(gate, server, *words):
+    """The server's connection ends, and it has seen nothing of this."""
+    seen = server.closed()
+    if any(word in seen for word in words):
+        raise Failed(f"the server sees {seen!r}")
+    gate.never_opened()
+    gate.no_session()
+
+
+@case(25, "commands behind AUTH TLS in the same segment, TLS ends here")
+def behind_auth(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for text in (PORT, "USER x\r\nPASS y", "EPSV"):
+                with Caller(g) as caller:
+                    caller.end.send(b"AUTH TLS\r\n" + text.encode() + b"\r\n")
+                    said = caller.closed()
+                if b"227" in said or b"331" in said or b"229" in said:
+                    raise Failed(f"{mode}: the client sees {said!r}")
+                if heard := [line for line in server.all_heard() if line != "AUTH TLS"]:
+                    raise Failed(f"{mode}: the server has heard {heard}")
+        g.never_opened()
+        g.no_session()
+
+
+@case(25, "commands behind AUTH TLS in a following segment, before the 234")
+def before_234(gate):
+    g = terminating(gate)
+    for text in (PORT, "USER x", "EPSV"):
+        with Caller(g, greeted=False) as caller:
+            server = accept(g, caller.notes)
+            server.send("220 scripted")
+            caller.end.expect_code("220")
+            caller.end.send("AUTH TLS")
+            server.expect("AUTH TLS")
+            caller.end.send(text)
+            server.silent(0.2)
+            server.send("234 go")
+            said = caller.closed()
+            if b"331" in said or b"229" in said:
+                raise Failed(f"the client sees {said!r}")
+            unheard(g, server, text.encode())
+
+
+@case(25, "replies behind the server's 234 in the same segment")
+def behind_234(gate):
+    for mode in ("intercept", "originate"):
+        g = terminating(gate, mode)
+        for text in ("227 ok (127,0,0,1,200,1)", "220 hello again", "230 you are in"):
+            with Caller(g, greeted=False) as caller:
+                server = accept(g, caller.notes)
+                server.send("220 scripted")
+                if mode == "intercept":
+                    caller.end.expect_code("220")
+                    caller.end.send("AUTH TLS")
+                server.expect("AUTH TLS")
+                server.send("234 go\r\n" + text)
+                said = caller.closed()
+                if text[4:].encode() in said:
+                    raise Failed(f"{mode}: the client sees {said!r}")
+                unheard(g, server, b"USER")
+
+
+@case(26, "clear text where a ServerHello or a ClientHello is due, TLS ends here")
+def text_for_hello(gate):
+    for mode in ("intercept", "originate"):
+        g = terminating(gate, mode)
+        for text in ("227 Entering Passive Mode (127,0,0,1,200,1)", "220 hello again", "200 ok"):
+            with Caller(g, greeted=False) as caller:
+                server = accept(g, caller.notes)
+                server.send("220 scripted")
+                if mode == "intercept":
+                    caller.end.expect_code("220")
+                    caller.end.send("AUTH TLS")
+                server.expect("AUTH TLS")
+                server.send("234 go")
+                if mode == "intercept":
+                    caller.end.expect_code("234")
+                    caller.end.send(caller.begin())
+                TlsEnd(server, server_context("1.3"), True).record()
+                server.send(text)
+                # The client is told why, inside TLS, or sees the end alone.
+                if mode == "intercept":
+                    caller.finish()
+                if text[4:].encode() in (said := caller.closed()):
+                    raise Failed(f"{mode}: the server's text reached the client")
+                if mode == "intercept" and said[:1] not in (b"4", b"5"):
+                    raise Failed(f"the client is not told why: {said!r}")
+                server.closed()
+            g.never_opened()
+            g.no_session()
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for text in (PORT, "USER x", "EPSV"):
+                with Caller(g) as caller:
+                    caller.end.send("AUTH TLS")
+                    caller.end.expect_code("234")
+                    caller.end.send(text)
+                    caller.closed()
+                if heard := [line for line in server.all_heard() if line != "AUTH TLS"]:
+                    raise Failed(f"{mode}: the server has heard {heard}")
+        g.never_opened()
+        g.no_session()
+
+
+@case(27, "AUTH refused by the server: clear in intercept, the end in originate")
+def auth_refused(gate):
+    for code in ("500", "502", "504", "530", "534", "431"):
+        g = terminating(gate)
+        with server_behind(g, auth=f"{code} no") as server, Caller(g) as caller:
+            caller.ask("AUTH TLS", code)
+            works(caller, server, secured=False)
+            caller.ask("QUIT", "221")
+        g.no_session()
+        g = terminating(gate, "originate")
+        with server_behind(g, auth=f"{code} no") as server, Caller(g, greeted=False) as caller:
+            # The gateway never goes on in clear by itself.
+            try:
+                caller.ask("USER x", "220")
+                caller.reply("421", "530", "534")
+            except Failed:
+                caller.closed()
+            if heard := secrets_heard(server):
+                raise Failed(f"the server has heard {heard}")
+        g.no_session()
+
+
+@case(27, "AUTH twice, AUTH after the login, unknown words behind AUTH, TLS ends here")
+def auth_late(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for version in VERSIONS:
+                with Caller(g, version) as caller:
+                    caller.ask("AUTH GSSAPI", "504", "534", "502", "500")
+                    caller.auth()
+                    caller.ask("AUTH TLS", "503", "534")
+                    works(caller, server, secured=True)
+                with Caller(g, version) as caller:
+                    caller.login()
+                    if caller.fetch(secured=False) != server.contents:
+                        raise Failed("the contents differ")
+                    caller.auth()
+                    works(caller, server)
+        g.no_session()
+
+
+@case(28, "tls.required where TLS ends: no login before it, also when AUTH is stripped")
+def required(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode, required=True)
+        with server_behind(g) as server:
+            with Caller(g) as caller:
+                for command in ("USER x", "PASS y", "ACCT z"):
+                    caller.ask(command, "530")
+                caller.auth()
+                works(caller, server)
+            if {"ACCT"} & {line.split(" ")[0] for line in server.all_heard()}:
+                raise Failed(f"the server has heard {server.all_heard()}")
+        g.no_session()
+    g = terminating(gate, required=True)
+    with server_behind(g, auth="500 no", feat=("EPSV",)) as server, Caller(g) as caller:
+        caller.ask("FEAT", "211")
+        caller.ask("AUTH TLS", "500")
+        caller.ask("USER x", "530")
+        if heard := secrets_heard(server):
+            raise Failed(f"the server has heard {heard}")
+
+
+def features(lines):
+    return {line.strip().decode() for line in lines[1:-1]}
+
+
+@case(40, "FEAT tells what the gateway does: no SSCN and CPSV, AUTH in offload, none in originate")
+def feat(gate):
+    for mode, words, wanted in (("intercept", None, {"AUTH TLS", "PBSZ", "PROT"}),
+                                ("offload", ("EPSV", "UTF8"), {"AUTH TLS", "PBSZ", "PROT", "UTF8"}),
+                                ("originate", None, set())):
+        g = terminating(gate, mode)
+        with server_behind(g, **({"feat": words} if words else {})) as server, Caller(g) as caller:
+            before = features(caller.ask("FEAT", "211"))
+            if mode != "originate":
+                caller.auth()
+            caller.login()
+            for found in (before, features(caller.ask("FEAT", "211"))):
+                if not wanted <= found:
+                    raise Failed(f"{mode}: FEAT lacks {wanted - found}: {found}")
+                unwanted = {"SSCN", "CPSV"} | (set() if wanted else {"AUTH TLS", "PBSZ", "PROT", "CCC"})
+                if unwanted & found:
+                    raise Failed(f"{mode}: FEAT offers {unwanted & found}")
+            for command in ("SSCN ON", "SSCN", "CPSV", "SSCN OFF"):
+                caller.ask(command, "502")
+            if heard := {"SSCN", "CPSV"} & {line.split(" ")[0] for line in server.all_heard()}:
+                raise Failed(f"{mode}: the server has heard {heard}")
+            if caller.fetch(secured=mode != "originate") != server.contents:
+                raise Failed("the contents differ")
+        g.no_session()
+
+
+@case(27, "AUTH, PBSZ and PROT from a clear client in originate are not the server's")
+def originate_answers(gate):
+    g = terminating(gate, "originate")
+    with server_behind(g) as server, Caller(g) as caller:
+        caller.ask("AUTH TLS", "500", "502", "504", "534")
+        caller.login()
+        for command in ("PBSZ 0", "PROT C", "PROT P", "CCC"):
+            caller.ask(command, "500", "502", "503", "533", "534", "536")
+        if caller.fetch(secured=False) != server.contents:
+            raise Failed("the contents differ")
+        session = server.sessions[-1]
+        if session.verbs(in_tls=False) != ["AUTH"] or session.data_tls != [True]:
+            raise Failed(f"the server has heard {session.heard}, data in TLS: {session.data_tls}")
+    g.no_session()

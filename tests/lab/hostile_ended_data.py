@@ -1,0 +1,181 @@
+"""Cases about data connections where TLS ends: truncation in both directions, reuse, protection."""
+
+import contextlib
+import socket
+import ssl
+import struct
+
+from hostile import case
+from process import Failed, wait_until
+from scripted import extended_port
+from scripted_caller import Caller, read_all, server_behind, terminating, works
+from tls_peers import VERSIONS
+
+UPLOAD = bytes(range(256)) * 300
+
+
+def cut(sock, how):
+    """Ends a data connection in the middle, as TLS sees it or as TCP does."""
+    if how == "reset":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def _uploads(gate, mode):
+    for how in ("no close_notify", "reset"):
+        for version in VERSIONS:
+            g = terminating(gate, mode)
+            with server_behind(g, version) as server, Caller(g, version) as caller:
+                caller.auth()
+                works(caller, server)
+                # One that is whole, to tell the two apart.
+                with caller.data("STOR whole") as sock:
+                    caller.reply("150", "125")
+                    sock.sendall(UPLOAD)
+                    with contextlib.suppress(OSError):
+                        sock.unwrap()
+                caller.reply("226")
+                if server.stored.get("whole") != UPLOAD:
+                    raise Failed("a whole upload did not arrive whole")
+                sock = caller.data("STOR part")
+                caller.reply("150", "125")
+                sock.sendall(UPLOAD)
+                cut(sock, how)
+                caller.reply("426", "451", "425", "550")
+                if "part" in server.stored:
+                    raise Failed(f"{mode} {version} {how}: the server has seen a clean end after "
+                                 f"{len(server.stored['part'])} bytes")
+                if not server.sessions[-1].faults:
+                    raise Failed("the server has seen no fault")
+                # The session lives on.
+                if caller.fetch() != server.contents:
+                    raise Failed("the contents differ")
+            g.no_session()
+            counts = [g.metrics().sum("data_connections_total", outcome=word)
+                      for word in ("aborted", "truncated")]
+            if sum(counts) != 1:
+                raise Failed(f"data connections counted as aborted and as truncated: {counts}")
+
+
+@case(39, "an upload cut off without close_notify, intercept: no clean end for the server")
+def uploads_intercept(gate):
+    _uploads(gate, "intercept")
+
+
+@case(39, "an upload cut off without close_notify, offload: no clean end for the server")
+def uploads_offload(gate):
+    _uploads(gate, "offload")
+
+
+@case(39, "a download cut off by the server: no clean end for the client")
+def downloads(gate):
+    for mode in ("intercept", "originate", "offload"):
+        for version in VERSIONS:
+            g = terminating(gate, mode)
+            with server_behind(g, version, truncate=True) as server, Caller(g, version) as caller:
+                secured = mode != "originate"
+                if secured:
+                    caller.auth()
+                caller.login()
+                try:
+                    # It may be over before the client's handshake is.
+                    got = read_all(caller.data(secured=secured))
+                except (ssl.SSLError, ConnectionError):
+                    pass
+                else:
+                    raise Failed(f"{mode} {version}: {len(got)} of {len(server.contents)} bytes, and then "
+                                 "an end in order")
+                caller.reply("150", "125")
+                caller.reply("426")
+                caller.ask("NOOP", "200")
+            g.no_session()
+
+
+@case(37, "client_reuse require: no session, or another session's: 522 or 425")
+def reuse_required(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode, client_reuse="require")
+        with server_behind(g) as server:
+            for version in VERSIONS:
+                with Caller(g, version) as owner, Caller(g, version, owner.made) as thief:
+                    for caller in (owner, thief):
+                        caller.auth()
+                        caller.login()
+                    stolen = owner.tls.tls.session
+                    for session in (None, stolen):
+                        port = extended_port(thief.ask("EPSV", "229")[-1])
+                        thief.send("RETR x")
+                        raw = socket.create_connection((g.host, port), 5)
+                        thief.sockets.append(raw)
+                        got = b""
+                        with contextlib.suppress(ssl.SSLError, OSError):
+                            got = read_all(thief.made.wrap_socket(raw, server_hostname="lab",
+                                                                  session=session))
+                        if got:
+                            raise Failed(f"{len(got)} bytes for who does not resume")
+                        if thief.reply("150", "125", "522", "425")[-1][:1] == b"1":
+                            thief.reply("522", "425", "426")
+                    # The owner has had no harm of it; several data connections, one ticket.
+                    for _ in range(3):
+                        if owner.fetch() != server.contents:
+                            raise Failed("the contents differ")
+        g.no_session()
+
+
+@case(37, "a data connection that speaks no TLS, or not at once, where PROT P is set")
+def no_tls(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server, Caller(g) as caller:
+            caller.auth()
+            caller.login()
+            # Silence in one mode only: it takes its time.
+            for sent in (*([b""] if mode == "intercept" else []), b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
+                port = extended_port(caller.ask("EPSV", "229")[-1])
+                caller.send("RETR x")
+                with socket.create_connection((g.host, port), 5) as sock:
+                    # Of handshakes on data connections 15 s are the limit.
+                    sock.settimeout(20)
+                    sock.sendall(sent)
+                    got = b""
+                    with contextlib.suppress(ConnectionError):
+                        while piece := sock.recv(4096):
+                            got += piece
+                    if server.contents[:50] in got:
+                        raise Failed(f"{mode}: contents in clear where PROT P is set")
+                if caller.reply("150", "125", "425", "426", "522")[-1][:1] == b"1":
+                    caller.reply("425", "426", "522", "451", "226")
+            if caller.fetch() != server.contents:
+                raise Failed("the contents differ")
+        g.no_session()
+
+
+@case(35, "PROT C and PROT P in turn, each side as it is set")
+def protection(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for version in VERSIONS:
+                with Caller(g, version) as caller:
+                    caller.auth()
+                    caller.login("C")
+                    for prot in ("C", "P", "P", "C", "C", "P"):
+                        caller.ask(f"PROT {prot}", "200")
+                        if caller.fetch(secured=prot == "P") != server.contents:
+                            raise Failed(f"PROT {prot}: the contents differ")
+                        seen = server.sessions[-1].data_tls[-1]
+                        # Never less on the server's side than the client has asked for.
+                        if mode == "intercept" and prot == "P" and not seen:
+                            raise Failed("PROT P, and the server's data connection is in clear")
+                    for level in ("S", "E"):
+                        caller.ask(f"PROT {level}", "504", "536", "534", "521", "502")
+        g.no_session()
+    # Without PROT it is C (RFC 4217 section 9).
+    g = terminating(gate)
+    with server_behind(g) as server, Caller(g) as caller:
+        caller.auth()
+        caller.ask("USER x", "331")
+        caller.ask("PASS y", "230")
+        if caller.fetch(secured=False) != server.contents:
+            raise Failed("the contents differ")
+    wait_until(lambda: g.metrics().sum("sessions_active") == 0, "a session stays")

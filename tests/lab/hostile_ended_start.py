@@ -1,0 +1,136 @@
+"""Case 41 where TLS ends at the gateway: how it begins on each side, by itself, and settings that do not fit."""
+
+import ssl
+
+from hostile import case
+from process import Failed
+from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
+from tls_peers import VERSIONS
+
+STARTS = ("explicit", "implicit", "implicit-after-greeting")
+
+
+def words_for(start):
+    """What the `TlsServer` is told to begin like this."""
+    return {"implicit": start == "implicit", "after_greeting": start == "implicit-after-greeting"}
+
+
+def begin(caller, start):
+    """The client's beginning, up to TLS with a greeting seen."""
+    if start == "implicit":
+        caller.handshake()
+        caller.reply("220")
+        return
+    caller.reply("220")
+    if start == "explicit":
+        caller.auth()
+    else:
+        caller.handshake()
+
+
+def session(gate, version, start, server_start):
+    """One session with a transfer; the servers are told what to expect."""
+    g = terminating(gate, client_start=start, server_start=server_start)
+    with server_behind(g, version, **words_for(server_start)) as server:
+        with Caller(g, version, greeted=False) as caller:
+            begin(caller, start)
+            works(caller, server)
+            caller.ask("QUIT", "221")
+        heard = server.last()
+        if heard.verbs(in_tls=False) != (["AUTH"] if server_start == "explicit" else []):
+            raise Failed(f"the server has heard {heard.heard}")
+    g.no_session()
+
+
+@case(41, "each start on each side, intercept")
+def nine(gate):
+    failures = []
+    for client in STARTS:
+        for server in STARTS:
+            for version in VERSIONS:
+                try:
+                    session(gate, version, client, server)
+                except (Failed, OSError) as error:
+                    failures.append(f"client {client}, server {server}, TLS {version}: {error}")
+    if failures:
+        raise Failed("; ".join(failures))
+
+
+@case(41, "each start of the client in offload, of the server in originate")
+def one_side(gate):
+    for start in STARTS:
+        for version in VERSIONS:
+            g = terminating(gate, "offload", client_start=start)
+            with server_behind(g, version) as server, Caller(g, version, greeted=False) as caller:
+                begin(caller, start)
+                works(caller, server)
+                caller.ask("QUIT", "221")
+                if any(secured for _, secured in server.last().heard):
+                    raise Failed("the server of offload has heard TLS")
+            g.no_session()
+            g = terminating(gate, "originate", server_start=start)
+            with server_behind(g, version, **words_for(start)) as server, Caller(g, version) as caller:
+                works(caller, server, secured=False)
+                caller.ask("QUIT", "221")
+                clear = server.last().verbs(in_tls=False)
+                if clear != (["AUTH"] if start == "explicit" else []):
+                    raise Failed(f"the server of originate has heard in clear {clear}")
+            g.no_session()
+
+
+def ends(gate, caller, server, word):
+    """Both ends are closed soon, nothing of a login has passed, and the log names the setting."""
+    try:
+        caller.end.closed()
+    finally:
+        heard = secrets_heard(server)
+    if heard:
+        raise Failed(f"the server has heard {heard}")
+    gate.never_opened()
+    gate.no_session()
+    if word not in gate.read_log():
+        raise Failed(f"the log does not name {word}")
+
+
+@case(41, "a client that begins otherwise than set: a clear error, no deadlock, TLS ends here")
+def wrong_client(gate):
+    for mode in ("intercept", "offload"):
+        for start in STARTS:
+            for behaviour in STARTS + ("in clear",):
+                # TLS is not required here.
+                if behaviour == start or (start, behaviour) == ("explicit", "in clear"):
+                    continue
+                g = terminating(gate, mode, client_start=start, limits={"login_timeout": "1s"})
+                with server_behind(g) as server, Caller(g, greeted=False) as caller:
+                    try:
+                        if behaviour == "in clear":
+                            caller.send("USER x")
+                        else:
+                            begin(caller, behaviour)
+                    except (Failed, OSError, ssl.SSLError):
+                        pass
+                    else:
+                        if behaviour != "in clear":
+                            raise Failed(f"{mode}: set {start}, the client does {behaviour}, and all is well")
+                    ends(g, caller, server, "client_start")
+
+
+@case(41, "a server that begins otherwise than set: a clear error, no deadlock, TLS ends here")
+def wrong_server(gate):
+    for mode in ("intercept", "originate"):
+        for start in STARTS:
+            for behaviour in STARTS:
+                if behaviour == start:
+                    continue
+                g = terminating(gate, mode, server_start=start, limits={"login_timeout": "1s"})
+                with server_behind(g, **words_for(behaviour)) as server, Caller(g, greeted=False) as caller:
+                    try:
+                        if mode == "intercept":
+                            begin(caller, "explicit")
+                        caller.reply("220")
+                        caller.ask("USER x", "331")
+                    except (Failed, OSError, ssl.SSLError):
+                        pass
+                    else:
+                        raise Failed(f"{mode}: set {start}, the server does {behaviour}, and all is well")
+                    ends(g, caller, server, "server_start")
