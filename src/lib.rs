@@ -5,14 +5,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`net`] | the few socket options: original destination, transparent sockets, interfaces |
-//! | [`relay`] | the listener, the driver (the only executor of actions), the data relay |
+//! | [`relay`] | the listener, the driver (the only executor of actions), TLS on connections, the data relay |
 //! | [`ftp`] | *pure*: the language of RFC 959 and its successors: lines, commands, replies, host and port |
-//! | [`tls`] | where TLS that passes through ends and text begins again; the local CA and its leaves |
+//! | [`tls`] | TLS that passes, up to where text begins again; TLS that ends here, on either side; the local CA |
 //! | [`session`] | *pure*: the state machine: events and the time go in, actions come out |
 //! | [`policy`] | *pure*: questions about what may pass, answered with values |
 //! | [`pinhole`] | *pure*: what data connection may come, for whom, through which address |
 //! | [`firewall`] | nftables and conntrack over netlink: the kernel's side of a pinhole |
-//! | [`telemetry`] | a [`report::Report`] in; log, metric out |
+//! | [`telemetry`] | a [`report::Report`] in; log, audit, metric out |
 //! | [`admin`] | HTTP: `/metrics`, `/healthz`, `/readyz` |
 //! | [`config`] | the YAML file, parsed once into types, all problems at once |
 //! | [`app`] | wires the parts together; start-up and shutdown order |
@@ -22,7 +22,8 @@
 //! Five nouns carry the design: a [`session::Session`] is one control connection through the gateway
 //! with its data connections; an [`session::Event`] is the only way into it and an
 //! [`session::Action`] the only way out; a [`pinhole::Pinhole`] is the opening for exactly one data
-//! connection; a [`report::Report`] is a fact that is told once and becomes log line and metric.
+//! connection; a [`report::Report`] is a fact that is told once and becomes log line, audit line and
+//! metric.
 
 pub mod addr;
 pub mod admin;

@@ -6,6 +6,8 @@
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
 //! | `driver` | one session: the only executor of actions |
 //! | `control` | one control connection with what is still to be sent on it |
+//! | `layer` | what lies over its bytes: text, or TLS that ends here. No I/O |
+//! | `termination` | what the handshakes of one session need, and what came of them |
 //! | `openings` | opens and closes what a transfer awaits, on either path |
 //! | `data` | one data connection on the relay path: two legs, joined |
 //! | `intake` | receives the connections that the firewall captures for the relay |
