@@ -8,8 +8,13 @@
 
 use ftpgate::relay::{DataLeg, join_legs};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::aws_lc_rs::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, Connection, RootCertStore, ServerConfig, StreamOwned};
+use rustls::version::TLS13;
+use rustls::{
+    ClientConfig, Connection, RootCertStore, ServerConfig, StreamOwned, SupportedCipherSuite,
+};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +25,7 @@ use std::time::{Duration, Instant};
 const NAME: &str = "ftp.example";
 const MEBIBYTE: usize = 1 << 20;
 /// Some seconds for the slowest contender.
-const FILE: usize = 1024 * MEBIBYTE;
+const FILE: usize = 512 * MEBIBYTE;
 const ROUNDS: usize = 5;
 /// What the peers read and write at a time, so that they are not what is measured.
 const PEER_BUFFER: usize = 256 * 1024;
@@ -33,16 +38,28 @@ struct Identity {
 }
 
 impl Identity {
-    fn new() -> Self {
+    /// Everybody speaks TLS 1.3 with `suite`.
+    fn new(suite: SupportedCipherSuite) -> Self {
+        let provider =
+            CryptoProvider { cipher_suites: vec![suite], ..aws_lc_rs::default_provider() };
+        let provider = Arc::new(provider);
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed([NAME.into()]).unwrap();
         let chain: Vec<CertificateDer<'static>> = vec![cert.der().clone()];
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
-        let server =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let pem = cert.pem() + &signing_key.serialize_pem();
         Self { server: Arc::new(server), client: Arc::new(client), pem }
     }
@@ -68,7 +85,13 @@ struct Sample {
 }
 
 fn main() {
-    let identity = Identity::new();
+    for suite in [TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256] {
+        measure(suite);
+    }
+}
+
+fn measure(suite: SupportedCipherSuite) {
+    let identity = Identity::new(suite);
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let haproxy = Haproxy::start(&identity, server.local_addr().unwrap());
     let mut contenders = vec![Contender::Pump, Contender::Copy];
@@ -87,6 +110,7 @@ fn main() {
             samples.push((contender, sample));
         }
     }
+    println!("{:?}", suite.suite());
     println!("{:<10} {:>10} {:>16}", "", "MiB/s", "processor s/GiB");
     for contender in contenders {
         let median = |what: fn(&Sample) -> f64| {

@@ -2,23 +2,33 @@
 //!
 //! It must never be what limits a figure: lines go out in one write each, answers are parsed in place, and the
 //! bytes of a file are discarded inside the kernel (`recv` with `MSG_TRUNC`, tcp(7)), so that they are never
-//! copied to user space.
+//! copied to user space. So are those of a large file in TLS, once the handshake is complete: nobody decrypts
+//! them. It verifies nothing: who it talks to is known.
 //!
 //! ```text
-//! beside_client file|small|noop|sessions ADDR:PORT KEY=VALUE …
+//! beside_client file|small|noop|sessions|hold ADDR:PORT KEY=VALUE …
 //!   user=NAME       login name, default `anonymous`
 //!   seconds=S       stop after this time, default 1
 //!   passive=V       `pasv` or `epsv`, default `pasv`
-//!   parallel=N      sessions at a time (for `sessions`), default 4
+//!   parallel=N      sessions at a time (for `sessions` and `hold`), default 4
+//!   sessions=N      how many are held (for `hold`), default 1
+//!   tls=START       `explicit` or `implicit`: TLS 1.3 on all connections, default none
+//!   cipher=NAME     the one suite that is offered, default TLS_AES_256_GCM_SHA384
 //! ```
 //!
-//! Not here: namespaces, peers, ratios (`run.py`); TLS; active mode.
+//! `hold` keeps its sessions, says so in its line of JSON, and ends with its standard input.
+//!
+//! Not here: namespaces, peers, ratios (`run.py`); TLS by itself (`client/tls.rs`); active mode.
+
+#[path = "client/tls.rs"]
+mod tls;
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
+use tls::{Tls, Wire};
 
 /// No answer within this time is a failed measurement; far above any queueing that two busy cores cause.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -48,6 +58,7 @@ fn main() -> Outcome<()> {
         "small" => small_files(&options)?,
         "noop" => noop_round_trips(&options)?,
         "sessions" => sessions(&options)?,
+        "hold" => return hold(&options),
         other => return Err(format!("unknown work {other:?}").into()),
     };
     println!("{json}");
@@ -61,6 +72,18 @@ struct Options {
     time: Duration,
     extended: bool,
     parallel: usize,
+    sessions: usize,
+    tls: Option<Start>,
+    cipher: String,
+}
+
+/// When the control connection goes over to TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// With AUTH TLS.
+    Explicit,
+    /// With its first byte.
+    Implicit,
 }
 
 impl Options {
@@ -71,6 +94,9 @@ impl Options {
             time: Duration::from_secs(1),
             extended: false,
             parallel: 4,
+            sessions: 1,
+            tls: None,
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
         };
         for word in words {
             match word.split_once('=') {
@@ -81,6 +107,10 @@ impl Options {
                 Some(("passive", "pasv")) => options.extended = false,
                 Some(("passive", "epsv")) => options.extended = true,
                 Some(("parallel", count)) => options.parallel = count.parse()?,
+                Some(("sessions", count)) => options.sessions = count.parse()?,
+                Some(("tls", "explicit")) => options.tls = Some(Start::Explicit),
+                Some(("tls", "implicit")) => options.tls = Some(Start::Implicit),
+                Some(("cipher", name)) => options.cipher = name.into(),
                 _ => return Err(format!("unknown option {word:?}").into()),
             }
         }
@@ -95,9 +125,10 @@ fn one_large_file(options: &Options) -> Outcome<String> {
     let data = session.open_data(options)?;
     let start = Instant::now();
     session.send("RETR big\r\n")?;
+    let (data, _) = session.secure(data)?;
     let mut bytes = 0_u64;
     while start.elapsed() < options.time {
-        match discard(&data)? {
+        match discard(data.tcp())? {
             0 => break,
             taken => bytes += taken,
         }
@@ -110,28 +141,26 @@ fn one_large_file(options: &Options) -> Outcome<String> {
 fn small_files(options: &Options) -> Outcome<String> {
     let mut session = Session::log_in(options)?;
     let start = Instant::now();
-    let mut files = 0_u64;
+    let (mut files, mut resumed) = (0_u64, 0_u64);
     while start.elapsed() < options.time {
         let data = session.open_data(options)?;
         session.send("RETR small\r\n")?;
+        let (data, is_resumed) = session.secure(data)?;
         session.expect(150)?;
-        let mut bytes = 0_u64;
-        loop {
-            match discard(&data)? {
-                0 => break,
-                taken => bytes += taken,
-            }
-        }
-        drop(data);
+        let bytes = match data {
+            Wire::Clear(data) => discard_all(&data)?,
+            Wire::Tls(data) => tls::read_all(*data)?,
+        };
         session.expect(226)?;
         if bytes != SMALL_FILE_BYTES {
             return Err(format!("file {files} had {bytes} bytes").into());
         }
         files += 1;
+        resumed += u64::from(is_resumed);
     }
     let seconds = start.elapsed().as_secs_f64();
     session.quit()?;
-    Ok(format!(r#"{{"files": {files}, "seconds": {seconds:.6}}}"#))
+    Ok(format!(r#"{{"files": {files}, "resumed": {resumed}, "seconds": {seconds:.6}}}"#))
 }
 
 /// Round trips of `NOOP` in one session; reports the median and the 99th percentile in microseconds.
@@ -155,36 +184,52 @@ fn noop_round_trips(options: &Options) -> Outcome<String> {
 /// Connect, log in, quit, `parallel` at a time. A session counts when its `221` arrives within the time.
 fn sessions(options: &Options) -> Outcome<String> {
     let start = Instant::now();
-    let counts: Vec<Outcome<u64>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..options.parallel)
-            .map(|_| {
-                scope.spawn(|| -> Outcome<u64> {
-                    let mut done = 0;
-                    while start.elapsed() < options.time {
-                        Session::log_in(options)?.quit()?;
-                        done += 1;
-                    }
-                    Ok(done)
-                })
-            })
-            .collect();
+    let counts = in_parallel(options, |_| {
+        let mut done = 0;
+        while start.elapsed() < options.time {
+            Session::log_in(options)?.quit()?;
+            done += 1;
+        }
+        Ok(done)
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let sessions: u64 = counts.into_iter().sum();
+    Ok(format!(r#"{{"sessions": {sessions}, "seconds": {seconds:.6}}}"#))
+}
+
+/// Logs in `sessions` times and stays, until standard input ends.
+fn hold(options: &Options) -> Outcome<()> {
+    let held = in_parallel(options, |worker| {
+        let own = (worker..options.sessions).step_by(options.parallel);
+        own.map(|_| Session::log_in(options)).collect::<Outcome<Vec<_>>>()
+    })?;
+    println!(r#"{{"held": {}}}"#, held.iter().map(Vec::len).sum::<usize>());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Runs `work` in `parallel` threads, each with its number.
+fn in_parallel<T: Send>(
+    options: &Options,
+    work: impl Fn(usize) -> Outcome<T> + Sync,
+) -> Outcome<Vec<T>> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..options.parallel).map(|number| scope.spawn(move || work(number))).collect();
         workers
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())))
             .collect()
-    });
-    let seconds = start.elapsed().as_secs_f64();
-    let mut sessions = 0;
-    for count in counts {
-        sessions += count?;
-    }
-    Ok(format!(r#"{{"sessions": {sessions}, "seconds": {seconds:.6}}}"#))
+    })
 }
 
 /// A logged-in control connection.
 struct Session {
-    control: BufReader<TcpStream>,
+    control: BufReader<Wire>,
     line: String,
+    /// What its data connections resume.
+    tls: Option<Tls>,
 }
 
 impl Session {
@@ -193,13 +238,47 @@ impl Session {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        let mut session = Self { control: BufReader::new(stream), line: String::new() };
+        let tls = options.tls.map(|_| Tls::new(&options.cipher, options.server)).transpose()?;
+        let control = BufReader::new(Wire::Clear(stream));
+        let mut session = Self { control, line: String::new(), tls };
+        if options.tls == Some(Start::Implicit) {
+            session = session.over_tls()?;
+        }
         session.expect(220)?;
+        if options.tls == Some(Start::Explicit) {
+            session.send("AUTH TLS\r\n")?;
+            session.expect(234)?;
+            session = session.over_tls()?;
+        }
         session.send(&format!("USER {}\r\n", options.user))?;
         session.expect(331)?;
         session.send("PASS bench@example.com\r\n")?;
         session.expect(230)?;
+        if session.tls.is_some() {
+            session.send("PBSZ 0\r\n")?;
+            session.expect(200)?;
+            session.send("PROT P\r\n")?;
+            session.expect(200)?;
+        }
         Ok(session)
+    }
+
+    /// Goes on in TLS.
+    fn over_tls(mut self) -> Outcome<Self> {
+        let (Some(tls), Wire::Clear(stream)) = (&self.tls, self.control.into_inner()) else {
+            return Err("TLS within TLS".into());
+        };
+        self.control = BufReader::new(Wire::Tls(Box::new(tls.connect(stream)?)));
+        Ok(self)
+    }
+
+    /// What `data` becomes in this session, and whether its TLS was resumed. Not later than the 150: HAProxy dials
+    /// the server, which sends it, when the client's handshake is complete.
+    fn secure(&self, data: TcpStream) -> Outcome<(Wire, bool)> {
+        let Some(tls) = &self.tls else { return Ok((Wire::Clear(data), false)) };
+        let data = tls.connect(data)?;
+        let is_resumed = tls::is_resumed(&data);
+        Ok((Wire::Tls(Box::new(data)), is_resumed))
     }
 
     /// Asks for a passive data connection and dials it. The address of a 227 is used as written: a gateway that
@@ -209,7 +288,7 @@ impl Session {
             self.send("EPSV\r\n")?;
             self.expect(229)?;
             let port = self.line.split('|').nth(3).ok_or("229 without a port")?.parse()?;
-            SocketAddr::new(self.control.get_ref().peer_addr()?.ip(), port)
+            SocketAddr::new(self.control.get_ref().tcp().peer_addr()?.ip(), port)
         } else {
             self.send("PASV\r\n")?;
             self.expect(227)?;
@@ -231,7 +310,7 @@ impl Session {
     }
 
     fn send(&mut self, line: &str) -> io::Result<()> {
-        self.control.get_ref().write_all(line.as_bytes())
+        self.control.get_mut().write_all(line.as_bytes())
     }
 
     /// Reads one reply, multi-line included (RFC 959, section 4.2), and holds its last line in `self.line`.
@@ -262,6 +341,17 @@ fn address_of_227(line: &str) -> Option<SocketAddr> {
     let bytes: Vec<u8> = numbers.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
     let &[a, b, c, d, high, low] = bytes.as_slice() else { return None };
     Some(SocketAddr::new(IpAddr::from([a, b, c, d]), u16::from_be_bytes([high, low])))
+}
+
+/// Takes everything out of the socket and returns how much it was.
+fn discard_all(stream: &TcpStream) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        match discard(stream)? {
+            0 => return Ok(bytes),
+            taken => bytes += taken,
+        }
+    }
 }
 
 /// Takes what has arrived out of the socket without copying it. Returns 0 at the end of the stream.

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 
 import peers
+import secured
 import world
 from world import GATEWAY_CLIENT_SIDE, GATEWAY_SERVER_SIDE, SERVER, BenchError
 
@@ -27,6 +28,9 @@ class Contender:
     line: world.Line
     address: str
     user: str = "anonymous"
+    # How TLS begins, and its suite, for those that end it on both sides.
+    tls: str | None = None
+    cipher: str = secured.CIPHERS[0]
     process: subprocess.Popen | None = None
     server_process: subprocess.Popen | None = None
     failure: str | None = None
@@ -34,7 +38,13 @@ class Contender:
 
     @property
     def is_ftpgate(self):
-        return self.name.startswith(("kernel", "relay"))
+        return is_ftpgate(self.name)
+
+    @property
+    def client_words(self):
+        """What the measuring client has to know of it."""
+        words = [f"{self.address}:21", f"user={self.user}"]
+        return words + [f"tls={self.tls}", f"cipher={self.cipher}"] if self.tls else words
 
 
 TITLES = {
@@ -47,28 +57,40 @@ TITLES = {
     "relay": "ftpgate relay, tproxy",
     "kernel-direct": "ftpgate kernel, direct",
     "relay-direct": "ftpgate relay, direct",
+    "haproxy-tls": "HAProxy, TLS on both sides",
+    "mod_proxy-tls": "mod_proxy, TLS on both sides",
+    "intercept": "ftpgate intercept, direct",
 }
+# HAProxy cannot follow AUTH.
+_TLS_STARTS = {"haproxy-tls": "implicit", "mod_proxy-tls": "explicit", "intercept": "explicit"}
 
 
-def set_up(name, scratch, ftpgate):
+def is_ftpgate(name):
+    return name.startswith(("kernel", "relay", "intercept"))
+
+
+def set_up(name, scratch, ftpgate, cipher):
     """Builds the line of the contender `name`. A contender that does not start bears its `failure`."""
     line = world.Line(scratch / name)
     through = name in ("nat", "alg", "kernel", "relay")
     contender = Contender(name, TITLES[name], line, SERVER if through else GATEWAY_CLIENT_SIDE)
+    contender.tls, contender.cipher = _TLS_STARTS.get(name), cipher
+    if contender.tls:
+        secured.make_certificate(line.folder)
     _start_server(contender, scratch / "data")
     try:
         match name:
             case "nat" | "alg":
                 line.gateway.run(["nft", "-f", "-"], text=_NAT_RULES if name == "nat" else _ALG_RULES)
-            case "haproxy":
+            case "haproxy" | "haproxy-tls":
                 _start_haproxy(contender)
             case "squid":
                 _start_squid(contender)
-            case "mod_proxy":
+            case "mod_proxy" | "mod_proxy-tls":
                 _start_mod_proxy(contender)
             case _:
                 _start_ftpgate(contender, ftpgate)
-        world.wait_for_greeting(line.client, contender.address, contender.process)
+        world.wait_for_greeting(line.client, contender.address, contender.process, contender.tls == "implicit")
     except (BenchError, OSError, subprocess.SubprocessError) as error:
         said = line.log("gateway") if contender.process else ""
         contender.failure = f"{error}\n{said}".strip()
@@ -149,19 +171,24 @@ xferlog_enable=NO
 max_per_ip=0
 max_clients=0
 """
-    if contender.name == "haproxy":
+    if contender.name.startswith("haproxy"):
         first, last = _PASSIVE_PORTS.split("-")
         settings += f"pasv_address={GATEWAY_CLIENT_SIDE}\npasv_min_port={first}\npasv_max_port={last}\n"
+    words = [peers.VSFTPD, folder / "vsftpd.conf"]
+    if contender.tls:
+        settings += secured.vsftpd(folder, contender.tls)
+        words = [*secured.only(folder, contender.cipher), *words]
     (folder / "vsftpd.conf").write_text(settings)
     line = contender.line
-    process = line.start(line.server, [peers.VSFTPD, folder / "vsftpd.conf"], "server")
+    process = line.start(line.server, words, "server")
     contender.server_process = process
-    world.wait_for_greeting(line.server, SERVER, process)
+    world.wait_for_greeting(line.server, SERVER, process, contender.tls == "implicit")
 
 
 def _start_haproxy(contender):
     """`splice-auto` leaves most of such a stream to copying (measured: 10 Gbit/s where this reaches 25)."""
     folder = contender.line.folder
+    bind, server = secured.haproxy(folder) if contender.tls else ("", "")
     (folder / "haproxy.cfg").write_text(f"""
 global
   maxconn 4000
@@ -174,11 +201,11 @@ defaults
   timeout client 5m
   timeout server 5m
 listen control
-  bind {GATEWAY_CLIENT_SIDE}:21
-  server ftp {SERVER}:21
+  bind {GATEWAY_CLIENT_SIDE}:21 {bind}
+  server ftp {SERVER}:21 {server}
 listen data
-  bind {GATEWAY_CLIENT_SIDE}:{_PASSIVE_PORTS}
-  server ftp {SERVER}
+  bind {GATEWAY_CLIENT_SIDE}:{_PASSIVE_PORTS} {bind}
+  server ftp {SERVER} {server}
 """)
     _start_gateway(contender, ["haproxy", "-db", "-f", folder / "haproxy.cfg"])
 
@@ -220,7 +247,7 @@ Port 21
 UseIPv6 off
 User nobody
 Group nogroup
-MaxInstances 100
+MaxInstances 2000
 PidFile {folder / "run" / "pid"}
 ScoreboardFile {folder / "run" / "scoreboard"}
 DelayEngine off
@@ -234,6 +261,7 @@ ProxyRole reverse
 ProxyTables {folder / "run" / "tables"}
 ProxyReverseServers ftp://{SERVER}:21
 ProxySourceAddress {GATEWAY_SERVER_SIDE}
+{secured.mod_proxy(folder) if contender.tls else ""}
 """)
     _start_gateway(contender, ["proftpd", "-n", "-c", folder / "proftpd.conf"])
 
@@ -243,15 +271,17 @@ def _start_ftpgate(contender, ftpgate):
         raise BenchError("no ftpgate binary")
     line = contender.line
     path, _, direct = contender.name.partition("-")
-    if direct:
+    if direct or contender.tls:
         where = f'listen: "{GATEWAY_CLIENT_SIDE}:21", capture: direct, server: "{SERVER}:21"'
     else:
         where = 'listen: "0.0.0.0:2121", capture: tproxy, capture_ports: [21], server: original'
+    tls = secured.ftpgate(line.folder, ftpgate) if contender.tls else ("", "")
     (line.folder / "ftpgate.yaml").write_text(f"""
 listeners:
-  - {{ name: beside, {where}, source: gateway }}
-data: {{ path: {path}, ports: 50000-50999 }}
-limits: {{ sessions_per_client: 1000 }}
+  - {{ name: beside, {where}, source: gateway{tls[0]} }}
+{tls[1]}
+data: {{ path: {"relay" if contender.tls else path}, ports: 50000-50999 }}
+limits: {{ sessions_per_client: 2000 }}
 telemetry: {{ listen: "127.0.0.1:9121", log: {{ format: text, level: warn }} }}
 """)
     # ftpgate counts the bytes of the kernel path, and that is part of its price.

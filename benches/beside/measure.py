@@ -4,6 +4,7 @@ A sample is the client's own figure. The processor time of the gateway's process
 machine it says more about the code than the clock does. What the kernel does for forwarded packets is in no process's time.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -60,7 +61,7 @@ class Sample:
 def take(contender, work, seconds, client):
     """Runs the client once. Raises BenchError with the client's words when it fails."""
     before = _processor_seconds(contender.process)
-    words = [client, work.name, f"{contender.address}:21", f"user={contender.user}", f"seconds={seconds}"]
+    words = [client, work.name, *contender.client_words, f"seconds={seconds}"]
     try:
         said = json.loads(contender.line.client.run(words, timeout=seconds + 20))
     except subprocess.TimeoutExpired as error:
@@ -96,6 +97,59 @@ def child_processes(process):
                 continue  # ended while the list was read
     fields = _stat(process.pid)
     return alive, int(fields[8]) + int(fields[10]) > 0
+
+
+def memory_of_idle(contender, client, few, many):
+    """Bytes of a gateway for each idle session: what it grows by between `few` and `many` of them."""
+    sizes = []
+    with contextlib.ExitStack() as stack:
+        for sessions in (few, many - few):
+            stack.enter_context(_held(contender, client, sessions))
+            time.sleep(0.5)
+            sizes.append(_proportional_size(contender.process.pid))
+    return (sizes[1] - sizes[0]) / (many - few)
+
+
+@contextlib.contextmanager
+def _held(contender, client, sessions):
+    words = [client, "hold", *contender.client_words, f"sessions={sessions}"]
+    holder = subprocess.Popen(contender.line.client.command(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True)
+    try:
+        if json.loads(holder.stdout.readline() or "{}").get("held") != sessions:
+            raise world.BenchError(f"{sessions} sessions could not be held")
+        yield
+    finally:
+        holder.stdin.close()
+        holder.wait(timeout=20)
+        holder.stdout.close()
+
+
+def _proportional_size(pid):
+    """Bytes of a process and its descendants; what several share is counted once (proc(5), smaps_rollup)."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # ended while the list was read
+                parents.setdefault(int(_stat(entry.name)[1]), []).append(int(entry.name))
+    family, size = [pid], 0
+    for member in family:
+        family += parents.get(member, [])
+        for line in Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                size += int(line.split()[1]) * 1024
+    return size
+
+
+def resumed_share(text, side):
+    """The share of data handshakes on a side of ftpgate that resumed; None without any."""
+    counts = {"yes": 0.0, "no": 0.0}
+    for line in text.splitlines():
+        if line.startswith("ftpgate_tls_handshakes_total{") and f'side="{side}"' in line and 'connection="data"' in line:
+            labels, _, count = line.rpartition(" ")
+            counts["yes" if 'resumed="yes"' in labels else "no"] += float(count)
+    total = sum(counts.values())
+    return counts["yes"] / total if total else None
 
 
 def histogram(text, name):

@@ -23,6 +23,7 @@ _NEEDED = {
     "/usr/sbin/nft": "nftables",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "openssl": "openssl",
 }
 
 

@@ -45,10 +45,18 @@ TARGETS = [
     Target("sessions", "kernel", "haproxy", 1.0),
     Target("sessions", "kernel", "squid", 1.0),
     Target("sessions", "kernel", "mod_proxy", 15.0),
+    Target("file", "intercept", "mod_proxy-tls", 1.5),
+    Target("file", "intercept", "haproxy-tls", 1.0),
+    Target("small", "intercept", "mod_proxy-tls", 1.0),
+    Target("sessions", "intercept", "mod_proxy-tls", 5.0),
 ]
 
 # Request to acknowledgement of one pinhole, in seconds.
 PINHOLE_MEDIAN = 20e-6
+
+# Data handshakes of `intercept` that resume, and its bytes for an idle session.
+RESUMED_SHARE = 0.95
+IDLE_BYTES = 64 * 1024
 
 
 def paired_ratio(contender, peer, work):
@@ -110,6 +118,25 @@ def pinhole_lines(figures):
         told = "–" if middle is None else f"{middle * 1e6:.1f} µs"
         verdict = "" if middle is None else "met" if middle < PINHOLE_MEDIAN else "**missed**"
         rows.append([title, f"{count:.0f}", told, f"< {PINHOLE_MEDIAN * 1e6:.0f} µs {verdict}".strip(), children])
+    return _markdown(rows)
+
+
+def resumed_lines(figures):
+    """What ftpgate counted of its data handshakes: (title, {side: share or None})."""
+    rows = [["contender", "side", "resumed", "target"]]
+    for title, shares in figures:
+        for side, share in shares.items():
+            verdict = "–" if share is None else "met" if share >= RESUMED_SHARE else "**missed**"
+            rows.append([title, side, "–" if share is None else f"{share:.2%}", f"≥ {RESUMED_SHARE:.0%} {verdict}"])
+    return _markdown(rows)
+
+
+def idle_lines(figures):
+    """What idle sessions cost: (title, whether it is ftpgate, bytes a session)."""
+    rows = [["contender", "KiB for an idle session", "target"]]
+    for title, has_target, size in figures:
+        verdict = "met" if size <= IDLE_BYTES else "**missed**"
+        rows.append([title, f"{size / 1024:.1f}", f"≤ {IDLE_BYTES >> 10} {verdict}" if has_target else ""])
     return _markdown(rows)
 
 

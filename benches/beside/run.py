@@ -19,6 +19,7 @@ import contenders
 import measure
 import peers
 import report
+import secured
 import world
 from world import BenchError
 
@@ -51,6 +52,8 @@ def _options():
     parser.add_argument("--only", type=_names(contenders.TITLES), help=", ".join(contenders.TITLES))
     parser.add_argument("--works", type=_names(work.name for work in measure.WORKS),
                         help=", ".join(work.name for work in measure.WORKS))
+    parser.add_argument("--cipher", choices=secured.CIPHERS, default=secured.CIPHERS[0])
+    parser.add_argument("--idle", type=int, default=1000, help="idle sessions with TLS; 0: none")
     parser.add_argument("--json", type=Path, help="default target/beside/DATE.json")
     parser.add_argument("--ftpgate", type=Path, help="a ready binary, instead of building one")
     parser.add_argument("--client", type=Path, help="a ready beside_client, instead of building one")
@@ -75,7 +78,7 @@ def _names(known):
 
 def _binaries(options):
     """Paths of `ftpgate` (None if no contender needs it), `beside_client` and, if it exists, `pinhole_open`."""
-    wanted = any(name.startswith(("kernel", "relay")) for name in options.only)
+    wanted = any(map(contenders.is_ftpgate, options.only))
     given = {"ftpgate": options.ftpgate, "beside_client": options.client}
     if options.client and (options.ftpgate or not wanted):
         return {name: path and str(path.resolve()) for name, path in given.items()}
@@ -90,7 +93,7 @@ def _run(options, binaries, scratch):
     with open(data / "big", "wb") as big:
         big.truncate(_LARGE_FILE_BYTES)
     (data / "small").write_bytes(bytes(1024))
-    lined_up = [contenders.set_up(name, scratch, binaries.get("ftpgate")) for name in options.only]
+    lined_up = [contenders.set_up(name, scratch, binaries.get("ftpgate"), options.cipher) for name in options.only]
     running = [contender for contender in lined_up if not contender.failure]
     for contender in lined_up:
         if contender.failure:
@@ -104,14 +107,16 @@ def _run(options, binaries, scratch):
             print(f"round {number + 1} of {options.rounds}: {time.monotonic() - start:.0f} s", file=sys.stderr)
         results = report.target_results(works, lined_up)
         pinholes = _pinholes(running)
-        _print_tables(works, lined_up, results, pinholes, errors)
+        resumed = _resumed(running)
+        idle = _idle(running, options, binaries["beside_client"], errors)
+        _print_tables(works, lined_up, results, pinholes, resumed, idle, errors)
         _pinhole_bench(binaries, scratch)
         if options.profile:
             _profile(running, works, binaries["beside_client"], options.json.parent)
     finally:
         for contender in lined_up:
             contender.line.stop()
-    _save(options.json, works, lined_up, results, pinholes, errors)
+    _save(options, works, lined_up, results, pinholes, resumed, idle, errors)
     print(f"\n{time.monotonic() - start:.0f} s; all samples in {options.json}")
     return 1 if errors or len(running) < len(lined_up) else 0
 
@@ -144,13 +149,45 @@ def _pinholes(running):
     return figures
 
 
-def _print_tables(works, lined_up, results, pinholes, errors):
+def _resumed(running):
+    """What ftpgate says of the handshakes on its data connections."""
+    figures = []
+    for contender in running:
+        if contender.is_ftpgate and contender.tls and contender.process.poll() is None:
+            text = contender.line.gateway.call(world.fetch, contenders.METRICS)
+            shares = {side: measure.resumed_share(text, side) for side in ("client", "server")}
+            figures.append((contender.title, shares))
+    return figures
+
+
+def _idle(running, options, client, errors):
+    """What a session costs that only waits, of the contenders with TLS."""
+    figures = []
+    for contender in running:
+        # A process for each session takes as long as ten sessions of the others.
+        many = options.idle // 10 if contender.name == "mod_proxy-tls" else options.idle
+        if not contender.tls or many < 20:
+            continue
+        try:
+            size = measure.memory_of_idle(contender, client, 10, many)
+            figures.append((contender.title, contender.is_ftpgate, size))
+        except (BenchError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            errors.append(f"{contender.title}, idle sessions: {error}")
+            print(f"beside: {errors[-1]}", file=sys.stderr)
+    return figures
+
+
+def _print_tables(works, lined_up, results, pinholes, resumed, idle, errors):
     for work in works:
         print("", *report.work_table(work, lined_up), sep="\n")
     if results:
         print("", "### targets", "", *report.target_table(works, results), sep="\n")
     if pinholes:
         print("", "### pinholes, by ftpgate's own histogram", "", *report.pinhole_lines(pinholes), sep="\n")
+    if resumed:
+        print("", "### TLS of data connections, by ftpgate's own count", "", *report.resumed_lines(resumed), sep="\n")
+    if idle:
+        print("", "### memory", "", *report.idle_lines(idle), sep="\n")
     if errors:
         print(f"\n{len(errors)} samples failed, as told above and in the JSON.")
     sys.stdout.flush()
@@ -187,11 +224,13 @@ def _profile(running, works, client, folder):
             print(f"profile: perf report -i {data}")
 
 
-def _save(path, works, lined_up, results, pinholes, errors):
+def _save(options, works, lined_up, results, pinholes, resumed, idle, errors):
+    path = options.json
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({
         "taken": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "kernel": platform.release(),
+        "cipher": options.cipher,
         "works": {work.name: {"title": work.title, "unit": work.unit, "cost_unit": work.cost_unit} for work in works},
         "contenders": {
             contender.name: {
@@ -212,6 +251,8 @@ def _save(path, works, lined_up, results, pinholes, errors):
             {"contender": title, "opened": count, "median_seconds": middle, "children": children}
             for title, count, middle, children in pinholes
         ],
+        "resumed": [{"contender": title, **shares} for title, shares in resumed],
+        "idle": [{"contender": title, "bytes": size} for title, _, size in idle],
         "errors": errors,
     }, indent=1), encoding="utf-8")
 

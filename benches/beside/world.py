@@ -8,10 +8,13 @@ that no contender pays for another one's rules.
 Not here: what runs in a gateway (`contenders.py`), what is measured (`measure.py`).
 """
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -82,6 +85,8 @@ def _as_run(run, scratch, seconds):
         # Only from here on: the parents stay outside, so that nothing keeps the mounts when this process ends.
         _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
         _go_ahead_of_others()
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for command in (
             ["mount", "--make-rprivate", "/"],
             ["mount", "-t", "proc", "proc", "/proc"],
@@ -224,11 +229,16 @@ link set eth0 up
         self.processes.clear()
 
 
-def wait_for_greeting(namespace, address, process, seconds=15):
+def wait_for_greeting(namespace, address, process, implicit=False, seconds=15):
     """Waits until an FTP greeting comes from `address`, or the process behind it ends, or the time is up."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     def greeted():
-        with socket.create_connection((address, 21), timeout=1) as control:
+        with contextlib.ExitStack() as stack:
+            control = stack.enter_context(socket.create_connection((address, 21), timeout=1))
+            if implicit:
+                control = stack.enter_context(context.wrap_socket(control))
             return control.recv(4) == b"220 " or control.recv(1024).startswith(b"220")
 
     _wait_for(lambda: namespace.call(greeted), process, seconds, f"no FTP greeting from {address}")

@@ -136,7 +136,7 @@ fn agreed(connection: &Connection) -> Result<Agreed, Failure> {
 /// The story behind the fault, which the session's own line tells in a word.
 pub(super) fn log_failure(transfer: TransferId, side: Side, failure: &Failure) {
     let (side, reason) = (side.label(), failure.fault.label());
-    tracing::info!(%transfer, side, reason, "no TLS on a data connection: {failure}");
+    tracing::warn!(%transfer, side, reason, "no TLS on a data connection: {failure}");
 }
 
 /// What an error of the handshake with `side` means. `Debug` of rustls' errors escapes what is a
@@ -144,16 +144,15 @@ pub(super) fn log_failure(transfer: TransferId, side: Side, failure: &Failure) {
 fn failure(error: &io::Error, side: Side) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
-        Some(inner) => Failure::new(fault_of(inner, side), format!("{inner:?}")),
+        Some(inner) if side == Side::Client => Failure::with_client(inner, &[]),
+        Some(inner) => Failure::new(servers_fault(inner), format!("{inner:?}")),
         None => Failure::new(TlsFault::Closed, format!("{:?}", error.kind())),
     }
 }
 
-fn fault_of(error: &Error, side: Side) -> TlsFault {
+fn servers_fault(error: &Error) -> TlsFault {
     match error {
-        Error::InvalidCertificate(_) if side == Side::Client => TlsFault::ClientCertificateRefused,
         Error::InvalidCertificate(error) => certificate_fault(error),
-        Error::NoCertificatesPresented => TlsFault::ClientCertificateRefused,
         Error::PeerIncompatible(reason) => match reason {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig

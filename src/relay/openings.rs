@@ -29,7 +29,7 @@ pub(super) enum OpenError {
     NoFirewall,
     #[error("a leg is to be protected and no TLS stands on its side")]
     NotSecured,
-    #[error("the kernel joins only one leg that awaits with one that dials")]
+    #[error("the kernel joins only one leg that awaits with one that dials, both without TLS")]
     NotJoinable,
     #[error("cannot listen on a data port: {0}")]
     Listen(#[from] net::NetError),
@@ -104,6 +104,9 @@ impl Openings {
 
     async fn open_in_kernel(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
         let (dialler, expected, dial) = match (plan.client, plan.server) {
+            _ if [Side::Client, Side::Server].iter().any(|side| plan.is_protected(*side)) => {
+                return Err(OpenError::NotJoinable);
+            }
             (Leg::Await(expected), Leg::Dial(dial)) => (Side::Client, expected, dial),
             (Leg::Dial(dial), Leg::Await(expected)) => (Side::Server, expected, dial),
             (Leg::Await(_), Leg::Await(_)) | (Leg::Dial(_), Leg::Dial(_)) => {

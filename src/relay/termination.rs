@@ -209,23 +209,22 @@ impl SessionTls {
 
     /// Why TLS with this peer failed.
     pub(super) fn explain(&self, side: Side, control: &Control, error: &rustls::Error) -> Failure {
-        match (side, &self.towards_server) {
-            (Side::Client, _) if is_text(control.layer().hello()) => Failure::new(
-                TlsFault::Garbled,
-                "the client speaks in clear text where its TLS is due: does tls.client_start say \
-                 what it does?",
-            ),
-            (Side::Server, _) if is_text(control.received()) => Failure::new(
-                TlsFault::Garbled,
-                "the server speaks in clear text where its TLS is due: does tls.server_start say \
-                 what it does?",
-            ),
-            (Side::Client, _) => Failure::with_client(error, control.layer().hello()),
-            (Side::Server, Some(session)) => {
-                Failure::with_server_saying(error, session, control.received())
+        let (mut failure, first, key) = match (side, &self.towards_server) {
+            (Side::Client, _) => {
+                let hello = control.layer().hello();
+                (Failure::with_client(error, hello), hello, "client_start")
             }
-            (Side::Server, None) => not_set_up(),
+            (Side::Server, Some(session)) => {
+                let first = control.received();
+                (Failure::with_server_saying(error, session, first), first, "server_start")
+            }
+            (Side::Server, None) => return not_set_up(),
+        };
+        if is_text(first) {
+            let hint = format!("; text where TLS is due: does tls.{key} say what this peer does?");
+            failure.detail.push_str(&hint);
         }
+        failure
     }
 
     /// Tells that TLS failed, and remembers what it says of the server.

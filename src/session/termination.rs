@@ -389,15 +389,10 @@ impl Session {
             // What was said inside is not taken back; nothing more comes.
             Side::Server if self.termination.server == ServerTls::Secured => {
                 self.tell_failed_transfer();
-                let idle = self.termination.client_negotiates();
-                if !idle {
-                    return self.close(
-                        Some(replies::SERVER_FAULT),
-                        CloseCause::ServerTlsFailed,
-                        now,
-                    );
+                if self.termination.client_negotiates() {
+                    return self.fail_server_tls(Some(fault), now);
                 }
-                self.fail_server_tls(Some(fault), now);
+                self.close(Some(replies::SERVER_FAULT), CloseCause::ServerTlsFailed, now);
             }
             Side::Server => {
                 self.termination.server = ServerTls::None;

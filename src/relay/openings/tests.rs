@@ -85,6 +85,20 @@ async fn who_holds_a_range_is_told_of_the_connections_through_it() {
     assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), Some(ended));
 }
 
+#[tokio::test]
+async fn the_kernel_is_not_asked_for_a_leg_with_tls() {
+    let (mut openings, view, _flows) = openings();
+    for side in [Side::Client, Side::Server] {
+        let mut plan = plan(1);
+        match side {
+            Side::Client => plan.client_protection = ProtectionLevel::Private,
+            Side::Server => plan.server_protection = ProtectionLevel::Private,
+        }
+        assert!(matches!(openings.open(&plan).await, Err(OpenError::NotJoinable)));
+    }
+    assert_eq!(view.open(), []);
+}
+
 /// Both legs dial, to these.
 async fn dialling_plan() -> (TransferPlan, [TcpListener; 2]) {
     let loopback = std::net::Ipv4Addr::LOCALHOST;

@@ -222,7 +222,9 @@ impl Tls {
         loop {
             let room = plain.get_mut(filled..).unwrap_or_default();
             if room.is_empty() {
-                break;
+                // Payload is shorter than what it comes in, so that all of it has room.
+                let lost = io::Error::other("more payload than was received");
+                return if cipher.is_empty() { Ok(Some(Came::Bytes(filled))) } else { Err(lost) };
             }
             match self.connection.reader().read(room) {
                 // close_notify, and all before it is read: what comes behind it is not looked at.

@@ -35,6 +35,8 @@ pub(super) struct EndedTls {
     mode: TlsMode,
     client_start: TlsStart,
     server_start: TlsStart,
+    /// No login outside TLS with the client.
+    required: bool,
     /// Nothing ends here after all.
     carried: bool,
     client: Tls,
@@ -65,6 +67,7 @@ impl EndedTls {
             mode: script.settings.tls,
             client_start: script.settings.client_start,
             server_start: script.settings.server_start,
+            required: script.settings.tls_required,
             carried: !script.ends_tls(),
             client: Tls::None,
             server: Tls::None,
@@ -281,6 +284,10 @@ impl EndedTls {
             assert!(said[at..].contains(&b'\n'), "{bytes:?} behind a CCC without its answer");
         }
         match command(bytes).verb() {
+            Verb::User | Verb::Pass | Verb::Acct if self.required => {
+                let secured = matches!(self.client, Tls::Secured | Tls::Cleared);
+                assert!(secured, "a login outside TLS");
+            }
             Verb::Ccc => self.ccc_at = Some(said.len()),
             Verb::Prot => self.prot_at = Some(said.len()),
             Verb::Auth if self.ends(Side::Client) => {

@@ -394,12 +394,20 @@ impl Judge {
         if !self.secured && !self.ended_tls.is_cleared(from) {
             return text;
         }
-        let lines = text.split_inclusive(|byte| *byte == b'\n');
         let late = |line: &[u8]| match line.first() {
             Some(first) if record::begins_record(*first) => RecordFollower::new().follow(line).tls,
             _ => 0,
         };
-        lines.flat_map(|line| &line[late(line)..]).copied().collect()
+        let mut without = Vec::new();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let late = late(line);
+            if late > 0 && lines(line).len() == 1 {
+                // It may have been text, before the end of TLS.
+                without.extend_from_slice(line);
+            }
+            without.extend_from_slice(&line[late..]);
+        }
+        without
     }
 
     /// What one side was told is what the other one said, line for line and byte for byte; what is
