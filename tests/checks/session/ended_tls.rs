@@ -232,7 +232,9 @@ impl EndedTls {
         }
         if let Some(finals) = &mut self.finals {
             *finals += 1;
-            let refuses = matches!(bytes, [b'4' | b'5', ..]);
+            // The gateway's own words, or a greeting of a server that says no in whatever code.
+            let last = bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+            let refuses = last.is_some_and(|line| !line.starts_with(b"2"));
             let in_reply = self.tidy && !self.told.at_boundary();
             assert!(*finals == 1 && refuses && !in_reply, "{bytes:?}");
         }
