@@ -24,6 +24,7 @@
 //! | `termination` | TLS that ends at the gateway: which side begins when |
 //! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
 //! | `own_command` | what the gateway says to the server by itself |
+//! | `closing` | how a session ends, and when by itself |
 //! | `replies` | the gateway's own replies |
 //!
 //! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
@@ -33,6 +34,7 @@
 mod action;
 mod blind;
 mod client_side;
+mod closing;
 mod data;
 mod data_command;
 mod data_reply;
@@ -75,7 +77,7 @@ use protection::Protection;
 use security::Security;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use termination::Termination;
 use transfer::Transfer;
 use tunnel::Tunnel;
@@ -83,10 +85,6 @@ use tunnel::Tunnel;
 /// Bytes of one peer that are kept while its lines may not be read yet. A pipelining client sends
 /// some hundred bytes ahead; the rest waits in its own send buffer.
 const READ_AHEAD: usize = 16 * 1024;
-
-/// How long the replies of a client that has ended its sending side are waited for: it may be gone
-/// altogether, which TCP does not tell.
-const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One FTP session: a control connection through the gateway and its data connections.
 ///
@@ -344,38 +342,6 @@ impl Session {
         }
     }
 
-    /// A client that ends its sending side may still wait for replies: its lines are worked off
-    /// first. Everything that a server said before its end has been passed on already.
-    fn on_closed(&mut self, side: Side, orderly: bool, now: Instant) {
-        match side {
-            Side::Client if orderly && self.phase != Phase::Closed => {
-                self.client_ended = true;
-                self.last_activity = now;
-            }
-            Side::Client => self.close(None, self.cause_of_client_end(), now),
-            // Its client is told why when it is done with its handshake.
-            Side::Server if self.termination.refuses() => {}
-            Side::Server => {
-                self.hurry_early_reply(now);
-                self.pump(now);
-                self.tell_failed_transfer();
-                let (farewell, cause) = match self.pending.front() {
-                    _ if self.client_has_quit => (None, CloseCause::Quit),
-                    // It takes AUTH for nonsense, since it waits for TLS or knows none.
-                    Some(pending) if self.terminates(Side::Server) && pending.is_auth() => {
-                        (Some(replies::TLS_START), CloseCause::TlsStart)
-                    }
-                    _ => (None, CloseCause::ServerClosed),
-                };
-                self.close(farewell, cause, now);
-            }
-        }
-    }
-
-    fn cause_of_client_end(&self) -> CloseCause {
-        if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
-    }
-
     /// Works off what the two readers hold, as far as it may be read now. What the client may say
     /// comes ahead of the server's next line: whether that line came with the one before or a
     /// moment later must make no difference (cases 14, 15).
@@ -391,49 +357,6 @@ impl Session {
                 return;
             }
         }
-    }
-
-    /// Says good-bye and closes everything: the one exit of every session.
-    fn close(&mut self, farewell: Option<&'static str>, cause: CloseCause, now: Instant) {
-        if self.phase == Phase::Closed {
-            return;
-        }
-        self.withdraw_offered();
-        self.report_ccc_at_close();
-        self.close_blind_range();
-        // A farewell may not be put into the middle of a reply, or into TLS records.
-        if let Some(reply) = farewell
-            && self.client_reads_text()
-            && self.termination.client_reads()
-            && self.replies.at_boundary()
-        {
-            self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
-        }
-        self.phase = Phase::Closed;
-        self.early_reply = None;
-        let duration = now.saturating_duration_since(self.started);
-        self.report(Report::SessionEnded { cause, duration });
-        self.actions.push_back(Action::CloseSession);
-    }
-
-    fn login_deadline(&self) -> Option<Instant> {
-        // A login where lines are not read cannot be seen.
-        let waits = !self.logged_in && !self.hides_lines() && !self.awaits_tls();
-        waits.then(|| self.login_since + self.settings.login_timeout)
-    }
-
-    fn idle_deadline(&self) -> Option<Instant> {
-        // RFC 959 leaves the control connection silent for as long as a transfer runs (case 44).
-        // Where lines are not read not all transfers are seen; there only TCP's keepalive tells a
-        // dead peer.
-        let runs = self.blind.runs() || self.transfers.iter().any(Transfer::is_running);
-        let busy = runs || self.hides_lines();
-        let timeout = if self.client_ended {
-            self.settings.idle_timeout.min(HALF_CLOSED_TIMEOUT)
-        } else {
-            self.settings.idle_timeout
-        };
-        (!busy).then(|| self.last_activity + timeout)
     }
 
     /// True while what the client says is not read.
