@@ -236,6 +236,8 @@ words! {
         ServerNotFtp => "server_not_ftp",
         /// A peer spoke the other's part: PORT from the server, 227 from the client (case 5).
         RolesReversed => "roles_reversed",
+        /// The server leaves a transfer unanswered whose data connection came to no TLS.
+        ServerSilent => "server_silent",
         /// NUL or a bare CR inside a line (case 21).
         ForbiddenByte => "forbidden_byte",
         /// A line over the limit (case 22).
@@ -283,6 +285,7 @@ impl CloseCause {
             Self::Quit
             | Self::ClientClosed
             | Self::ServerClosed
+            | Self::ServerSilent
             | Self::ConnectFailed
             | Self::LoginTimeout
             | Self::IdleTimeout

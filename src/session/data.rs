@@ -4,14 +4,10 @@
 
 use super::action::{Action, Leg, TransferPlan};
 use super::negotiation::{Negotiation, Opened};
-use super::pending::Pending;
 use super::transfer::{ClosedPinhole, Stage, Transfer};
-use super::{Phase, Session, replies};
-use crate::ftp::{self, Code};
+use super::{Phase, Session};
 use crate::pinhole::{Expectation, Pinhole};
-use crate::report::{
-    Connection, DataOutcome, PinholeOutcome, Refusal, Report, TlsFault, TlsVersion,
-};
+use crate::report::{DataOutcome, PinholeOutcome, Refusal, Report};
 use crate::terms::{ByteCounts, DataPath, ProtectionLevel, Side, TransferId};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -168,46 +164,6 @@ impl Session {
         transfer.stage = Stage::Running { since: now };
         let (path, mode) = (transfer.path(), transfer.client_mode());
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
-    }
-
-    pub(super) fn on_data_tls(
-        &mut self,
-        id: TransferId,
-        side: Side,
-        outcome: Result<(TlsVersion, bool), TlsFault>,
-    ) {
-        if let Err(fault) = outcome {
-            self.failed = Some((id, fault));
-        }
-        let (version, resumed, fault) = match outcome {
-            Ok((version, resumed)) => (Some(version), resumed, None),
-            Err(fault) => (None, false, Some(fault)),
-        };
-        let connection = Connection::Data;
-        self.report(Report::HandshakeEnded { side, connection, version, resumed, fault });
-    }
-
-    /// True if this reply begins to say that a transfer is done whose data connection came to no TLS:
-    /// the server has had its own connection, and cannot know.
-    pub(super) fn hides_failed_transfer(&self, first_line: &[u8]) -> bool {
-        let done = ftp::reply_code(first_line).is_some_and(Code::is_positive);
-        done && self.awaits_failed_transfer().is_some()
-    }
-
-    /// The server will say nothing more of a transfer whose data connection came to no TLS.
-    pub(super) fn tell_failed_transfer(&mut self) {
-        if let Some(fault) = self.awaits_failed_transfer()
-            && self.replies.at_boundary()
-        {
-            self.failed = None;
-            self.pending.pop();
-            self.send(Side::Client, replies::no_data_tls(fault));
-        }
-    }
-
-    fn awaits_failed_transfer(&self) -> Option<TlsFault> {
-        let Some(Pending::Transfer { id, .. }) = self.pending.front() else { return None };
-        self.failed.filter(|(failed, _)| failed == id).map(|(_, fault)| fault)
     }
 
     pub(super) fn on_data_joined(&mut self, id: TransferId) {

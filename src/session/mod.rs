@@ -11,6 +11,7 @@
 //! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
 //! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
 //! | `data` | the life of transfers: opened, used, ended, withdrawn |
+//! | `data_tls` | the TLS of data connections, and transfers that came to none |
 //! | `early_reply` | the reply that would outrun its data connection |
 //! | `ends` | which addresses a data connection enters by, leads to and comes from |
 //! | `pending` | the commands that await their reply |
@@ -38,6 +39,7 @@ mod closing;
 mod data;
 mod data_command;
 mod data_reply;
+mod data_tls;
 mod early_reply;
 mod ends;
 mod event;
@@ -64,10 +66,11 @@ pub use settings::{
 };
 
 use crate::ftp::{Line, LineReader, ReplyReader};
-use crate::report::{CloseCause, Report, TlsFault};
+use crate::report::{CloseCause, Report};
 use crate::terms::{Side, TransferId};
 use blind::Blind;
 use bytes::Bytes;
+use data_tls::Failed;
 use early_reply::EarlyReply;
 use ends::Ends;
 use named::Named;
@@ -133,7 +136,7 @@ pub struct Session {
     /// What passes within `data.blind_ports`.
     blind: Blind,
     /// The last data connection that came to no TLS, and why.
-    failed: Option<(TransferId, TlsFault)>,
+    failed: Option<Failed>,
     /// The lines of the reply under way are replaced by one of the gateway's own.
     replaces_reply: bool,
     pending: PendingQueue,
@@ -224,7 +227,7 @@ impl Session {
             Event::TransferWithdrawn { id, in_use } => self.on_transfer_withdrawn(id, in_use, now),
             Event::PinholeUsed { id, side } => self.on_pinhole_used(id, side, now),
             Event::DataHandshakeEnded { id, side, outcome } => {
-                self.on_data_tls(id, side, outcome);
+                self.on_data_tls(id, side, outcome, now);
             }
             Event::DataConnectionJoined { id } => self.on_data_joined(id),
             Event::DataConnectionEnded { id, outcome, bytes } => {
@@ -257,6 +260,9 @@ impl Session {
             self.close(Some(replies::TLS_TIMEOUT), CloseCause::TlsTimeout, now);
         } else if over(self.login_deadline()) {
             self.close(Some(replies::LOGIN_TIMEOUT), CloseCause::LoginTimeout, now);
+        } else if over(self.answer_deadline()) {
+            self.tell_failed_transfer();
+            self.close(Some(replies::SERVER_SILENT), CloseCause::ServerSilent, now);
         } else if over(self.idle_deadline()) {
             self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
         }
@@ -278,6 +284,7 @@ impl Session {
                     self.login_deadline(),
                     self.handshake_deadline(),
                     self.idle_deadline(),
+                    self.answer_deadline(),
                     self.early_reply_deadline(),
                 ];
                 deadlines.into_iter().flatten().min()

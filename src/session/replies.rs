@@ -122,6 +122,7 @@ pub(super) const NOT_A_COMMAND: &str = "500 A reply is not a command.\r\n";
 pub(super) const FORBIDDEN_BYTE: &str = "500 A bare CR or a NUL inside a line.\r\n";
 pub(super) const LINE_TOO_LONG: &str = "500 The line is too long.\r\n";
 pub(super) const SERVER_FAULT: &str = "421 The server does not speak FTP as it should.\r\n";
+pub(super) const SERVER_SILENT: &str = "421 The server does not answer; closing.\r\n";
 pub(super) const TLS_START: &str = "421 TLS does not begin here in this way.\r\n";
 pub(super) const TLS_TIMEOUT: &str = "421 No TLS handshake in time; closing the connection.\r\n";
 pub(super) const TLS_REQUIRED: &str = "421 The login has to be secured by TLS.\r\n";

@@ -187,8 +187,8 @@ impl Session {
                 self.begin_tls(Some(raw), now);
             }
             Pending::Transfer { .. } if std::mem::take(&mut self.replaces_reply) => {
-                let words = self.failed.take().map(|(_, fault)| replies::no_data_tls(fault));
-                self.send(Side::Client, words.unwrap_or(raw));
+                let reply = self.failure_reply().unwrap_or(raw);
+                self.send(Side::Client, reply);
             }
             Pending::Transfer { id, .. } if code.is_negative() => {
                 self.forget_refused_name(id);

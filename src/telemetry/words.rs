@@ -158,6 +158,9 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::NotFtp => "session closed: the client does not speak FTP",
         CloseCause::ServerNotFtp => "session closed: the server does not speak FTP",
         CloseCause::RolesReversed => "session closed: a peer speaks the other's part",
+        CloseCause::ServerSilent => {
+            "session closed: the server does not say what became of a transfer without TLS"
+        }
         CloseCause::ForbiddenByte => "session closed: NUL or a bare CR inside a line",
         CloseCause::LineTooLong => "session closed: a line over the limit",
         CloseCause::TooMuch => "session closed: more unanswered than the gateway keeps",

@@ -12,6 +12,7 @@ import ssl
 import tempfile
 import threading
 
+import tls_server
 from authority import certificate
 from process import Failed
 from scripted import shorten
@@ -32,11 +33,7 @@ def server_context(version):
     """A server's TLS context of one version."""
     with _lock:
         chain, key = _certificate()
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(chain, key)
-    limits = context(version)
-    made.minimum_version, made.maximum_version = limits.minimum_version, limits.maximum_version
-    return made
+    return tls_server.server_context(chain, key, version)
 
 
 class TlsEnd:

@@ -94,7 +94,7 @@ class TerminatingLab(Lab):
         """Nothing of any session is left, in ftpgate's words and in the kernel's table."""
         metrics = self.gateway.metrics
         for name in ("sessions_active", "data_connections_active", "pinholes_open", "control_protection"):
-            wait_until(lambda name=name: metrics().sum(name) == 0, f"{name} is not 0", timeout=10)
+            wait_until(lambda name=name: metrics().sum(name) == 0, f"{name} is not 0", timeout=20)
         wait_until(lambda: not self.open_elements(), "elements are left in the table")
 
 

@@ -21,6 +21,8 @@ PATIENCE = 8.0
 def server_context(chain, key, version="", client_roots="", asked=ssl.CERT_REQUIRED):
     """`client_roots`: who signs the certificates that clients have to (or may) show."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Python by default takes a missing close_notify for one, whatever suppress_ragged_eofs says.
+    made.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     made.load_cert_chain(chain, key)
     if version:
         made.minimum_version = made.maximum_version = {

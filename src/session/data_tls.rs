@@ -1,0 +1,76 @@
+//! The TLS of data connections where it ends here, and what the client hears of a transfer that came
+//! to none.
+
+use super::pending::Pending;
+use super::{Session, replies};
+use crate::ftp::{self, Code};
+use crate::report::{Connection, Report, TlsFault, TlsVersion};
+use crate::terms::{Side, TransferId};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// How long the server may be silent about a transfer whose data connection has come to no TLS: it
+/// has seen a reset. Pure-FTPd leaves a download that breaks so unanswered.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A data connection that came to no TLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed {
+    transfer: TransferId,
+    fault: TlsFault,
+    since: Instant,
+}
+
+impl Session {
+    pub(super) fn on_data_tls(
+        &mut self,
+        id: TransferId,
+        side: Side,
+        outcome: Result<(TlsVersion, bool), TlsFault>,
+        now: Instant,
+    ) {
+        if let Err(fault) = outcome {
+            self.failed = Some(Failed { transfer: id, fault, since: now });
+        }
+        let (version, resumed, fault) = match outcome {
+            Ok((version, resumed)) => (Some(version), resumed, None),
+            Err(fault) => (None, false, Some(fault)),
+        };
+        let connection = Connection::Data;
+        self.report(Report::HandshakeEnded { side, connection, version, resumed, fault });
+    }
+
+    /// True if this reply begins to say that a transfer is done whose data connection came to no TLS:
+    /// the server has had its own connection, and cannot know.
+    pub(super) fn hides_failed_transfer(&self, first_line: &[u8]) -> bool {
+        let done = ftp::reply_code(first_line).is_some_and(Code::is_positive);
+        done && self.awaits_failed_transfer().is_some()
+    }
+
+    /// The server will say nothing more of a transfer whose data connection came to no TLS.
+    pub(super) fn tell_failed_transfer(&mut self) {
+        if let Some(failed) = self.awaits_failed_transfer()
+            && self.replies.at_boundary()
+        {
+            self.failed = None;
+            self.pending.pop();
+            self.send(Side::Client, replies::no_data_tls(failed.fault));
+        }
+    }
+
+    /// Until when the server may be silent about it. What comes later could not be told from the
+    /// reply to the next command.
+    pub(super) fn answer_deadline(&self) -> Option<Instant> {
+        self.awaits_failed_transfer().map(|failed| failed.since + ANSWER_TIMEOUT)
+    }
+
+    fn awaits_failed_transfer(&self) -> Option<Failed> {
+        let Some(Pending::Transfer { id, .. }) = self.pending.front() else { return None };
+        self.failed.filter(|failed| failed.transfer == *id)
+    }
+
+    /// In place of the 2xx that the server has said.
+    pub(super) fn failure_reply(&mut self) -> Option<Bytes> {
+        self.failed.take().map(|failed| replies::no_data_tls(failed.fault))
+    }
+}
