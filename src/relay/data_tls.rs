@@ -7,11 +7,8 @@ use crate::report::{TlsFault, TlsVersion};
 use crate::session::TransferPlan;
 use crate::terms::{Side, TransferId};
 use crate::tls::failure::Failure;
-use rustls::pki_types::ServerName;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, Connection, Error, HandshakeKind,
-    PeerIncompatible, ProtocolVersion, ServerConfig,
-};
+use crate::tls::server_side::ServerSession;
+use rustls::{ClientConfig, Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +33,8 @@ pub(super) enum LegTls {
     Connect {
         /// Whom to trust, and which session to resume.
         config: Arc<ClientConfig>,
-        /// Whom to ask for.
-        name: ServerName<'static>,
+        /// Of the control connection: whom to ask for, and what is known of it.
+        session: Arc<ServerSession>,
     },
 }
 
@@ -82,31 +79,28 @@ impl LegTls {
     ) -> Result<(Leg, Agreed), Failure> {
         // The last records of a flight are small and must not wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
-        let side = match self {
-            Self::Accept { .. } => Side::Client,
-            Self::Connect { .. } => Side::Server,
-        };
-        let (require_resumption, shaken) = match self {
+        let (require_resumption, session, shaken) = match self {
             Self::Accept { config, require_resumption } => {
                 let accept = TlsAcceptor::from(config).accept(stream);
                 let shaken = timeout(limit, accept).await.map(|accepted| {
                     let (stream, connection) = accepted?.into_inner();
                     Ok((stream, Connection::Server(connection)))
                 });
-                (require_resumption, shaken)
+                (require_resumption, None, shaken)
             }
-            Self::Connect { config, name } => {
+            Self::Connect { config, session } => {
+                let name = session.name.clone();
                 let connect = TlsConnector::from(config).connect(name, stream);
                 let shaken = timeout(limit, connect).await.map(|connected| {
                     let (stream, connection) = connected?.into_inner();
                     Ok((stream, Connection::Client(connection)))
                 });
-                (false, shaken)
+                (false, Some(session), shaken)
             }
         };
         let (stream, connection) = match shaken {
             Ok(Ok(shaken)) => shaken,
-            Ok(Err(error)) => return Err(failure(&error, side)),
+            Ok(Err(error)) => return Err(failure(&error, session.as_deref())),
             Err(_) => {
                 let detail = format!("no handshake within {} s", limit.as_secs_f32());
                 return Err(Failure::new(TlsFault::Timeout, detail));
@@ -139,67 +133,13 @@ pub(super) fn log_failure(transfer: TransferId, side: Side, failure: &Failure) {
     tracing::warn!(%transfer, side, reason, "no TLS on a data connection: {failure}");
 }
 
-/// What an error of the handshake with `side` means. `Debug` of rustls' errors escapes what is a
-/// peer's.
-fn failure(error: &io::Error, side: Side) -> Failure {
+/// What an error of a handshake means; `session` is the server's, if it is with the server.
+fn failure(error: &io::Error, session: Option<&ServerSession>) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match inner {
-        Some(inner) if side == Side::Client => Failure::with_client(inner, &[]),
-        Some(inner) => Failure::new(servers_fault(inner), format!("{inner:?}")),
-        None => Failure::new(TlsFault::Closed, format!("{:?}", error.kind())),
-    }
-}
-
-fn servers_fault(error: &Error) -> TlsFault {
-    match error {
-        Error::InvalidCertificate(error) => certificate_fault(error),
-        Error::PeerIncompatible(reason) => match reason {
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::Tls13RequiredForQuic => TlsFault::ProtocolVersion,
-            _ => TlsFault::NoCommonCipher,
-        },
-        Error::NoApplicationProtocol => TlsFault::WrongProtocol,
-        Error::AlertReceived(alert) => alert_fault(*alert),
-        Error::InvalidMessage(_)
-        | Error::PeerMisbehaved(_)
-        | Error::InappropriateMessage { .. }
-        | Error::InappropriateHandshakeMessage { .. }
-        | Error::DecryptError
-        | Error::PeerSentOversizedRecord => TlsFault::Garbled,
-        _ => TlsFault::Internal,
-    }
-}
-
-fn certificate_fault(error: &CertificateError) -> TlsFault {
-    match error {
-        // The second is one that only bears the name of a root, as one does that was made anew.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            TlsFault::UntrustedIssuer
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            TlsFault::WrongName
-        }
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => TlsFault::Expired,
-        _ => TlsFault::BadCertificate,
-    }
-}
-
-fn alert_fault(alert: AlertDescription) -> TlsFault {
-    match alert {
-        AlertDescription::ProtocolVersion => TlsFault::ProtocolVersion,
-        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            TlsFault::NoCommonCipher
-        }
-        AlertDescription::NoApplicationProtocol => TlsFault::WrongProtocol,
-        AlertDescription::CertificateRequired => TlsFault::ClientCertificateRequested,
-        _ => TlsFault::AlertReceived,
+    match (inner, session) {
+        (Some(inner), None) => Failure::with_client(inner, &[]),
+        (Some(inner), Some(session)) => Failure::with_server(inner, session),
+        (None, _) => Failure::new(TlsFault::Closed, format!("{:?}", error.kind())),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct SessionTls {
     server: Option<SocketAddr>,
     /// The name that the client asks for.
     asked: Option<String>,
-    towards_server: Option<ServerSession>,
+    towards_server: Option<Arc<ServerSession>>,
     /// What the server has shown.
     certificate: Option<CertificateDer<'static>>,
     towards_client: Option<ClientSession>,
@@ -106,7 +106,7 @@ impl SessionTls {
         let session = settings.session(asked, host, address.ip())?;
         let begun = server.connect_tls(Arc::clone(&session.config), session.name.clone());
         let failed = begun.map_err(|error| Failure::with_server(&error, &session));
-        self.towards_server = Some(session);
+        self.towards_server = Some(Arc::new(session));
         failed
     }
 
@@ -175,9 +175,9 @@ impl SessionTls {
                     .peer_certificates()
                     .and_then(|chain| chain.first())
                     .map(|certificate| certificate.clone().into_owned());
-                let (config, name) = (session.data(connection), session.name.clone());
-                openings.set_tls(side, LegTls::Connect { config, name });
+                let (config, session) = (session.data(connection), Arc::clone(session));
                 let distrust = session.distrust();
+                openings.set_tls(side, LegTls::Connect { config, session });
                 if let Some(failure) = &distrust {
                     tracing::warn!(
                         reason = failure.fault.label(),
@@ -200,7 +200,7 @@ impl SessionTls {
     /// A data connection follows, which has to have something to resume: some servers give no ticket
     /// with a data connection.
     pub(super) fn provide_ticket(&self, server: &mut Control) {
-        if self.towards_server.as_ref().is_some_and(ServerSession::is_short_of_tickets)
+        if self.towards_server.as_ref().is_some_and(|session| session.is_short_of_tickets())
             && let Err(error) = server.repeat_ticket()
         {
             tracing::debug!(%error, "the server's ticket cannot be used again");
@@ -239,7 +239,8 @@ impl SessionTls {
             resumed: false,
             fault,
         });
-        let wanted = self.towards_server.as_ref().is_some_and(ServerSession::wanted_certificate);
+        let session = self.towards_server.as_ref();
+        let wanted = session.is_some_and(|session| session.wanted_certificate());
         if let (Side::Server, true, Some(server)) = (side, wanted, self.server) {
             self.listener.remember(server);
         }

@@ -2,6 +2,7 @@
 
 use crate::net::reset_on_close;
 use crate::relay::data_tls::LegTls;
+use crate::tls::server_side::{ServerSession, ServerSide, ServerSideSettings, Verify};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -62,8 +63,15 @@ impl Party {
     }
 
     pub(in crate::relay) fn connect(&self) -> LegTls {
-        LegTls::Connect { config: Arc::clone(&self.client), name: name() }
+        LegTls::Connect { config: Arc::clone(&self.client), session: Arc::new(session()) }
     }
+}
+
+/// That of a control connection to the server of any [`Party`]. What it trusts is the party's.
+fn session() -> ServerSession {
+    let settings = ServerSideSettings { verify: Verify::Off, ..ServerSideSettings::default() };
+    let side = ServerSide::new(&settings).unwrap();
+    side.session(Some(NAME), None, Ipv4Addr::LOCALHOST.into()).unwrap()
 }
 
 pub(in crate::relay) fn name() -> ServerName<'static> {
