@@ -307,6 +307,7 @@ impl Stage {
                     self.plan = Some(plan);
                 }
                 Action::DialData { side, .. } => done.push(format!("! dial {}", side.label())),
+                Action::TakeUpload { .. } => done.push("! take-upload".to_owned()),
                 Action::WithdrawTransfer { id } => {
                     done.push("! withdraw".to_owned());
                     let in_use = std::mem::take(&mut self.in_use);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// A peer that has just offered its address answers at once, or its network is broken.
@@ -108,6 +108,7 @@ pub(super) struct DataTask {
     /// Connections that are still awaited.
     awaited: Arc<AtomicUsize>,
     awaits: bool,
+    takes_upload: Arc<Notify>,
 }
 
 impl DataTask {
@@ -123,15 +124,28 @@ impl DataTask {
         let is_awaited = |leg: &PlannedLeg| !matches!(leg.source, LegSource::Dialled(_));
         let count = [&client, &server].into_iter().filter(|leg| is_awaited(leg)).count();
         let awaited = Arc::new(AtomicUsize::new(count));
-        let carrier =
-            Carrier { id, shared, events, orders: orders_in, awaited: Arc::clone(&awaited) };
-        Self { task: tokio::spawn(carrier.run(client, server)), orders, awaited, awaits: count > 0 }
+        let takes_upload = Arc::new(Notify::new());
+        let carrier = Carrier {
+            id,
+            shared,
+            events,
+            orders: orders_in,
+            awaited: Arc::clone(&awaited),
+            takes_upload: Arc::clone(&takes_upload),
+        };
+        let task = tokio::spawn(carrier.run(client, server));
+        Self { task, orders, awaited, awaits: count > 0, takes_upload }
     }
 
     /// Dials one leg of a transfer in which both legs dial.
     pub(super) fn dial(&self, side: Side) {
         // The task may have ended already; then it has said so.
         let _ = self.orders.send(side);
+    }
+
+    /// What the client sends may move, where TLS made it wait.
+    pub(super) fn take_upload(&self) {
+        self.takes_upload.notify_one();
     }
 
     /// True if there was something to await, and all of it has come.
@@ -153,6 +167,7 @@ struct Carrier {
     events: mpsc::UnboundedSender<DataEvent>,
     orders: mpsc::UnboundedReceiver<Side>,
     awaited: Arc<AtomicUsize>,
+    takes_upload: Arc<Notify>,
 }
 
 impl Carrier {
@@ -189,7 +204,7 @@ impl Carrier {
             return (DataOutcome::HandshakeFailed, ByteCounts::default());
         };
         let _ = self.events.send(DataEvent::Joined { id: self.id });
-        pump::join(client, server, timeout).await
+        pump::join(client, server, self.takes_upload.notified(), timeout).await
     }
 
     /// The leg as it is joined. Why there is none is told before it is said.

@@ -162,6 +162,7 @@ impl Driver {
                 }
                 Action::OpenTransfer(plan) => self.open(plan).await,
                 Action::DialData { id, side } => self.openings.dial(id, side),
+                Action::TakeUpload { id } => self.openings.take_upload(id),
                 Action::WithdrawTransfer { id } => {
                     let in_use = self.openings.withdraw(id).await;
                     self.tell(Event::TransferWithdrawn { id, in_use });

@@ -233,13 +233,23 @@ impl Openings {
 
     /// Dials one leg of a transfer in which both legs dial.
     pub(super) fn dial(&self, wanted: TransferId, side: Side) {
-        for opened in &self.open {
-            if let Opened::Relay { id, task, .. } = opened
-                && *id == wanted
-            {
-                task.dial(side);
-            }
+        if let Some(task) = self.task(wanted) {
+            task.dial(side);
         }
+    }
+
+    /// What the client sends may move.
+    pub(super) fn take_upload(&self, wanted: TransferId) {
+        if let Some(task) = self.task(wanted) {
+            task.take_upload();
+        }
+    }
+
+    fn task(&self, wanted: TransferId) -> Option<&DataTask> {
+        self.open.iter().find_map(|opened| match opened {
+            Opened::Relay { id, task, .. } if *id == wanted => Some(task),
+            Opened::Relay { .. } | Opened::Kernel { .. } => None,
+        })
     }
 
     /// Closes what is still open of a transfer, and returns when it is closed. True if there was

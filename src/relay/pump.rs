@@ -19,6 +19,7 @@ use crate::terms::ByteCounts;
 use leg::{Came, Scratch};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -28,15 +29,23 @@ use std::time::Duration;
 const READS_IN_A_ROW: usize = 16;
 
 /// Moves bytes both ways until both directions have ended, one fails, or nothing moves for
-/// `idle_timeout`. The connections come set to be reset when closed; only where both directions
+/// `idle_timeout`. Nothing is read from the client before `takes_upload`. The connections come set to be reset when closed; only where both directions
 /// have ended in order is their close an orderly one.
-pub async fn join(client: Leg, server: Leg, idle_timeout: Duration) -> (DataOutcome, ByteCounts) {
+pub async fn join(
+    client: Leg,
+    server: Leg,
+    takes_upload: impl Future<Output = ()>,
+    idle_timeout: Duration,
+) -> (DataOutcome, ByteCounts) {
     let moved = AtomicU64::new(0);
     let mut pump =
         Pump { client, server, upload: Direction::default(), download: Direction::default() };
+    let mut takes_upload = pin!(takes_upload);
+    let mut holds_upload = true;
     let outcome = tokio::select! {
         outcome = poll_fn(|cx| {
-            let outcome = pump.poll(cx);
+            holds_upload = holds_upload && takes_upload.as_mut().poll(cx).is_pending();
+            let outcome = pump.poll(holds_upload, cx);
             moved.store(pump.moved(), Ordering::Relaxed);
             outcome
         }) => outcome,
@@ -112,11 +121,14 @@ impl Pump {
         sent + self.upload.carried + self.download.carried
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DataOutcome> {
+    fn poll(&mut self, holds_upload: bool, cx: &mut Context<'_>) -> Poll<DataOutcome> {
         let Self { client, server, upload, download } = self;
         loop {
             let before = (upload.stage, download.stage);
-            let up = upload.poll(client, server, *download, cx);
+            let up = match holds_upload {
+                true => Poll::Pending,
+                false => upload.poll(client, server, *download, cx),
+            };
             let down = download.poll(server, client, *upload, cx);
             match (up, down) {
                 (Poll::Ready(Err(Cut::Truncated)), _) | (_, Poll::Ready(Err(Cut::Truncated))) => {

@@ -34,6 +34,13 @@ pub enum Action {
         /// Which leg.
         side: Side,
     },
+    /// What the client sends on a data connection with TLS may move: the server has heard the
+    /// client's next command. Some clients send as soon as their connection stands (FileZilla), some
+    /// servers connect before they know what for (pyftpdlib) and drop what comes then.
+    TakeUpload {
+        /// Of which transfer.
+        id: TransferId,
+    },
     /// Close what the transfer still awaits, then tell [`super::Event::TransferWithdrawn`]. A data
     /// connection whose news are only on the way is left alone.
     WithdrawTransfer {

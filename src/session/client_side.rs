@@ -229,6 +229,7 @@ impl Session {
     /// Sends the client's line on as it came and remembers what its reply means.
     pub(super) fn forward(&mut self, command: &Command, pending: Pending) {
         self.send(Side::Server, command.line().raw().clone());
+        self.take_upload();
         self.pending.push(pending);
     }
 

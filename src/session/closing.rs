@@ -55,6 +55,8 @@ impl Session {
             return;
         }
         self.withdraw_offered();
+        // No command comes any more that it could wait for.
+        self.take_upload();
         self.report_ccc_at_close();
         self.close_blind_range();
         // A farewell may not be put into the middle of a reply, or into TLS records.

@@ -2,7 +2,7 @@
 //! to none.
 
 use super::pending::Pending;
-use super::{Session, replies};
+use super::{Action, Session, replies};
 use crate::ftp::{self, Code};
 use crate::report::{Connection, Report, TlsFault, TlsVersion};
 use crate::terms::{Side, TransferId};
@@ -38,6 +38,18 @@ impl Session {
         };
         let connection = Connection::Data;
         self.report(Report::HandshakeEnded { side, connection, version, resumed, fault });
+    }
+
+    /// The server hears the client's next command.
+    pub(super) fn take_upload(&mut self) {
+        let last = self.last_negotiated;
+        let Some(transfer) = self.transfers.iter_mut().find(|transfer| transfer.id() == last)
+        else {
+            return;
+        };
+        if transfer.take_upload() {
+            self.actions.push_back(Action::TakeUpload { id: last });
+        }
     }
 
     /// True if this reply begins to say that a transfer is done whose data connection came to no TLS:

@@ -21,6 +21,8 @@ pub(super) struct Transfer {
     awaiting: Vec<Side>,
     /// Both connections stand, with TLS where they are protected. Not known of the kernel path, where one is the other.
     joined: bool,
+    /// What the client sends waits for its next command.
+    holds_upload: bool,
 }
 
 /// How far a transfer has come.
@@ -58,7 +60,9 @@ pub(super) struct ClosedPinhole {
 impl Transfer {
     pub(super) fn new(plan: TransferPlan, protection: ProtectionLevel, now: Instant) -> Self {
         let stage = Stage::Opening { since: now };
-        Self { plan, protection, stage, name: Name::default(), awaiting: Vec::new(), joined: false }
+        let holds_upload = [Side::Client, Side::Server].iter().any(|side| plan.is_protected(*side));
+        let (name, awaiting) = (Name::default(), Vec::new());
+        Self { plan, protection, stage, name, awaiting, joined: false, holds_upload }
     }
 
     pub(super) fn id(&self) -> TransferId {
@@ -86,6 +90,11 @@ impl Transfer {
     /// True if both legs dial, so that nothing comes in that would set the transfer going.
     pub(super) fn dials_both(&self) -> bool {
         matches!((&self.plan.client, &self.plan.server), (Leg::Dial(_), Leg::Dial(_)))
+    }
+
+    /// True if what the client sends has waited until now.
+    pub(super) fn take_upload(&mut self) -> bool {
+        std::mem::take(&mut self.holds_upload)
     }
 
     pub(super) fn join(&mut self) {

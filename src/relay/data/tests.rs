@@ -116,7 +116,7 @@ async fn next(told: &mut mpsc::UnboundedReceiver<DataEvent>) -> DataEvent {
 #[tokio::test]
 async fn both_legs_are_joined_when_tls_stands_on_both() {
     let (near, far) = (Party::new(BOTH), Party::new(BOTH));
-    let (_task, client, server, mut told) = dialled_for_tls(near.accept(), far.connect()).await;
+    let (task, client, server, mut told) = dialled_for_tls(near.accept(), far.connect()).await;
     let mut server = Peer::accept(server, far.server.clone()).await.unwrap();
     server.send(b"a listing").await;
     server.end().await;
@@ -133,6 +133,7 @@ async fn both_legs_are_joined_when_tls_stands_on_both() {
     assert!(matches!(next(&mut told).await, DataEvent::Joined { id: ID }));
     assert_eq!(client.receive_all().await, (b"a listing".to_vec(), End::Orderly));
     client.end().await;
+    task.take_upload();
     let ended = next(&mut told).await;
     assert!(
         matches!(ended, DataEvent::Ended { outcome: DataOutcome::Completed, bytes, .. }
@@ -176,6 +177,7 @@ async fn case_46_tls_that_is_cut_off_by_the_gateway_is_no_clean_end() {
     let (mut client, mut server) = (client.unwrap(), server.unwrap());
     while !matches!(next(&mut told).await, DataEvent::Joined { .. }) {}
     client.send(b"half of it").await;
+    task.take_upload();
     assert_eq!(server.receive(10).await, b"half of it");
     task.cancel().await;
     assert_eq!(server.receive_all().await, (vec![], End::Reset));

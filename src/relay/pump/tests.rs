@@ -51,7 +51,7 @@ impl Joined {
     async fn over(legs: Legs, versions: Versions, idle: Duration) -> Self {
         let (client, client_leg) = client_side(&Party::new(versions), legs).await;
         let (server, server_leg) = server_side(&Party::new(versions), legs).await;
-        let pump = tokio::spawn(join(client_leg, server_leg, idle));
+        let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), idle));
         Self { client, server, pump }
     }
 
@@ -330,7 +330,7 @@ async fn with_few_records(count: u64) -> Joined {
     let (client, mut client_leg) = client_side(&party, Legs::Offload).await;
     let (server, server_leg) = server_side(&party, Legs::Offload).await;
     client_leg.leave_records(count);
-    let pump = tokio::spawn(join(client_leg, server_leg, COMES_WITHIN));
+    let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), COMES_WITHIN));
     Joined { client, server, pump }
 }
 
@@ -370,11 +370,31 @@ async fn case_38_tickets_are_taken_while_a_file_goes_up() {
         let (mut client, client_leg) = client_side(&party, Legs::Originate).await;
         let (mut server, server_leg) = server_side(&party, Legs::Originate).await;
         assert_eq!(server.has_resumed(), resumed);
-        let pump = tokio::spawn(join(client_leg, server_leg, COMES_WITHIN));
+        let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), COMES_WITHIN));
         client.send(b"up").await;
         client.end().await;
         assert_eq!(server.receive_all().await, (b"up".to_vec(), End::Orderly));
         server.end().await;
         assert_eq!(pump.await.unwrap().0, DataOutcome::Completed);
     }
+}
+
+/// A client may send as soon as its TLS stands; a server that has connected ahead of its command does
+/// not know yet what to do with it.
+#[tokio::test]
+async fn an_upload_waits_for_its_command_and_a_download_does_not() {
+    let party = Party::new(BOTH);
+    let (mut client, client_leg) = client_side(&party, Legs::Tls).await;
+    let (mut server, server_leg) = server_side(&party, Legs::Tls).await;
+    let (command, passed) = tokio::sync::oneshot::channel();
+    let passed = async { passed.await.unwrap() };
+    let pump = tokio::spawn(join(client_leg, server_leg, passed, COMES_WITHIN));
+    client.send(b"up").await;
+    server.send(b"down").await;
+    assert_eq!(client.receive(4).await, b"down");
+    let early = timeout(Duration::from_millis(100), server.receive(1)).await;
+    assert!(early.is_err(), "{early:?} came ahead of the command");
+    command.send(()).unwrap();
+    assert_eq!(server.receive(2).await, b"up");
+    pump.abort();
 }

@@ -218,6 +218,7 @@ impl EndedTls {
                 assert!(!self.final_is_due || told == 1, "the client is not told why");
             }
             Action::DialData { .. }
+            | Action::TakeUpload { .. }
             | Action::WithdrawTransfer { .. }
             | Action::OpenBlindRange(_)
             | Action::CloseBlindRange

@@ -65,6 +65,8 @@ pub(super) struct Judge {
     passive_reply_due: bool,
     pinholes: BTreeMap<TransferId, Count>,
     withdrawn: BTreeSet<TransferId>,
+    /// Transfers whose upload may move.
+    uploads: BTreeSet<TransferId>,
     started: BTreeSet<TransferId>,
     finished: BTreeSet<TransferId>,
     delivered: [Vec<u8>; 2],
@@ -100,6 +102,7 @@ impl Judge {
             passive_reply_due: false,
             pinholes: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
+            uploads: BTreeSet::new(),
             started: BTreeSet::new(),
             finished: BTreeSet::new(),
             delivered: Default::default(),
@@ -201,6 +204,10 @@ impl Judge {
             Action::DialData { id, .. } => {
                 assert!(!self.closed && !self.opening);
                 assert_eq!(self.named.map(|named| named.id), Some(*id), "dialled unopened");
+            }
+            Action::TakeUpload { id } => {
+                assert!(!self.closed && id.0 <= self.last_transfer, "{id} was never opened");
+                assert!(self.uploads.insert(*id), "{id} is told twice");
             }
             Action::WithdrawTransfer { id } => {
                 assert!(id.0 <= self.last_transfer, "{id} was never opened");
