@@ -159,21 +159,8 @@ class Lab:
         return found
 
 
-class LabFTP(ModalFTP):
-    """A client session whose sockets all lie in one namespace, whichever thread uses it."""
-
-    def __init__(self, topology, namespace, mode):
-        super().__init__([], mode)
-        self.topology = topology
-        self.namespace = namespace
-
-    def ntransfercmd(self, cmd, rest=None):
-        with self.topology.inside(self.namespace):
-            return super().ntransfercmd(cmd, rest)
-
-    def send_now(self, data):
-        """Raw bytes on the control connection."""
-        self.sock.sendall(data)
+class Asking:
+    """What a session of ftplib is asked, reply by reply."""
 
     def expect(self, *codes):
         """The next reply, which must bear one of these codes (its first three digits)."""
@@ -189,6 +176,23 @@ class LabFTP(ModalFTP):
         """Sends a line and returns the reply, which must bear one of the codes."""
         self.putcmd(line)
         return self.expect(*codes)
+
+
+class LabFTP(Asking, ModalFTP):
+    """A client session whose sockets all lie in one namespace, whichever thread uses it."""
+
+    def __init__(self, topology, namespace, mode):
+        super().__init__([], mode)
+        self.topology = topology
+        self.namespace = namespace
+
+    def ntransfercmd(self, cmd, rest=None):
+        with self.topology.inside(self.namespace):
+            return super().ntransfercmd(cmd, rest)
+
+    def send_now(self, data):
+        """Raw bytes on the control connection."""
+        self.sock.sendall(data)
 
     def fetch_digest(self, name, rest=None):
         """Fetches a file and returns (bytes, SHA-256)."""

@@ -7,8 +7,8 @@ import tempfile
 
 from authority import Authority, local_ca, server_dns
 from cells import Setting
-from lab import Lab
-from process import Failed, wait_until
+from lab import Asking, Lab
+from process import wait_until
 from tls_peers import SecuredFTP, SecuredTask
 from tls_server import TlsServer, server_context
 
@@ -116,7 +116,7 @@ def scripted_lab(folder, binary, setting=DIRECT, context=None, server=None, **op
             yield lab, scripted
 
 
-class LabSecuredFTP(SecuredFTP):
+class LabSecuredFTP(Asking, SecuredFTP):
     """`SecuredFTP` whose sockets all lie in the client's namespace, whichever thread uses it."""
 
     def __init__(self, topology, mode, version, **options):
@@ -136,21 +136,6 @@ class LabSecuredFTP(SecuredFTP):
             self.prot_p()
         self.cwd("pub")
         self.voidcmd("TYPE I")
-
-    def expect(self, *codes):
-        """The next reply, which must bear one of these codes (its first three digits)."""
-        try:
-            reply = self.getmultiline()
-        except EOFError:
-            raise Failed(f"the connection was closed instead of a reply {codes}") from None
-        if reply[:3] not in codes:
-            raise Failed(f"expected {' or '.join(codes)}, got {reply!r}")
-        return reply
-
-    def ask(self, line, *codes):
-        """Sends a line and returns the reply, which must bear one of the codes."""
-        self.putcmd(line)
-        return self.expect(*codes)
 
     def fetch(self, name):
         """The contents of a file."""
