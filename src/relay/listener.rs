@@ -211,15 +211,16 @@ impl Opener {
             driver.tell(Event::ServerConnectFailed);
             return driver.run().await;
         };
+        // The far end of a loop may have been accepted before its near end could be remembered. This
+        // session's own end is none: on loopback the kernel may give it the client's port.
+        if self.is_own_end() {
+            driver.tell(Event::LoopDetected);
+            return driver.run().await;
+        }
         // Kept until the session ends, so that a connection from this end is known as our own.
         let far_end = (self.settings.session.source == Source::Client).then_some(server);
         let _own_end = self.shared.remember_own_end(seen_as, far_end);
-        // The far end of a loop may have been accepted before its near end could be remembered.
-        if self.is_own_end() {
-            driver.tell(Event::LoopDetected);
-        } else {
-            driver.attach_server(stream, server, seen_as);
-        }
+        driver.attach_server(stream, server, seen_as);
         driver.run().await;
     }
 

@@ -3,7 +3,7 @@
 
 use super::pending::Pending;
 use super::{Action, Session, replies};
-use crate::ftp::{self, Code};
+use crate::ftp;
 use crate::report::{Connection, Report, TlsFault, TlsVersion};
 use crate::terms::{Side, TransferId};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
     transfer: TransferId,
+    side: Side,
     fault: TlsFault,
     since: Instant,
 }
@@ -30,7 +31,7 @@ impl Session {
         now: Instant,
     ) {
         if let Err(fault) = outcome {
-            self.failed = Some(Failed { transfer: id, fault, since: now });
+            self.failed = Some(Failed { transfer: id, side, fault, since: now });
         }
         let (version, resumed, fault) = match outcome {
             Ok((version, resumed)) => (Some(version), resumed, None),
@@ -52,11 +53,18 @@ impl Session {
         }
     }
 
-    /// True if this reply begins to say that a transfer is done whose data connection came to no TLS:
-    /// the server has had its own connection, and cannot know.
+    /// True if this reply begins to say what became of a transfer whose data connection came to no
+    /// TLS, and is to be replaced. A server that says 2xx has had its own connection and cannot know;
+    /// one that refuses what came to nothing on the client's side (vsftpd's 426) sees a reset and no
+    /// reason. What it says of its own side, and its good-bye, are its own.
     pub(super) fn hides_failed_transfer(&self, first_line: &[u8]) -> bool {
-        let done = ftp::reply_code(first_line).is_some_and(Code::is_positive);
-        done && self.awaits_failed_transfer().is_some()
+        let (Some(failed), Some(code)) =
+            (self.awaits_failed_transfer(), ftp::reply_code(first_line))
+        else {
+            return false;
+        };
+        let consequence = failed.side == Side::Client && code.is_negative() && code.value() != 421;
+        code.is_positive() || consequence
     }
 
     /// The server will say nothing more of a transfer whose data connection came to no TLS.

@@ -81,7 +81,7 @@ pub(super) fn no_server_tls(fault: Option<TlsFault>) -> &'static str {
     }
 }
 
-/// In place of a 2xx to a transfer whose data connection came to no TLS.
+/// What became of a transfer whose data connection came to no TLS.
 pub(super) fn no_data_tls(fault: TlsFault) -> Bytes {
     let words = match fault {
         TlsFault::NotResumed => {

@@ -152,6 +152,27 @@ def loop(binary, folder, how):
             raise Failed(f"{count:g} sessions out of one connection")
 
 
+@scenario("loop: a client on the gateway's own host with the port that the gateway dials from is none")
+def same_port(binary, folder):
+    """Case 48: the kernel may give both connections one port, since they lead to different ones."""
+    port, server_port = 2300, 2301
+    extra = [{"name": "same-port", "listen": f"127.0.0.1:{port}", "capture": "direct",
+              "server": f"127.0.0.1:{server_port}"}]
+    setting = Setting("tproxy", "gateway", "kernel")
+    with Lab(folder, binary, setting, extra_listeners=extra) as lab:
+        lab.topology.run("gateway", ["sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40000"])
+        with lab.topology.listen("gateway", "127.0.0.1", server_port) as listener, \
+                lab.topology.connect("gateway", ("127.0.0.1", port)) as client:
+            listener.settimeout(5)
+            with listener.accept()[0] as server:
+                if server.getpeername()[1] != client.getsockname()[1]:
+                    raise Failed("the ports differ")
+                server.sendall(b"220 here\r\n")
+                client.settimeout(5)
+                if (greeting := client.recv(100)) != b"220 here\r\n":
+                    raise Failed(f"the client sees {greeting!r}")
+
+
 @scenario("no process for a session or a pinhole", "kernel", "relay")
 def no_children(binary, folder, path):
     with lab_of(folder, binary, Setting("tproxy", "gateway", path)) as lab:
