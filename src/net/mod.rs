@@ -9,5 +9,6 @@ mod sockets;
 
 pub use acceptor::Acceptor;
 pub use sockets::{
-    Dialling, NetError, connect, end_on_close, listen, original_dst, reset_on_close, tune_control,
+    Dialled, Dialling, NetError, connect, dial, end_on_close, listen, original_dst, reset_on_close,
+    tune_control,
 };

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 /// Connections that the kernel completes ahead of `accept`, per listener.
 const BACKLOG: i32 = 1024;
@@ -101,25 +101,53 @@ pub struct Dialling {
     pub foreign: bool,
 }
 
-/// Dials a peer. Gives up when the kernel does; the caller bounds the time.
+/// A connection that is being made.
+pub struct Dialled(TcpStream);
+
+impl Dialled {
+    /// Our own end, which is chosen when the first packet leaves.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Waits until the peer has answered. Gives up when the kernel does; the caller bounds the time.
+    pub async fn established(self) -> io::Result<TcpStream> {
+        self.0.writable().await?;
+        match self.0.take_error()? {
+            None => Ok(self.0),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Dials a peer and waits for it, as [`Dialled::established`].
 pub async fn connect(dialling: Dialling) -> io::Result<TcpStream> {
+    dial(dialling)?.established().await
+}
+
+/// Sends a peer the first packet of a connection.
+pub fn dial(dialling: Dialling) -> io::Result<Dialled> {
     let Dialling { to, from, foreign } = dialling;
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
         let local = SocketAddr::new(from, 0);
         if foreign {
             set_transparent(&SockRef::from(&socket), local).map_err(io::Error::other)?;
         }
         bind_without_port(&socket)?;
-        socket.bind(local)?;
+        socket.bind(&local.into())?;
     }
-    socket.connect(to).await
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(Dialled(TcpStream::from_std(socket.into())?)),
+    }
 }
 
 /// Leaves the choice of the local port to `connect`, which may then reuse a port towards another
 /// peer: without it one address has ports for some 28 000 connections in all.
-fn bind_without_port(socket: &TcpSocket) -> io::Result<()> {
+fn bind_without_port(socket: &Socket) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let on: libc::c_int = 1;
     const SIZE: libc::socklen_t = 4;

@@ -2,7 +2,7 @@
 
 use super::driver::Driver;
 use super::shards::Shards;
-use super::shared::Shared;
+use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
 use crate::net::{self, Acceptor, Dialling, NetError};
@@ -168,6 +168,7 @@ impl Listener {
             own_address: self.address,
             client,
             original_dst,
+            untranslated_dst: net::original_dst(&stream).unwrap_or(original_dst.0),
         };
         let carry = async move {
             // From here on the connection belongs to the thread that carries the session.
@@ -188,6 +189,13 @@ impl Listener {
     }
 }
 
+/// The control connection to a server.
+struct Connected {
+    stream: TcpStream,
+    /// Kept until the session ends, so that a connection from this end is known as our own.
+    own_end: OwnEnd,
+}
+
 /// Finds and dials the server of one session.
 struct Opener {
     settings: Arc<ListenerSettings>,
@@ -195,6 +203,8 @@ struct Opener {
     own_address: SocketAddr,
     client: SocketAddr,
     original_dst: OriginalDst,
+    /// As `original_dst`, also where another rule of this host has translated it.
+    untranslated_dst: SocketAddr,
 }
 
 impl Opener {
@@ -207,19 +217,11 @@ impl Opener {
             connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()) => connected,
             () = driver.wait_for_server() => return driver.run().await,
         };
-        let Some((stream, server, seen_as)) = connected.ok().and_then(Result::ok) else {
+        let Some(Connected { stream, own_end }) = connected.ok().and_then(Result::ok) else {
             driver.tell(Event::ServerConnectFailed);
             return driver.run().await;
         };
-        // The far end of a loop may have been accepted before its near end could be remembered. This
-        // session's own end is none: on loopback the kernel may give it the client's port.
-        if self.is_own_end() {
-            driver.tell(Event::LoopDetected);
-            return driver.run().await;
-        }
-        // Kept until the session ends, so that a connection from this end is known as our own.
-        let far_end = (self.settings.session.source == Source::Client).then_some(server);
-        let _own_end = self.shared.remember_own_end(seen_as, far_end);
+        let (seen_as, server) = own_end.end();
         driver.attach_server(stream, server, seen_as);
         driver.run().await;
     }
@@ -231,22 +233,15 @@ impl Opener {
         let to_itself = self.settings.server == ServerAddress::Original
             && self.original_dst.0.port() == self.own_address.port()
             && net::interfaces::is_local(self.original_dst.0.ip());
-        to_itself || self.is_own_end()
+        let dialled = [self.original_dst.0, self.untranslated_dst];
+        to_itself || dialled.iter().any(|dialled| self.shared.is_own_end(self.client, *dialled))
     }
 
-    fn is_own_end(&self) -> bool {
-        self.shared.is_own_end(self.client, self.original_dst.0)
-    }
-
-    async fn connect(&self) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+    async fn connect(&self) -> io::Result<Connected> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for to in self.servers().await? {
             match self.dial(to).await {
-                Ok(stream) => {
-                    net::tune_control(&stream)?;
-                    let seen_as = canonical(stream.local_addr()?);
-                    return Ok((stream, canonical(to), seen_as));
-                }
+                Ok(connected) => return Ok(connected),
                 Err(error) => last = error,
             }
         }
@@ -263,12 +258,16 @@ impl Opener {
         }
     }
 
-    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    async fn dial(&self, to: SocketAddr) -> io::Result<Connected> {
         let from = match self.settings.session.source {
             Source::Gateway => None,
             Source::Client => Some(self.client.ip()),
         };
-        net::connect(Dialling { to, from, foreign: from.is_some() }).await
+        let dialling = Dialling { to, from, foreign: from.is_some() };
+        let (dialled, own_end) = self.shared.dial(dialling)?;
+        let stream = dialled.established().await?;
+        net::tune_control(&stream)?;
+        Ok(Connected { stream, own_end })
     }
 
     fn server_name(&self) -> String {

@@ -3,11 +3,14 @@
 
 use super::intake::Intake;
 use super::splice::PipePool;
+use crate::addr::canonical;
 use crate::firewall::Firewall;
+use crate::net::{self, Dialled, Dialling};
 use crate::pinhole::{PortPool, PortRange};
 use crate::telemetry::Telemetry;
 use crate::terms::SessionId;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,9 +51,8 @@ pub struct Shared {
     last_session: AtomicU64,
 }
 
-/// The gateway's own end of a control connection to a server. Its far end belongs to it where the
-/// near one is a client's address, which the client itself uses too, towards other ends.
-type End = (SocketAddr, Option<SocketAddr>);
+/// Both ends of a control connection of the gateway's own: the near one, and the server's.
+pub(super) type End = (SocketAddr, SocketAddr);
 
 /// The sessions that are admitted.
 #[derive(Debug, Default)]
@@ -111,24 +113,27 @@ impl Shared {
         Some(Permit { shared: Arc::clone(self), client })
     }
 
-    /// Remembers the gateway's own end of a control connection to a server: `server` is given where
-    /// the server sees the client's own address.
-    pub(super) fn remember_own_end(
-        self: &Arc<Self>,
-        end: SocketAddr,
-        server: Option<SocketAddr>,
-    ) -> OwnEnd {
-        let end = (end, server);
-        // One local port may serve several connections, to different servers.
-        *lock(&self.own_ends).entry(end).or_default() += 1;
+    /// Dials a server, and remembers that the connection is the gateway's own until the returned end
+    /// is dropped.
+    pub(super) fn dial(self: &Arc<Self>, dialling: Dialling) -> io::Result<(Dialled, OwnEnd)> {
+        // Locked while the first packet leaves: if it leads back here, whoever accepts it looks for its
+        // near end and has to find it.
+        let mut ends = lock(&self.own_ends);
+        let dialled = net::dial(dialling)?;
+        let end = (canonical(dialled.local_addr()?), canonical(dialling.to));
+        Ok((dialled, self.remember(&mut ends, end)))
+    }
+
+    fn remember(self: &Arc<Self>, ends: &mut HashMap<End, usize>, end: End) -> OwnEnd {
+        *ends.entry(end).or_default() += 1;
         OwnEnd { shared: Arc::clone(self), end }
     }
 
-    /// True if a client that dialled `dialled` is the gateway itself: its address is that of a
-    /// control connection which the gateway has dialled (case 48).
+    /// True if a client that dialled `dialled` is the gateway itself (case 48). Its address alone does
+    /// not tell: the kernel gives one port to several connections if they lead to different places,
+    /// and one of them may be that of a client on this host.
     pub(super) fn is_own_end(&self, client: SocketAddr, dialled: SocketAddr) -> bool {
-        let ends = lock(&self.own_ends);
-        ends.contains_key(&(client, None)) || ends.contains_key(&(client, Some(dialled)))
+        lock(&self.own_ends).contains_key(&(client, dialled))
     }
 }
 
@@ -177,10 +182,17 @@ impl Drop for Permit {
     }
 }
 
-/// The gateway's own end of a control connection; forgotten when dropped.
+/// A control connection of the gateway's own; forgotten when dropped.
 pub(super) struct OwnEnd {
     shared: Arc<Shared>,
     end: End,
+}
+
+impl OwnEnd {
+    /// The near end, which is whom the server sees, and the server.
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
 }
 
 impl Drop for OwnEnd {
@@ -214,14 +226,14 @@ mod tests {
         let shared = Shared::new(settings, None, None, Telemetry::new());
         let (gateway, client) = (at("198.51.100.1:40000"), at("192.0.2.2:40000"));
         let (server, other) = (at("198.51.100.5:21"), at("198.51.100.6:21"));
-        let first = shared.remember_own_end(gateway, None);
-        let second = shared.remember_own_end(gateway, None);
-        drop(first);
-        assert!(shared.is_own_end(gateway, server));
-        drop(second);
-        assert!(!shared.is_own_end(gateway, server));
-        let _seen_as_client = shared.remember_own_end(client, Some(server));
-        assert!(shared.is_own_end(client, server));
-        assert!(!shared.is_own_end(client, other), "the client itself, with the same port");
+        for end in [gateway, client] {
+            let first = shared.remember(&mut lock(&shared.own_ends), (end, server));
+            let second = shared.remember(&mut lock(&shared.own_ends), (end, server));
+            drop(first);
+            assert!(shared.is_own_end(end, server));
+            assert!(!shared.is_own_end(end, other), "a client with the same port");
+            drop(second);
+            assert!(!shared.is_own_end(end, server));
+        }
     }
 }
