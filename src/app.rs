@@ -3,7 +3,10 @@
 //!
 //! Not here: anything that decides about a session.
 
+mod control;
 mod tls;
+
+pub use control::open_control;
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
@@ -36,6 +39,7 @@ pub struct RunningGateway {
     readiness: Readiness,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    shared: Arc<Shared>,
     shards: Arc<Shards>,
     routing: Option<PolicyRouting>,
     firewall: Option<Firewall>,
@@ -133,6 +137,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         readiness,
         stop,
         tasks,
+        shared,
         shards,
         routing,
         firewall,

@@ -63,7 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "demo",
         &["addr", "app", "config", "firewall", "ftp", "net", "report", "session", "telemetry"],
     ),
-    ("cli", &["app", "config", "demo", "firewall", "net", "telemetry", "tls"]),
+    ("cli", &["admin", "app", "config", "demo", "firewall", "net", "telemetry", "tls"]),
 ];
 
 /// Modules without socket, clock, file or randomness.

@@ -16,25 +16,52 @@ use tokio::time::{Instant, Sleep, sleep};
 /// How long the listener rests when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Where connections come from.
+pub(super) trait Accept: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The address of either end.
+    type Address: Send;
+
+    /// The next connection that is wanted, and who it is.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Address)>> + Send;
+
+    /// Where it listens.
+    fn address(&self) -> io::Result<Self::Address>;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+    type Address = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
 /// Accepts while fewer than `limit` connections are open; the others wait in the kernel's queue.
-pub(super) struct Bounded {
-    listener: TcpListener,
+pub(super) struct Bounded<L> {
+    listener: L,
     permits: Arc<Semaphore>,
     silence: Duration,
 }
 
-impl Bounded {
+impl<L> Bounded<L> {
     /// `silence` is how long a connection may move no byte.
-    pub(super) fn new(listener: TcpListener, limit: usize, silence: Duration) -> Self {
+    pub(super) fn new(listener: L, limit: usize, silence: Duration) -> Self {
         Self { listener, permits: Arc::new(Semaphore::new(limit)), silence }
     }
 }
 
-impl Listener for Bounded {
-    type Io = BoundedStream;
-    type Addr = SocketAddr;
+impl<L: Accept> Listener for Bounded<L> {
+    type Io = BoundedStream<L::Stream>;
+    type Addr = L::Address;
 
-    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let permit = match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => permit,
             Err(_) => unreachable!("the semaphore is never closed"),
@@ -54,20 +81,20 @@ impl Listener for Bounded {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.address()
     }
 }
 
 /// A connection that fails after a silence.
-pub(super) struct BoundedStream {
-    stream: TcpStream,
+pub(super) struct BoundedStream<S> {
+    stream: S,
     deadline: Pin<Box<Sleep>>,
     silence: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
-impl BoundedStream {
+impl<S> BoundedStream<S> {
     /// Passes on what the socket said; where it has nothing, the deadline decides.
     fn bound<T>(
         &mut self,
@@ -83,7 +110,7 @@ impl BoundedStream {
     }
 }
 
-impl AsyncRead for BoundedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -94,7 +121,7 @@ impl AsyncRead for BoundedStream {
     }
 }
 
-impl AsyncWrite for BoundedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,9 +4,18 @@
 
 pub mod ca;
 pub mod check;
+pub mod close;
+pub mod completions;
+mod control;
 pub mod doctor;
+pub mod drain;
+pub mod man;
+pub mod reload;
 pub mod rules;
 pub mod run;
+pub mod sessions;
+mod table;
+pub mod top;
 
 use crate::config::Problems;
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +55,51 @@ pub enum Command {
     },
     /// Tell what this host has and lacks.
     Doctor,
+    /// List the sessions of a running gateway.
+    Sessions {
+        /// Where the gateway is asked.
+        #[command(flatten)]
+        socket: SocketArguments,
+        /// All that the gateway tells, as JSON (docs/control.md).
+        #[arg(long)]
+        json: bool,
+    },
+    /// Watch the sessions of a running gateway.
+    Top(SocketArguments),
+    /// End one session of a running gateway, with the data connections that the relay carries.
+    Close {
+        /// Where the gateway is asked.
+        #[command(flatten)]
+        socket: SocketArguments,
+        /// Its number, as `ftpgate sessions` and the log have it.
+        id: u64,
+    },
+    /// Let a running gateway take no more sessions, finish its transfers, and end.
+    Drain(SocketArguments),
+    /// Let a running gateway read its configuration file again.
+    Reload(SocketArguments),
+    /// Print what completes these commands in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    Man {
+        /// The folder; made if it is missing.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+/// Which gateway is asked: the one at the usual socket, unless something else is said.
+#[derive(Debug, Default, Args)]
+pub struct SocketArguments {
+    /// Its control socket.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// Its configuration file, which says where the control socket is (admin.socket).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Where the configuration comes from.
@@ -96,5 +150,12 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
         Command::Doctor => Ok(success_if(doctor::run())),
+        Command::Sessions { socket, json } => sessions::execute(&socket, json),
+        Command::Top(socket) => top::execute(&socket),
+        Command::Close { socket, id } => close::execute(&socket, id),
+        Command::Drain(socket) => drain::execute(&socket),
+        Command::Reload(socket) => reload::execute(&socket),
+        Command::Completions { shell } => Ok(completions::execute(shell)),
+        Command::Man { dir } => man::execute(&dir),
     }
 }

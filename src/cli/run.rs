@@ -1,6 +1,7 @@
 //! `ftpgate run`: the gateway until SIGTERM or SIGINT.
 
 use super::{EXIT_CONFIG, RunArguments, complain};
+use crate::admin::Order;
 use crate::app;
 use crate::config::{self, Config};
 use crate::telemetry;
@@ -38,12 +39,27 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let gateway = app::start(config, None).await?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let control = app::open_control(&config.admin)?;
+    let mut gateway = app::start(config, None).await?;
+    let mut orders = gateway.serve_control(control);
+    let reason = loop {
+        let order = tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            Some(order) = orders.recv() => order,
+        };
+        // Whoever has asked may be gone.
+        match order {
+            Order::Drain => break "ftpgate drain",
+            Order::Reload { answer } => {
+                let _ = answer.send(Err("not available".to_owned()));
+            }
+            Order::CloseSession { id, answer } => {
+                let _ = answer.send(gateway.close_session(id));
+            }
+        }
     };
-    tracing::info!(signal = name, "shutting down");
+    tracing::info!(reason, "shutting down");
     gateway.shutdown().await;
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
-    Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
+    Admin, Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
     FTP_PORT, FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig,
     Server, Source, TelemetryConfig, default_policies,
 };
@@ -38,6 +38,7 @@ pub(super) struct File {
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     log: LogConfig,
     audit: Option<PathBuf>,
+    admin_socket: Option<PathBuf>,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -86,7 +87,8 @@ impl File {
         let limits = limits(root.section("limits"));
         let (telemetry_listen, log, audit) = telemetry(root.section("telemetry"));
         let mut admin = root.section("admin");
-        admin.reserve("socket", "/run/ftpgate/admin.sock");
+        let admin_socket =
+            admin.read("socket", value_tls::optional_path, Admin::default().socket).value;
         admin.finish();
         root.finish();
         Self {
@@ -99,6 +101,7 @@ impl File {
             telemetry_listen,
             log,
             audit,
+            admin_socket,
             listeners_at,
         }
     }
@@ -116,6 +119,7 @@ impl File {
             telemetry_listen,
             log,
             audit,
+            admin_socket,
             listeners_at: _,
         } = self;
         Config {
@@ -141,6 +145,7 @@ impl File {
                 log,
                 audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
             },
+            admin: Admin { socket: admin_socket.map(|path| folder.join(path)) },
         }
     }
 }

@@ -38,9 +38,9 @@ pub use tls::{
     TlsMode, TlsServer, TlsStart, UnmetCertificateRequest, Untrusted, Verify,
 };
 pub use types::{
-    Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, Data, FirewallConfig,
-    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source,
-    TelemetryConfig,
+    ADMIN_SOCKET, Admin, Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, Data,
+    FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
+    Source, TelemetryConfig,
 };
 
 use std::collections::BTreeSet;

@@ -304,14 +304,24 @@ fn servers(#[case] server: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("admin: { socket: /tmp/s }", "admin.socket", "write `/run/ftpgate/admin.sock`")]
+#[case("    proxy_protocol: { send: v1 }", "proxy_protocol.send", "write `none`")]
 fn what_is_not_there_yet_is_never_ignored(
     #[case] more: &str,
     #[case] key: &str,
     #[case] words: &str,
 ) {
-    only(&with(more), 2, key, words);
-    only(&with(more), 2, key, "is not available in ftpgate 0.1");
+    let key = format!("listeners[0].{key}");
+    only(&listener(more), 3, &key, words);
+    only(&listener(more), 3, &key, "is not available in ftpgate 0.1");
+}
+
+#[rstest]
+#[case("", Some("/run/ftpgate/admin.sock"))]
+#[case("admin: { socket: null }", None)]
+#[case("admin: { socket: here.sock }", Some("here.sock"))]
+fn the_control_socket(#[case] more: &str, #[case] path: Option<&str>) {
+    let config = parse("x.yaml", &with(more)).unwrap();
+    assert_eq!(config.admin.socket.as_deref(), path.map(std::path::Path::new));
 }
 
 #[test]

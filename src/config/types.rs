@@ -27,6 +27,8 @@ pub struct Config {
     pub limits: Limits,
     /// Logs, metrics and audit.
     pub telemetry: TelemetryConfig,
+    /// What its owner may ask of a running gateway.
+    pub admin: Admin,
 }
 
 impl Config {
@@ -48,6 +50,7 @@ impl Config {
             policies: default_policies(),
             limits: Limits::default(),
             telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
+            admin: Admin::default(),
         })
     }
 }
@@ -382,6 +385,22 @@ impl Default for TelemetryConfig {
 pub struct AuditConfig {
     /// The file that its lines are appended to; `None`: there is no audit.
     pub path: Option<PathBuf>,
+}
+
+/// What its owner may ask of a running gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The path of the control socket; `None`: there is none.
+    pub socket: Option<PathBuf>,
+}
+
+/// Where the control socket is, unless the file says otherwise; the commands look there too.
+pub const ADMIN_SOCKET: &str = "/run/ftpgate/admin.sock";
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { socket: Some(PathBuf::from(ADMIN_SOCKET)) }
+    }
 }
 
 /// The log on standard error.

@@ -10,10 +10,10 @@ mod tls;
 use super::control::{Control, READ_SIZE, Received};
 use super::data::DataEvent;
 use super::openings::Openings;
-use super::shared::{Permit, Shared};
+use super::shared::{Closing, Permit, Shared};
 use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
-use crate::report::Report;
+use crate::report::{DataOutcome, Report};
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -62,6 +62,10 @@ pub(super) struct Driver {
     given_up: bool,
     permit: Option<Permit>,
     told_shutdown: bool,
+    /// The owner's word that this session is to end.
+    closing: Option<Closing>,
+    /// What the relay carries for it is to be cut.
+    cuts: bool,
 }
 
 impl Driver {
@@ -99,7 +103,14 @@ impl Driver {
             given_up: false,
             permit: Some(permit),
             told_shutdown: false,
+            closing: None,
+            cuts: false,
         }
+    }
+
+    /// The session ends when the owner says so.
+    pub(super) fn obeying(self, closing: Closing) -> Self {
+        Self { closing: Some(closing), ..self }
     }
 
     /// Tells the session of something that happened before [`run`](Self::run).
@@ -146,8 +157,20 @@ impl Driver {
         }
     }
 
-    /// Executes what the session wants done, in order.
+    /// Executes what the session wants done, in order; and cuts its data connections where the owner
+    /// has ended it, once it has said so to the client.
     async fn perform(&mut self) {
+        self.execute().await;
+        if std::mem::take(&mut self.cuts) {
+            for (id, bytes) in self.openings.cut().await {
+                let (outcome, bytes) = (DataOutcome::Aborted, Some(bytes));
+                self.tell(Event::DataConnectionEnded { id, outcome, bytes });
+            }
+            self.execute().await;
+        }
+    }
+
+    async fn execute(&mut self) {
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::SendBytes { to, bytes } => {
@@ -266,6 +289,7 @@ impl Driver {
             // What was read may have been part of a handshake, which goes on without the session.
             news |= self.poll_flush(side, cx, now);
         }
+        news |= self.poll_closing(cx, now);
         news |= self.poll_shutdown(cx, now);
         news |= self.poll_timer(cx, now);
         if news { Poll::Ready(()) } else { Poll::Pending }
@@ -344,6 +368,15 @@ impl Driver {
         };
         self.session.handle_event(event, now);
         true
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let asked = self.closing.as_mut().is_some_and(|closing| closing.poll(cx));
+        if asked {
+            self.cuts = true;
+            self.session.handle_event(Event::CloseRequested, now);
+        }
+        asked
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

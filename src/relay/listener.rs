@@ -140,7 +140,8 @@ impl Listener {
         shutdown: watch::Receiver<bool>,
     ) {
         let started = Instant::now();
-        let telemetry = self.telemetry.session(self.shared.next_session_id());
+        let id = self.shared.next_session_id();
+        let telemetry = self.telemetry.session(id);
         let Ok(original_dst) = self.original_dst(&stream) else { return };
         let Some(permit) = self.shared.admit(client.ip()) else {
             telemetry.record(&Report::SessionStarted { client, original_dst });
@@ -162,6 +163,7 @@ impl Listener {
             SessionTls::new(Arc::clone(tls), host, original_dst.0.ip())
         });
         let shared = Arc::clone(&self.shared);
+        let closing = shared.closing(id);
         let opener = Opener {
             settings: Arc::clone(&self.settings),
             shared: Arc::clone(&self.shared),
@@ -173,7 +175,8 @@ impl Listener {
         let carry = async move {
             // From here on the connection belongs to the thread that carries the session.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, shutdown);
+            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, shutdown)
+                .obeying(closing);
             opener.carry(driver).await;
         };
         self.shards.spawn(carry.instrument(span));

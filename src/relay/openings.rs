@@ -287,6 +287,22 @@ impl Openings {
         }
     }
 
+    /// Cuts every data connection that the relay carries or awaits, and returns when they are closed:
+    /// which they were, and what they had moved. What the kernel carries is not in reach.
+    pub(super) async fn cut(&mut self) -> Vec<(TransferId, ByteCounts)> {
+        let of_relay = |opened: &Opened| matches!(opened, Opened::Relay { .. });
+        let mut cut = Vec::new();
+        while let Some(at) = self.open.iter().position(of_relay) {
+            if let Opened::Relay { id, task, captures } = self.open.remove(at) {
+                let bytes = task.bytes();
+                task.cancel().await;
+                self.close_captures(captures).await;
+                cut.push((id, bytes.counts()));
+            }
+        }
+        cut
+    }
+
     async fn close_captures(&self, openings: Vec<Opening>) {
         for opening in openings {
             self.close(opening).await;

@@ -12,9 +12,12 @@ use crate::terms::SessionId;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// How much may be going on at once (`limits`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Shared {
     ports: Mutex<PortPool>,
     sessions: Mutex<Counts>,
     own_ends: Mutex<HashMap<End, usize>>,
+    /// Who is told that its session is to end.
+    closers: Mutex<HashMap<SessionId, oneshot::Sender<()>>>,
     last_session: AtomicU64,
 }
 
@@ -81,12 +86,27 @@ impl Shared {
             ports: Mutex::new(ports),
             sessions: Mutex::default(),
             own_ends: Mutex::default(),
+            closers: Mutex::default(),
             last_session: AtomicU64::new(0),
         })
     }
 
     pub(super) fn next_session_id(&self) -> SessionId {
         SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Ends one session, and the data connections that the relay carries for it. False if there is
+    /// none of this number, or none that has not been told already.
+    pub fn close_session(&self, id: SessionId) -> bool {
+        let closer = lock(&self.closers).remove(&id);
+        closer.is_some_and(|closer| closer.send(()).is_ok())
+    }
+
+    /// Where the session hears that it is to end.
+    pub(super) fn closing(self: &Arc<Self>, id: SessionId) -> Closing {
+        let (closer, asked) = oneshot::channel();
+        lock(&self.closers).insert(id, closer);
+        Closing { shared: Arc::clone(self), id, asked: Some(asked) }
     }
 
     /// A port of the pool, until the lease is dropped; `None` if none is free (case 43).
@@ -180,6 +200,30 @@ impl Drop for Permit {
                 counts.per_client.remove(&self.client);
             }
         }
+    }
+}
+
+/// Where one session hears that it is to end.
+pub(super) struct Closing {
+    shared: Arc<Shared>,
+    id: SessionId,
+    /// `None` once it has been heard.
+    asked: Option<oneshot::Receiver<()>>,
+}
+
+impl Closing {
+    /// True once, when the owner has asked.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let polled = self.asked.as_mut().map(|asked| Pin::new(asked).poll(cx));
+        let Some(Poll::Ready(heard)) = polled else { return false };
+        self.asked = None;
+        heard.is_ok()
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        lock(&self.shared.closers).remove(&self.id);
     }
 }
 

@@ -259,6 +259,8 @@ words! {
         ServerTlsFailed => "server_tls_failed",
         /// TLS with the client, which ends here, cannot be had.
         ClientTlsFailed => "client_tls_failed",
+        /// The owner has closed it (`ftpgate close`).
+        ClosedByOwner => "closed_by_owner",
         /// The gateway shuts down.
         Shutdown => "shutdown",
     }
@@ -290,6 +292,7 @@ impl CloseCause {
             | Self::LoginTimeout
             | Self::IdleTimeout
             | Self::TooManySessions
+            | Self::ClosedByOwner
             | Self::Shutdown => false,
         }
     }

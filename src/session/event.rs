@@ -133,6 +133,8 @@ pub enum Event<'a> {
         /// Bytes, where they are known.
         bytes: Option<ByteCounts>,
     },
+    /// The owner wants this session to end.
+    CloseRequested,
     /// The gateway shuts down.
     ShutdownRequested,
 }

@@ -242,6 +242,9 @@ impl Session {
             Event::BlindConnectionEnded { flow, outcome, bytes } => {
                 self.on_blind_ended(flow, outcome, bytes, now);
             }
+            Event::CloseRequested => {
+                self.close(Some(replies::CLOSED_BY_OWNER), CloseCause::ClosedByOwner, now);
+            }
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
             }

@@ -180,6 +180,7 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         }
         CloseCause::ServerTlsFailed => "session closed: no TLS with the server",
         CloseCause::ClientTlsFailed => "session closed: no TLS with the client",
+        CloseCause::ClosedByOwner => "session closed by the owner",
         CloseCause::Shutdown => "session ended: the gateway shuts down",
     }
 }

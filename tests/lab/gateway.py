@@ -24,11 +24,12 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
            open_timeout="30s", tls=None, capture_ports=CONTROL_PORTS, certificates=None,
-           audit=None):
+           audit=None, admin=None):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
     `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners,
-    `certificates` is the section `tls` beside them, `audit` the path of the audit.
+    `certificates` is the section `tls` beside them, `audit` the path of the audit, `admin` that of the
+    control socket.
     """
     listeners = []
     common = {"capture": setting.capture, "source": setting.source, "policy": "default",
@@ -58,6 +59,8 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
                       "log": {"format": "json" if setting.source == "client" else "text",
                               "level": "debug"},
                       **({"audit": {"path": audit}} if audit else {})},
+        # Never the host's own.
+        "admin": {"socket": admin},
     }
 
 

@@ -107,6 +107,7 @@ class Gate:
             **({"tls": sections} if sections else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
                           "log": {"format": "text", "level": "debug"}},
+            "admin": {"socket": None},
         }
         config = os.path.join(folder, "ftpgate.yaml")
         with open(config, "w", encoding="utf-8") as out:

@@ -190,6 +190,8 @@ pub(super) enum Step {
     FailToConnect,
     /// It would be the gateway itself.
     Loop,
+    /// The owner of the gateway ends the session.
+    OwnerCloses,
     /// The gateway shuts down.
     Shutdown,
     /// News of TLS that ends at the gateway.
@@ -423,6 +425,7 @@ impl Script {
             60 => Step::BlindEnd(u32::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),
             61 => Step::FailToConnect,
             62 => Step::Loop,
+            63 => Step::OwnerCloses,
             _ => Step::Shutdown,
         })
     }
