@@ -150,8 +150,14 @@ fn carry(contender: Contender, identity: &Identity, server: &TcpListener) -> Sam
             let (server, connected) = server.into_inner();
             let client = DataLeg::secured(client, Connection::Server(accepted));
             let server = DataLeg::secured(server, Connection::Client(connected));
-            let (outcome, bytes) =
-                join_legs(client, server, std::future::ready(()), Duration::from_secs(60)).await;
+            let (outcome, bytes) = join_legs(
+                client,
+                server,
+                std::future::ready(()),
+                Duration::from_secs(60),
+                Arc::default(),
+            )
+            .await;
             assert_eq!((outcome.label(), bytes.download), ("completed", FILE as u64));
         });
         thread_time()

@@ -16,6 +16,7 @@ use crate::relay::{
     SharedSettings,
 };
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
+use crate::telemetry::snapshot::ListenerSnapshot;
 use crate::telemetry::{Observer, Telemetry};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
@@ -107,6 +108,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         None
     };
     let mut listeners = Vec::new();
+    let mut shown = Vec::new();
     for (listener, socket) in bound {
         let address = socket.address();
         tracing::info!(
@@ -114,8 +116,15 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
             source = listener.source.label(), path = config.data.path.label(), "listening",
         );
         listeners.push(address);
+        shown.push(ListenerSnapshot {
+            name: listener.name.clone(),
+            address,
+            capture: listener.capture.label().into(),
+            server: listener.server.to_string(),
+        });
         tasks.spawn(socket.run(stopped.clone()));
     }
+    telemetry.set_listeners(shown);
     readiness.set_ready();
     Ok(RunningGateway {
         listeners,

@@ -100,6 +100,16 @@ pub enum Report {
         /// The mode towards the client.
         mode: DataMode,
     },
+    /// What a data connection that runs is for, as soon as that is known, and when it changes. None
+    /// is told of one whose agreement is not read.
+    TransferNamed {
+        /// Which transfer.
+        transfer: TransferId,
+        /// What the client asks for; `None` before it does, and if the server refuses it.
+        command: Option<TransferCommand>,
+        /// The protection of the data connection.
+        protection: ProtectionLevel,
+    },
     /// The data connection is over.
     DataConnectionEnded {
         /// Of which transfer.

@@ -88,8 +88,7 @@ fn describe_listener(listener: &Listener) -> String {
     };
     let server = match &listener.server {
         Server::Original => "wherever the client dialled".to_owned(),
-        Server::Address { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        Server::Address { host, port } => format!("{host}:{port}"),
+        address @ Server::Address { .. } => address.to_string(),
     };
     format!(
         "{}: {} on {}{steered}; to {server}, which sees the {}'s address; {}; policy {}",

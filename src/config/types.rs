@@ -5,6 +5,7 @@ use crate::config::value;
 use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -158,6 +159,17 @@ pub enum Server {
         /// Never 0.
         port: u16,
     },
+}
+
+impl fmt::Display for Server {
+    /// As in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Original => f.write_str("original"),
+            Self::Address { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Address { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// Whose address the server sees as its client.

@@ -269,6 +269,7 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
         | Report::CommandReceived { .. }
         | Report::LineDistrusted { .. }
         | Report::DataConnectionStarted { .. }
+        | Report::TransferNamed { .. }
         | Report::ProtectionChanged { .. }
         | Report::CccObserved { .. }
         | Report::TlsRoleTurned { .. }

@@ -9,6 +9,7 @@ use super::splice;
 use crate::net::{self, Dialling, reset_on_close};
 use crate::report::{DataOutcome, TlsVersion};
 use crate::session::Dial;
+use crate::telemetry::RunningBytes;
 use crate::terms::{ByteCounts, Side, TransferId};
 use crate::tls::failure::Failure;
 use std::io;
@@ -109,6 +110,7 @@ pub(super) struct DataTask {
     awaited: Arc<AtomicUsize>,
     awaits: bool,
     takes_upload: Arc<Notify>,
+    bytes: Arc<RunningBytes>,
 }
 
 impl DataTask {
@@ -125,6 +127,7 @@ impl DataTask {
         let count = [&client, &server].into_iter().filter(|leg| is_awaited(leg)).count();
         let awaited = Arc::new(AtomicUsize::new(count));
         let takes_upload = Arc::new(Notify::new());
+        let bytes = Arc::<RunningBytes>::default();
         let carrier = Carrier {
             id,
             shared,
@@ -132,9 +135,10 @@ impl DataTask {
             orders: orders_in,
             awaited: Arc::clone(&awaited),
             takes_upload: Arc::clone(&takes_upload),
+            bytes: Arc::clone(&bytes),
         };
         let task = tokio::spawn(carrier.run(client, server));
-        Self { task, orders, awaited, awaits: count > 0, takes_upload }
+        Self { task, orders, awaited, awaits: count > 0, takes_upload, bytes }
     }
 
     /// Dials one leg of a transfer in which both legs dial.
@@ -146,6 +150,11 @@ impl DataTask {
     /// What the client sends may move, where TLS made it wait.
     pub(super) fn take_upload(&self) {
         self.takes_upload.notify_one();
+    }
+
+    /// What it has moved so far.
+    pub(super) fn bytes(&self) -> Arc<RunningBytes> {
+        Arc::clone(&self.bytes)
     }
 
     /// True if there was something to await, and all of it has come.
@@ -168,6 +177,7 @@ struct Carrier {
     orders: mpsc::UnboundedReceiver<Side>,
     awaited: Arc<AtomicUsize>,
     takes_upload: Arc<Notify>,
+    bytes: Arc<RunningBytes>,
 }
 
 impl Carrier {
@@ -193,7 +203,7 @@ impl Carrier {
         let timeout = self.shared.settings.data_idle_timeout;
         if client_tls.is_none() && server_tls.is_none() {
             let _ = self.events.send(DataEvent::Joined { id: self.id });
-            return splice::join(client, server, &self.shared.pipes, timeout).await;
+            return splice::join(client, server, &self.shared.pipes, timeout, &self.bytes).await;
         }
         // Where one fails, the other is dropped with it, which resets it.
         let secured = tokio::try_join!(
@@ -204,7 +214,8 @@ impl Carrier {
             return (DataOutcome::HandshakeFailed, ByteCounts::default());
         };
         let _ = self.events.send(DataEvent::Joined { id: self.id });
-        pump::join(client, server, self.takes_upload.notified(), timeout).await
+        let bytes = Arc::clone(&self.bytes);
+        pump::join(client, server, self.takes_upload.notified(), timeout, bytes).await
     }
 
     /// The leg as it is joined. Why there is none is told before it is said.

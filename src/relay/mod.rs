@@ -4,7 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
-//! | `driver` | one session: the only executor of actions |
+//! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
 //! | `layer` | what lies over its bytes: text, or TLS that ends here. No I/O |
 //! | `termination` | what the handshakes of one session need, and what came of them |

@@ -8,6 +8,7 @@ use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
 use crate::report::DataOutcome;
 use crate::session::{BlindRange, Event, Leg, TransferPlan};
+use crate::telemetry::RunningBytes;
 use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::io;
 use std::net::SocketAddr;
@@ -243,6 +244,11 @@ impl Openings {
         if let Some(task) = self.task(wanted) {
             task.take_upload();
         }
+    }
+
+    /// Where the bytes of a transfer are counted while it runs; `None` on the kernel path.
+    pub(super) fn bytes(&self, wanted: TransferId) -> Option<Arc<RunningBytes>> {
+        self.task(wanted).map(DataTask::bytes)
     }
 
     fn task(&self, wanted: TransferId) -> Option<&DataTask> {

@@ -15,11 +15,13 @@ pub use leg::Leg;
 
 use super::splice::stalled;
 use crate::report::DataOutcome;
+use crate::telemetry::RunningBytes;
 use crate::terms::ByteCounts;
 use leg::{Came, Scratch};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,13 +31,15 @@ use std::time::Duration;
 const READS_IN_A_ROW: usize = 16;
 
 /// Moves bytes both ways until both directions have ended, one fails, or nothing moves for
-/// `idle_timeout`. Nothing is read from the client before `takes_upload`. The connections come set to be reset when closed; only where both directions
-/// have ended in order is their close an orderly one.
+/// `idle_timeout`. Nothing is read from the client before `takes_upload`. The connections
+/// come set to be reset when closed; only where both directions have ended in order is their close an
+/// orderly one. What moves is counted in `bytes`.
 pub async fn join(
     client: Leg,
     server: Leg,
     takes_upload: impl Future<Output = ()>,
     idle_timeout: Duration,
+    bytes: Arc<RunningBytes>,
 ) -> (DataOutcome, ByteCounts) {
     let moved = AtomicU64::new(0);
     let mut pump =
@@ -47,6 +51,7 @@ pub async fn join(
             holds_upload = holds_upload && takes_upload.as_mut().poll(cx).is_pending();
             let outcome = pump.poll(holds_upload, cx);
             moved.store(pump.moved(), Ordering::Relaxed);
+            bytes.set(pump.carried());
             outcome
         }) => outcome,
         () = stalled(|| moved.load(Ordering::Relaxed), idle_timeout) => DataOutcome::IdleTimeout,
@@ -55,7 +60,7 @@ pub async fn join(
         pump.client.end_on_close();
         pump.server.end_on_close();
     }
-    (outcome, ByteCounts { upload: pump.upload.carried, download: pump.download.carried })
+    (outcome, pump.carried())
 }
 
 struct Pump {
@@ -119,6 +124,10 @@ impl Pump {
     fn moved(&self) -> u64 {
         let sent = self.client.sent() + self.server.sent();
         sent + self.upload.carried + self.download.carried
+    }
+
+    fn carried(&self) -> ByteCounts {
+        ByteCounts { upload: self.upload.carried, download: self.download.carried }
     }
 
     fn poll(&mut self, holds_upload: bool, cx: &mut Context<'_>) -> Poll<DataOutcome> {

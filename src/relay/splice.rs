@@ -5,12 +5,12 @@
 
 use crate::net::end_on_close;
 use crate::report::DataOutcome;
-use crate::terms::ByteCounts;
+use crate::telemetry::RunningBytes;
+use crate::terms::{ByteCounts, Direction};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -64,22 +64,25 @@ impl PipePool {
 
 /// Moves bytes both ways until both directions have ended, one fails, or nothing moves for
 /// `idle_timeout`. The connections come set to be reset when closed (case 46); only where both
-/// directions have ended in order is their close an orderly one.
+/// directions have ended in order is their close an orderly one. What moves is counted in `bytes`.
 pub(super) async fn join(
     client: TcpStream,
     server: TcpStream,
     pipes: &PipePool,
     idle_timeout: Duration,
+    bytes: &RunningBytes,
 ) -> (DataOutcome, ByteCounts) {
-    let (upload, download) = (AtomicU64::new(0), AtomicU64::new(0));
     let outcome = {
         let both = async {
             tokio::try_join!(
-                move_bytes(&client, &server, pipes, &upload),
-                move_bytes(&server, &client, pipes, &download),
+                move_bytes(&client, &server, pipes, (bytes, Direction::Upload)),
+                move_bytes(&server, &client, pipes, (bytes, Direction::Download)),
             )
         };
-        let moved = || upload.load(Ordering::Relaxed) + download.load(Ordering::Relaxed);
+        let moved = || {
+            let ByteCounts { upload, download } = bytes.counts();
+            upload + download
+        };
         tokio::select! {
             moved = both => match moved {
                 Ok(_) => DataOutcome::Completed,
@@ -92,8 +95,7 @@ pub(super) async fn join(
         end_on_close(&client);
         end_on_close(&server);
     }
-    let bytes = ByteCounts { upload: upload.into_inner(), download: download.into_inner() };
-    (outcome, bytes)
+    (outcome, bytes.counts())
 }
 
 /// One direction, up to and including the half-close.
@@ -101,7 +103,7 @@ async fn move_bytes(
     from: &TcpStream,
     to: &TcpStream,
     pipes: &PipePool,
-    moved: &AtomicU64,
+    (moved, direction): (&RunningBytes, Direction),
 ) -> io::Result<()> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     // Most directions of FTP carry nothing but a FIN: the pipe is taken with the first byte.
@@ -124,7 +126,7 @@ async fn move_bytes(
                 })
                 .await?;
             left -= sent;
-            moved.fetch_add(sent as u64, Ordering::Relaxed);
+            moved.add(direction, sent as u64);
         }
         // Reading again at once would find a segment or two: a turn of the other tasks later there
         // is a pipeful, at the price of one system call instead of many.

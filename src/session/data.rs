@@ -164,6 +164,7 @@ impl Session {
         transfer.stage = Stage::Running { since: now };
         let (path, mode) = (transfer.path(), transfer.client_mode());
         self.report(Report::DataConnectionStarted { transfer: id, path, mode });
+        self.report_name(id);
     }
 
     pub(super) fn on_data_joined(&mut self, id: TransferId) {

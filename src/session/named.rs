@@ -4,7 +4,7 @@ use super::Session;
 use super::pending::Pending;
 use super::transfer::Transfer;
 use crate::ftp::{Command, Verb};
-use crate::report::{PeerText, TransferCommand};
+use crate::report::{PeerText, Report, TransferCommand};
 use crate::terms::TransferId;
 
 /// Who logs in.
@@ -41,6 +41,13 @@ pub(super) enum Name {
 }
 
 impl Name {
+    fn command(&self) -> Option<&TransferCommand> {
+        match self {
+            Self::None => None,
+            Self::Sent(command) | Self::Begun(command) => Some(command),
+        }
+    }
+
     pub(super) fn into_command(self) -> Option<TransferCommand> {
         match self {
             Self::None => None,
@@ -67,16 +74,14 @@ impl Session {
         if let Some(transfer) = self.transfer_mut(id)
             && !matches!(transfer.name, Name::Begun(_))
         {
-            transfer.name = Name::Sent(command.clone());
+            self.rename(id, Name::Sent(command.clone()));
         }
         Pending::Transfer { id, command }
     }
 
     /// The server has begun with this command: of several that were sent ahead it is the one.
     pub(super) fn keep_name(&mut self, id: TransferId, command: TransferCommand) {
-        if let Some(transfer) = self.transfer_mut(id) {
-            transfer.name = Name::Begun(command);
-        }
+        self.rename(id, Name::Begun(command));
     }
 
     /// The server has refused what was sent, so that what passed, if anything, was not for that.
@@ -84,8 +89,24 @@ impl Session {
         if let Some(transfer) = self.transfer_mut(id)
             && matches!(transfer.name, Name::Sent(_))
         {
-            transfer.name = Name::None;
+            self.rename(id, Name::None);
         }
+    }
+
+    fn rename(&mut self, id: TransferId, name: Name) {
+        let Some(transfer) = self.transfer_mut(id) else { return };
+        let former = std::mem::replace(&mut transfer.name, name);
+        let another = former.command() != transfer.name.command();
+        if another && transfer.is_running() {
+            self.report_name(id);
+        }
+    }
+
+    /// Tells what a running transfer is for.
+    pub(super) fn report_name(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfer_mut(id) else { return };
+        let (command, protection) = (transfer.name.command().cloned(), transfer.protection);
+        self.report(Report::TransferNamed { transfer: id, command, protection });
     }
 
     fn transfer_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {

@@ -1,27 +1,41 @@
-//! A [`Report`] in; a log line, metrics and an audit line out.
+//! A [`Report`] in; a log line, metrics and an audit line out, and a view of what runs now.
 //!
 //! [`Telemetry`] is one per gateway, [`ListenerTelemetry`] one per listener, and
 //! [`SessionTelemetry`] one per session: each holds what the next needs, so that no event looks
 //! anything up.
 //!
-//! Not here: how metrics leave the process (see [`crate::admin`]).
+//! | file | what it holds |
+//! |---|---|
+//! | `session` | one session's reports, and what each leads to |
+//! | `logging` | the log |
+//! | `words` | its messages |
+//! | `metrics`, `gauges` | figures, and what a session adds to those that go down again |
+//! | `audit` | lines of JSON in a file |
+//! | `live`, `snapshot` | what runs now, and what is shown of it |
+//!
+//! Not here: how metrics and views leave the process (see [`crate::admin`]).
 
 mod audit;
 mod gauges;
+mod live;
 mod logging;
 mod metrics;
 mod session;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
 
 use crate::report::Report;
 use crate::terms::SessionId;
 use audit::AuditLog;
+use live::Live;
 use metrics::{ListenerMetrics, Metrics};
+use snapshot::{ListenerSnapshot, Snapshot, View};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +49,7 @@ pub type Observer = mpsc::UnboundedSender<(SessionId, Report)>;
 #[derive(Clone)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
+    live: Arc<Live>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
 }
@@ -42,7 +57,12 @@ pub struct Telemetry {
 impl Telemetry {
     /// With a registry of its own, so that several gateways in one process stay apart.
     pub fn new() -> Self {
-        Self { metrics: Arc::new(Metrics::new()), audit: None, observer: None }
+        Self {
+            metrics: Arc::new(Metrics::new()),
+            live: Arc::new(Live::new()),
+            audit: None,
+            observer: None,
+        }
     }
 
     /// Like [`Self::new`], and every report also goes to `observer`, for as long as somebody
@@ -73,6 +93,7 @@ impl Telemetry {
             name: Arc::from(name),
             listener: self.metrics.listener(name),
             metrics: Arc::clone(&self.metrics),
+            live: Arc::clone(&self.live),
             audit: self.audit.clone(),
             observer: self.observer.clone(),
         }
@@ -81,6 +102,22 @@ impl Telemetry {
     /// Tells how many ports of the pool are free.
     pub fn set_ports_free(&self, free: usize) {
         self.metrics.ports_free.set(i64::try_from(free).unwrap_or(i64::MAX));
+        self.live.set_ports_free(free);
+    }
+
+    /// Tells how many ports the pool has.
+    pub fn set_ports_total(&self, total: usize) {
+        self.live.set_ports_total(total);
+    }
+
+    /// Tells where clients are accepted, in place of what was told before.
+    pub fn set_listeners(&self, listeners: Vec<ListenerSnapshot>) {
+        self.live.set_listeners(listeners);
+    }
+
+    /// What runs now. Holds up no session for longer than it takes to copy what is known of it.
+    pub fn snapshot(&self, view: View) -> Snapshot {
+        self.live.snapshot(view)
     }
 
     /// All metrics in the Prometheus text exposition format 0.0.4.
@@ -101,6 +138,7 @@ pub struct ListenerTelemetry {
     name: Arc<str>,
     listener: ListenerMetrics,
     metrics: Arc<Metrics>,
+    live: Arc<Live>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
 }

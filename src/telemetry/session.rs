@@ -3,10 +3,11 @@
 
 use super::audit::SessionAudit;
 use super::gauges::Gauges;
+use super::live::{LiveSession, RunningBytes};
 use super::metrics::{HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
 use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
-use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
+use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side, TransferId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tracing::{Span, debug, error_span, field, info, warn};
@@ -20,6 +21,7 @@ pub struct SessionTelemetry {
     metrics: Arc<Metrics>,
     listener: ListenerMetrics,
     gauges: Arc<Mutex<Gauges>>,
+    live: Arc<LiveSession>,
     audit: Option<SessionAudit>,
     observer: Option<Observer>,
 }
@@ -41,6 +43,7 @@ impl SessionTelemetry {
             metrics: Arc::clone(&listener.metrics),
             listener: listener.listener.clone(),
             gauges: Arc::new(Mutex::new(gauges)),
+            live: Arc::new(LiveSession::new(id, &listener.name, &listener.live)),
             audit: listener.audit.as_ref().map(|log| SessionAudit::new(id, &listener.name, log)),
             observer: listener.observer.clone(),
         }
@@ -51,9 +54,10 @@ impl SessionTelemetry {
         self.span.clone()
     }
 
-    /// Tells one fact: log line, metrics, audit, observer.
+    /// Tells one fact: log line, metrics, what runs now, audit, observer.
     pub fn record(&self, report: &Report) {
         self.span.in_scope(|| self.tell(report));
+        self.live.tell(report);
         if let Some(audit) = &self.audit {
             audit.tell(report, SystemTime::now());
         }
@@ -61,6 +65,11 @@ impl SessionTelemetry {
             // Nobody receives any more: the observer has seen enough.
             let _ = observer.send((self.id, report.clone()));
         }
+    }
+
+    /// A data connection that has been told as started counts its bytes there while it runs.
+    pub fn follow(&self, transfer: TransferId, bytes: Arc<RunningBytes>) {
+        self.live.follow(transfer, bytes);
     }
 
     fn gauges(&self) -> MutexGuard<'_, Gauges> {
@@ -108,6 +117,8 @@ impl SessionTelemetry {
                 self.gauges().start_data_connection(*transfer, *path);
                 debug!(%transfer, path = path.label(), mode = mode.label(), "data connection started");
             }
+            // Names are for the audit, which has them when the transfer is over.
+            Report::TransferNamed { .. } => {}
             Report::DataConnectionEnded {
                 transfer,
                 command: _,

@@ -51,7 +51,13 @@ impl Joined {
     async fn over(legs: Legs, versions: Versions, idle: Duration) -> Self {
         let (client, client_leg) = client_side(&Party::new(versions), legs).await;
         let (server, server_leg) = server_side(&Party::new(versions), legs).await;
-        let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), idle));
+        let pump = tokio::spawn(join(
+            client_leg,
+            server_leg,
+            std::future::ready(()),
+            idle,
+            Arc::default(),
+        ));
         Self { client, server, pump }
     }
 
@@ -330,7 +336,13 @@ async fn with_few_records(count: u64) -> Joined {
     let (client, mut client_leg) = client_side(&party, Legs::Offload).await;
     let (server, server_leg) = server_side(&party, Legs::Offload).await;
     client_leg.leave_records(count);
-    let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), COMES_WITHIN));
+    let pump = tokio::spawn(join(
+        client_leg,
+        server_leg,
+        std::future::ready(()),
+        COMES_WITHIN,
+        Arc::default(),
+    ));
     Joined { client, server, pump }
 }
 
@@ -370,7 +382,13 @@ async fn case_38_tickets_are_taken_while_a_file_goes_up() {
         let (mut client, client_leg) = client_side(&party, Legs::Originate).await;
         let (mut server, server_leg) = server_side(&party, Legs::Originate).await;
         assert_eq!(server.has_resumed(), resumed);
-        let pump = tokio::spawn(join(client_leg, server_leg, std::future::ready(()), COMES_WITHIN));
+        let pump = tokio::spawn(join(
+            client_leg,
+            server_leg,
+            std::future::ready(()),
+            COMES_WITHIN,
+            Arc::default(),
+        ));
         client.send(b"up").await;
         client.end().await;
         assert_eq!(server.receive_all().await, (b"up".to_vec(), End::Orderly));
@@ -388,7 +406,7 @@ async fn an_upload_waits_for_its_command_and_a_download_does_not() {
     let (mut server, server_leg) = server_side(&party, Legs::Tls).await;
     let (command, passed) = tokio::sync::oneshot::channel();
     let passed = async { passed.await.unwrap() };
-    let pump = tokio::spawn(join(client_leg, server_leg, passed, COMES_WITHIN));
+    let pump = tokio::spawn(join(client_leg, server_leg, passed, COMES_WITHIN, Arc::default()));
     client.send(b"up").await;
     server.send(b"down").await;
     assert_eq!(client.receive(4).await, b"down");

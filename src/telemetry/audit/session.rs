@@ -63,6 +63,7 @@ impl Known {
             | Report::PinholeOpened { .. }
             | Report::PinholeClosed { .. }
             | Report::DataConnectionStarted { .. }
+            | Report::TransferNamed { .. }
             | Report::DataConnectionEnded { .. }
             | Report::CccObserved { .. }
             | Report::TlsRoleTurned { .. }
@@ -114,6 +115,7 @@ impl Known {
             | Report::PinholeOpened { .. }
             | Report::PinholeClosed { .. }
             | Report::DataConnectionStarted { .. }
+            | Report::TransferNamed { .. }
             | Report::ProtectionChanged { .. }
             | Report::CccObserved { .. }
             | Report::TlsRoleTurned { .. }

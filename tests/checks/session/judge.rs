@@ -325,6 +325,10 @@ impl Judge {
                     self.seen.insert(*transfer);
                 }
             }
+            Report::TransferNamed { transfer, .. } => {
+                let runs = self.started.contains(transfer) && !self.finished.contains(transfer);
+                assert!(runs, "{transfer} is named and does not run");
+            }
             Report::DataConnectionEnded { transfer, protection, .. } => {
                 assert!(self.started.contains(transfer) && self.finished.insert(*transfer));
                 let unknown = *protection == ProtectionLevel::Unknown;

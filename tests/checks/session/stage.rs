@@ -387,6 +387,10 @@ impl<'a> Play<'a> {
                 // Told unless the session has ended before the executor's answer.
                 continue;
             }
+            if let Action::Report(Report::TransferNamed { .. }) = action {
+                // Told later if the connection comes after the command.
+                continue;
+            }
             match (&action, self.trace.last_mut()) {
                 (Action::SendBytes { to, bytes }, Some(Seen::Sent(side, sent))) if side == to => {
                     sent.extend_from_slice(bytes);
