@@ -63,9 +63,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
                 .await
                 .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            let served =
-                serve_telemetry(listener, telemetry.clone(), readiness.clone(), stopped.clone());
-            tasks.spawn(served);
+            let page = config.telemetry.page;
+            let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
+            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, stopped.clone()));
             Some(bound)
         }
     };
@@ -190,13 +190,14 @@ async fn serve_telemetry(
     listener: tokio::net::TcpListener,
     telemetry: Telemetry,
     readiness: Readiness,
+    page: bool,
     mut stopped: watch::Receiver<bool>,
 ) {
     let shutdown = async move {
         // An error means that the gateway is gone, which is an end too.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let served = admin::serve(listener, telemetry, readiness, shutdown);
+    let served = admin::serve(listener, telemetry, readiness, page, shutdown);
     if let Err(error) = served.await {
         tracing::error!(%error, "metrics and health are no longer served");
     }

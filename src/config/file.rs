@@ -14,7 +14,7 @@ use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// No gateway carries more at one time than it has ports towards one server.
@@ -36,8 +36,7 @@ pub(super) struct File {
     pub(super) policies: BTreeMap<String, PolicyConfig>,
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
-    log: LogConfig,
-    audit: Option<PathBuf>,
+    telemetry: TelemetryConfig,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -84,7 +83,7 @@ impl File {
         let tls = file_tls::tls(root.section("tls"));
         let policies = policies(&mut root);
         let limits = limits(root.section("limits"));
-        let (telemetry_listen, log, audit) = telemetry(root.section("telemetry"));
+        let (telemetry_listen, telemetry) = telemetry(root.section("telemetry"));
         let mut admin = root.section("admin");
         admin.reserve("socket", "/run/ftpgate/admin.sock");
         admin.finish();
@@ -97,8 +96,7 @@ impl File {
             policies,
             limits,
             telemetry_listen,
-            log,
-            audit,
+            telemetry,
             listeners_at,
         }
     }
@@ -114,8 +112,7 @@ impl File {
             policies,
             limits,
             telemetry_listen,
-            log,
-            audit,
+            telemetry,
             listeners_at: _,
         } = self;
         Config {
@@ -138,8 +135,8 @@ impl File {
             limits,
             telemetry: TelemetryConfig {
                 listen: telemetry_listen.value,
-                log,
-                audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
+                audit: AuditConfig { path: telemetry.audit.path.map(|path| folder.join(path)) },
+                ..telemetry
             },
         }
     }
@@ -270,7 +267,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
-fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, Option<PathBuf>) {
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryConfig) {
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     const LEVEL: &[(&str, LogLevel)] = &[
         ("error", LogLevel::Error),
@@ -281,6 +278,7 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig,
     ];
     let default = TelemetryConfig::default();
     let listen = section.read("listen", value::optional_socket_address, default.listen);
+    let page = section.read("page", value::boolean, default.page).value;
     let mut log = section.section("log");
     let format = log.read("format", value::choice(FORMAT), default.log.format).value;
     let level = log.read("level", value::choice(LEVEL), default.log.level).value;
@@ -289,5 +287,11 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig,
     let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
     audit.finish();
     section.finish();
-    (listen, LogConfig { format, level }, path)
+    let telemetry = TelemetryConfig {
+        listen: listen.value,
+        page,
+        log: LogConfig { format, level },
+        audit: AuditConfig { path },
+    };
+    (listen, telemetry)
 }
