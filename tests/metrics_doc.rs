@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use ftpgate::report::Report;
-use ftpgate::telemetry::Telemetry;
+use ftpgate::telemetry::{CertificateRole, Expiry, Telemetry};
 use ftpgate::terms::SessionId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Type and labels of a metric.
 type Metric = (String, BTreeSet<String>);
@@ -18,12 +20,14 @@ fn documentation() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The exposition of a gateway with one listener that has seen one command.
+/// The exposition of a gateway with every certificate and one listener that has seen one command.
 fn exposition() -> String {
     let telemetry = Telemetry::new();
+    let never: Expiry = Arc::new(|| Some(SystemTime::UNIX_EPOCH));
+    telemetry.watch_certificates(CertificateRole::ALL.map(|role| (role, never.clone())).into());
     let session = telemetry.listener("out").session(SessionId(1));
     session.record(&Report::CommandReceived { verb: "NOOP" });
-    telemetry.encode()
+    telemetry.encode(true)
 }
 
 /// The words in backticks.

@@ -3,7 +3,7 @@
 
 use super::audit::SessionAudit;
 use super::gauges::Gauges;
-use super::metrics::{HandshakeEnd, ListenerMetrics, Metrics};
+use super::metrics::{BlindOutcome, HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
 use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side};
@@ -188,6 +188,9 @@ impl SessionTelemetry {
 
     fn tell_ccc(&self, outcome: CccOutcome, passed: Option<u32>) {
         self.listener.ccc_total.of(outcome).inc();
+        if outcome == CccOutcome::Missing {
+            self.listener.blind_sessions_total.of(BlindOutcome::of(passed)).inc();
+        }
         let (reason, words) = (outcome.label(), words::ccc(outcome, passed));
         match (outcome, passed) {
             (CccOutcome::Cleared, _) => debug!(outcome = reason, "{words}"),
