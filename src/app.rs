@@ -100,6 +100,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         .with_context(|| format!("listener {}", listener.name))?;
         bound.push((listener, socket));
     }
+    telemetry.watch_certificates(certificates.expiries());
     // Last, since it would outlive a start that fails.
     let routing = if transparent {
         let mark = config.firewall.mark;

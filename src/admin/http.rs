@@ -52,6 +52,10 @@ impl Readiness {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
+    fn is_ready(&self) -> bool {
+        self.reason().is_none()
+    }
+
     pub(super) fn reason(&self) -> Option<&'static str> {
         *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,13 +102,23 @@ pub async fn serve(
 fn router(telemetry: Telemetry, readiness: Readiness, page: Option<Router>) -> Router {
     Router::new()
         .merge(page.unwrap_or_default())
-        .route("/metrics", get(metrics).with_state(telemetry))
+        .route("/metrics", get(metrics).with_state((telemetry, readiness.clone())))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, EXPOSITION)], telemetry.encode())
+async fn metrics(
+    State((telemetry, readiness)): State<(Telemetry, Readiness)>,
+) -> impl IntoResponse {
+    let ready = readiness.is_ready();
+    // Files are read for some of them.
+    match tokio::task::spawn_blocking(move || telemetry.encode(ready)).await {
+        Ok(text) => ([(CONTENT_TYPE, EXPOSITION)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be gathered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
@@ -172,6 +186,10 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
         assert!(answer.contains("\nftpgate_ports_free 77\n"), "{answer}");
+        assert!(answer.contains("\nftpgate_ready 0\n"), "{answer}");
+        server.readiness.set_ready();
+        let answer = ask(server.address, "GET /metrics").await;
+        assert!(answer.contains("\nftpgate_ready 1\n"), "{answer}");
     }
 
     #[tokio::test]
