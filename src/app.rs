@@ -67,9 +67,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
                 .await
                 .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
-            let served =
-                serve_telemetry(listener, telemetry.clone(), readiness.clone(), stopped.clone());
-            tasks.spawn(served);
+            let page = config.telemetry.page;
+            let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
+            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, stopped.clone()));
             Some(bound)
         }
     };
@@ -104,6 +104,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         .with_context(|| format!("listener {}", listener.name))?;
         bound.push((listener, socket));
     }
+    telemetry.watch_certificates(certificates.expiries());
     // Last, since it would outlive a start that fails.
     let routing = if transparent {
         let mark = config.firewall.mark;
@@ -195,13 +196,14 @@ async fn serve_telemetry(
     listener: tokio::net::TcpListener,
     telemetry: Telemetry,
     readiness: Readiness,
+    page: bool,
     mut stopped: watch::Receiver<bool>,
 ) {
     let shutdown = async move {
         // An error means that the gateway is gone, which is an end too.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let served = admin::serve(listener, telemetry, readiness, shutdown);
+    let served = admin::serve(listener, telemetry, readiness, page, shutdown);
     if let Err(error) = served.await {
         tracing::error!(%error, "metrics and health are no longer served");
     }

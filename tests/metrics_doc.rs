@@ -2,28 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use ftpgate::report::Report;
-use ftpgate::telemetry::Telemetry;
-use ftpgate::terms::SessionId;
+#[path = "support/exposition.rs"]
+#[allow(unreachable_pub, reason = "a module of a test")]
+mod exposition;
+
+use exposition::{Metric, OPEN, exposition, registered};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Type and labels of a metric.
-type Metric = (String, BTreeSet<String>);
-
-/// The values by metric and label.
-type Values = BTreeMap<(String, String), BTreeSet<String>>;
 
 fn documentation() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     std::fs::read_to_string(path).unwrap()
-}
-
-/// The exposition of a gateway with one listener that has seen one command.
-fn exposition() -> String {
-    let telemetry = Telemetry::new();
-    let session = telemetry.listener("out").session(SessionId(1));
-    session.record(&Report::CommandReceived { verb: "NOOP" });
-    telemetry.encode()
 }
 
 /// The words in backticks.
@@ -38,32 +26,6 @@ fn rows<'a>(text: &'a str, header: &str) -> Vec<Vec<&'a str>> {
         .take_while(|line| line.starts_with('|'))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect()
-}
-
-/// Metrics by name, and the values of each label of each metric.
-fn registered() -> (BTreeMap<String, Metric>, Values) {
-    let text = exposition();
-    let mut metrics = BTreeMap::new();
-    let mut values = Values::new();
-    let mut name = "";
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (of, kind) = rest.split_once(' ').unwrap();
-            name = of;
-            metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
-        } else if let Some((_, rest)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
-            for pair in rest.split('}').next().unwrap().split(',') {
-                let (label, value) = pair.split_once('=').unwrap();
-                // The bound of a bucket is the format's, not ours.
-                if label != "le" {
-                    metrics.get_mut(name).unwrap().1.insert(label.to_owned());
-                    let value = value.trim_matches('"').to_owned();
-                    values.entry((name.to_owned(), label.to_owned())).or_default().insert(value);
-                }
-            }
-        }
-    }
-    (metrics, values)
 }
 
 #[test]
@@ -85,7 +47,6 @@ fn the_documentation_lists_the_values_of_every_closed_label() {
     let (metrics, values) = registered();
     let text = documentation();
     let table = rows(&text, "| label |");
-    let open = ["listener", "version", "verb"];
     for ((metric, label), values) in &values {
         let short = metric.strip_prefix("ftpgate_").unwrap();
         let row = table
@@ -95,7 +56,7 @@ fn the_documentation_lists_the_values_of_every_closed_label() {
                 quoted(row[0]).contains(label) && (of.is_empty() || of.contains(short))
             })
             .unwrap_or_else(|| panic!("{label} of {metric} is not documented"));
-        if !open.contains(&label.as_str()) {
+        if !OPEN.contains(&label.as_str()) {
             assert_eq!(*values, quoted(row[2]), "{label} of {metric}");
         }
     }

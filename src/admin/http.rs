@@ -1,6 +1,7 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! `/metrics`, `/healthz` and `/readyz`, and the status page.
 
 use super::bounded::Bounded;
+use super::page;
 use crate::telemetry::Telemetry;
 use axum::Router;
 use axum::extract::State;
@@ -51,7 +52,11 @@ impl Readiness {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    fn reason(&self) -> Option<&'static str> {
+    fn is_ready(&self) -> bool {
+        self.reason().is_none()
+    }
+
+    pub(super) fn reason(&self) -> Option<&'static str> {
         *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +67,8 @@ impl Default for Readiness {
     }
 }
 
-/// Answers until `shutdown` completes; answers under way then have one second more.
+/// Answers until `shutdown` completes; answers under way then have one second more. `page`: the status
+/// page too.
 ///
 /// # Errors
 /// What the listening socket reports.
@@ -70,6 +76,7 @@ pub async fn serve(
     listener: TcpListener,
     telemetry: Telemetry,
     readiness: Readiness,
+    page: bool,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (asked, asked_to_stop) = oneshot::channel::<()>();
@@ -78,8 +85,10 @@ pub async fn serve(
         // Nobody waits for it any more: the server has ended by itself.
         let _ = asked.send(());
     };
+    let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let page = page.then(|| page::routes(telemetry.clone(), readiness.clone(), local));
     let listener = Bounded::new(listener, CONNECTIONS, SILENCE);
-    let server = axum::serve(listener, router(telemetry, readiness));
+    let server = axum::serve(listener, router(telemetry, readiness, page));
     let server = server.with_graceful_shutdown(shutdown);
     tokio::select! {
         ended = server.into_future() => ended,
@@ -90,15 +99,26 @@ pub async fn serve(
     }
 }
 
-fn router(telemetry: Telemetry, readiness: Readiness) -> Router {
+fn router(telemetry: Telemetry, readiness: Readiness, page: Option<Router>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics).with_state(telemetry))
+        .merge(page.unwrap_or_default())
+        .route("/metrics", get(metrics).with_state((telemetry, readiness.clone())))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, EXPOSITION)], telemetry.encode())
+async fn metrics(
+    State((telemetry, readiness)): State<(Telemetry, Readiness)>,
+) -> impl IntoResponse {
+    let ready = readiness.is_ready();
+    // Files are read for some of them.
+    match tokio::task::spawn_blocking(move || telemetry.encode(ready)).await {
+        Ok(text) => ([(CONTENT_TYPE, EXPOSITION)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be gathered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
@@ -127,19 +147,28 @@ mod tests {
     }
 
     async fn start(telemetry: Telemetry) -> Server {
+        start_with(telemetry, false).await
+    }
+
+    async fn start_with(telemetry: Telemetry, page: bool) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readiness = Readiness::new();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, telemetry, readiness.clone(), shutdown));
+        let task = tokio::spawn(serve(listener, telemetry, readiness.clone(), page, shutdown));
         Server { address, readiness, stop, task }
     }
 
     async fn ask(address: SocketAddr, request: &str) -> String {
+        ask_as("localhost", address, request).await
+    }
+
+    async fn ask_as(host: &str, address: SocketAddr, request: &str) -> String {
         let exchange = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let request =
+                format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
@@ -157,6 +186,10 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
         assert!(answer.contains("\nftpgate_ports_free 77\n"), "{answer}");
+        assert!(answer.contains("\nftpgate_ready 0\n"), "{answer}");
+        server.readiness.set_ready();
+        let answer = ask(server.address, "GET /metrics").await;
+        assert!(answer.contains("\nftpgate_ready 1\n"), "{answer}");
     }
 
     #[tokio::test]
@@ -181,6 +214,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_page_runs_its_own_script_only_and_cannot_be_framed() {
+        let server = start_with(Telemetry::new(), true).await;
+        let answer = ask(server.address, "GET /").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("<h1>ftpgate</h1>"));
+        let policy = answer.lines().find(|line| line.starts_with("content-security-policy: "));
+        let policy = policy.unwrap_or_else(|| panic!("{answer}"));
+        for part in ["default-src 'none'", "script-src 'sha256-", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let answer = ask(server.address, "GET /status.json").await;
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert!(answer.contains(r#"{"not_ready":"starting","sessions_active":0,"#), "{answer}");
+        assert!(ask(server.address, "POST /").await.starts_with("HTTP/1.1 405"));
+    }
+
+    #[tokio::test]
+    async fn a_page_for_this_host_answers_to_no_name_of_a_website() {
+        let server = start_with(Telemetry::new(), true).await;
+        for page in ["GET /", "GET /status.json"] {
+            let answer = ask_as("evil.example", server.address, page).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        }
+        let answer = ask_as("evil.example", server.address, "GET /metrics").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "scrapers use names: {answer}");
+    }
+
+    #[tokio::test]
     async fn shutdown_does_not_wait_for_a_silent_connection() {
         let server = start(Telemetry::new()).await;
         let mut silent = TcpStream::connect(server.address).await.unwrap();
@@ -196,7 +257,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Bounded::new(listener, 1, Duration::from_millis(100));
-        let app = router(Telemetry::new(), Readiness::new());
+        let app = router(Telemetry::new(), Readiness::new(), None);
         tokio::spawn(axum::serve(listener, app).into_future());
         let started = tokio::time::Instant::now();
         let mut silent = TcpStream::connect(address).await.unwrap();

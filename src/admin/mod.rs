@@ -1,8 +1,9 @@
-//! What the gateway shows of itself, metrics and health over HTTP; and what its owner may ask of it.
+//! What the gateway shows of itself over HTTP, metrics, health and a status page; and what its owner may ask of it.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `http` | metrics and health, for everybody who may ask |
+//! | `page` | the status page |
 //! | `socket` | the control socket in the file system |
 //! | `control` | what it answers, to the owner |
 //! | `order` | what the owner may ask for |
@@ -14,6 +15,7 @@ mod bounded;
 mod control;
 mod http;
 mod order;
+mod page;
 mod socket;
 
 pub use control::serve_control;

@@ -3,6 +3,7 @@
 use crate::config::{self, Config};
 use crate::relay::Termination;
 use crate::session::{ServerCcc, TlsMode, TlsStart};
+use crate::telemetry::{CertificateRole, Expiry};
 use crate::tls::ca::Authority;
 use crate::tls::client_side::{ClientSide, ClientSideSettings, Reuse};
 use crate::tls::fixed::FixedCertificate;
@@ -12,13 +13,17 @@ use crate::tls::server_side::{
     CertificateFiles, ServerRoots, ServerSide, ServerSideSettings, Untrusted, Verify,
 };
 use anyhow::Context;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// Certificates and keys that the listeners share, read once.
 pub(super) struct Certificates {
     leaves: Option<LeafCache>,
+    /// When the local CA expires, if it is in use.
+    authority_not_after: Option<SystemTime>,
     fixed: Option<Arc<FixedCertificate>>,
+    /// When the certificate shown to servers expires, once a listener has read it.
+    client_not_after: OnceLock<SystemTime>,
 }
 
 impl Certificates {
@@ -42,8 +47,10 @@ impl Certificates {
                 false
             }
         });
-        let leaves = if issues { Some(leaves(config)?) } else { None };
-        Ok(Self { leaves, fixed })
+        let authority = if issues { Some(authority(config)?) } else { None };
+        let authority_not_after = authority.as_ref().map(Authority::not_after);
+        let leaves = authority.map(leaves).transpose()?;
+        Ok(Self { leaves, authority_not_after, fixed, client_not_after: OnceLock::new() })
     }
 
     /// What ends the TLS of one listener, if its mode has any end here.
@@ -65,7 +72,11 @@ impl Certificates {
             None
         };
         let server = if tls.mode.dials_servers() {
-            Some(ServerSide::new(&server_side(config, tls)).context("tls.server")?)
+            let side = ServerSide::new(&server_side(config, tls)).context("tls.server")?;
+            if let Some(not_after) = side.certificate_not_after() {
+                self.client_not_after.get_or_init(|| not_after);
+            }
+            Some(side)
         } else {
             None
         };
@@ -78,6 +89,21 @@ impl Certificates {
             }
         };
         Ok(Some(Arc::new(Termination { client, server, wanting })))
+    }
+
+    /// The certificates in use and when they expire, after every listener has its
+    /// [`termination`](Self::termination).
+    pub(super) fn expiries(&self) -> Vec<(CertificateRole, Expiry)> {
+        let known = |role, at: Option<SystemTime>| {
+            at.map(|at| (role, Arc::new(move || Some(at)) as Expiry))
+        };
+        let fixed = self
+            .fixed
+            .clone()
+            .map(|fixed| (CertificateRole::Fixed, Arc::new(move || fixed.not_after()) as Expiry));
+        let authority = known(CertificateRole::Authority, self.authority_not_after);
+        let client = known(CertificateRole::Client, self.client_not_after.get().copied());
+        [authority, fixed, client].into_iter().flatten().collect()
     }
 
     fn client_side(
@@ -104,11 +130,13 @@ impl Certificates {
     }
 }
 
-fn leaves(config: &Config) -> anyhow::Result<LeafCache> {
+fn authority(config: &Config) -> anyhow::Result<Authority> {
     let ca = &config.tls.ca;
-    let now = SystemTime::now();
-    let authority = Authority::load(&ca.certificate, &ca.key, now).context("tls.ca")?;
-    let factory = LeafFactory::new(authority, now).context("tls.ca")?;
+    Authority::load(&ca.certificate, &ca.key, SystemTime::now()).context("tls.ca")
+}
+
+fn leaves(authority: Authority) -> anyhow::Result<LeafCache> {
+    let factory = LeafFactory::new(authority, SystemTime::now()).context("tls.ca")?;
     Ok(LeafCache::new(factory))
 }
 

@@ -36,8 +36,7 @@ pub(super) struct File {
     pub(super) policies: BTreeMap<String, PolicyConfig>,
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
-    log: LogConfig,
-    audit: Option<PathBuf>,
+    telemetry: TelemetryConfig,
     admin_socket: Option<PathBuf>,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
@@ -85,7 +84,7 @@ impl File {
         let tls = file_tls::tls(root.section("tls"));
         let policies = policies(&mut root);
         let limits = limits(root.section("limits"));
-        let (telemetry_listen, log, audit) = telemetry(root.section("telemetry"));
+        let (telemetry_listen, telemetry) = telemetry(root.section("telemetry"));
         let mut admin = root.section("admin");
         let admin_socket =
             admin.read("socket", value_tls::optional_path, Admin::default().socket).value;
@@ -99,8 +98,7 @@ impl File {
             policies,
             limits,
             telemetry_listen,
-            log,
-            audit,
+            telemetry,
             admin_socket,
             listeners_at,
         }
@@ -117,8 +115,7 @@ impl File {
             policies,
             limits,
             telemetry_listen,
-            log,
-            audit,
+            telemetry,
             admin_socket,
             listeners_at: _,
         } = self;
@@ -142,8 +139,8 @@ impl File {
             limits,
             telemetry: TelemetryConfig {
                 listen: telemetry_listen.value,
-                log,
-                audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
+                audit: AuditConfig { path: telemetry.audit.path.map(|path| folder.join(path)) },
+                ..telemetry
             },
             admin: Admin { socket: admin_socket.map(|path| folder.join(path)) },
         }
@@ -275,7 +272,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
-fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, Option<PathBuf>) {
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryConfig) {
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     const LEVEL: &[(&str, LogLevel)] = &[
         ("error", LogLevel::Error),
@@ -286,6 +283,7 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig,
     ];
     let default = TelemetryConfig::default();
     let listen = section.read("listen", value::optional_socket_address, default.listen);
+    let page = section.read("page", value::boolean, default.page).value;
     let mut log = section.section("log");
     let format = log.read("format", value::choice(FORMAT), default.log.format).value;
     let level = log.read("level", value::choice(LEVEL), default.log.level).value;
@@ -294,5 +292,11 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig,
     let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
     audit.finish();
     section.finish();
-    (listen, LogConfig { format, level }, path)
+    let telemetry = TelemetryConfig {
+        listen: listen.value,
+        page,
+        log: LogConfig { format, level },
+        audit: AuditConfig { path },
+    };
+    (listen, telemetry)
 }

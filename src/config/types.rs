@@ -364,6 +364,8 @@ impl Default for Limits {
 pub struct TelemetryConfig {
     /// Where `/metrics`, `/healthz` and `/readyz` are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// The status page is served there as well.
+    pub page: bool,
     /// The log on standard error.
     pub log: LogConfig,
     /// The audit.
@@ -374,6 +376,7 @@ impl Default for TelemetryConfig {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9121)),
+            page: true,
             log: LogConfig::default(),
             audit: AuditConfig::default(),
         }

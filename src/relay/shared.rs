@@ -75,7 +75,7 @@ impl Shared {
         telemetry: Telemetry,
     ) -> Arc<Self> {
         let ports = PortPool::new(settings.ports);
-        telemetry.set_ports_total(ports.free());
+        telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
         telemetry.set_ports_free(ports.free());
         Arc::new(Self {
             settings,

@@ -8,6 +8,10 @@
 //! Not here: the greeting that has to wait for it (see `greeting`), what is agreed about data
 //! connections, and CCC (see `protection`).
 
+mod progress;
+
+pub(super) use progress::{ClientTls, ServerTls, Termination};
+
 use super::own_command::OwnCommand;
 use super::pending::Pending;
 use super::security::{Mechanism, Request};
@@ -21,98 +25,6 @@ use std::time::Instant;
 /// Verbs that nobody knows, before the login, until the peer is taken for something else than an
 /// FTP client (case 29).
 const MOST_UNKNOWN: u8 = 4;
-
-/// How far TLS towards the client has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum ClientTls {
-    /// Text.
-    #[default]
-    None,
-    /// Its hello is awaited.
-    Hello,
-    /// Its hello has been read and is not answered yet.
-    Waiting,
-    /// It has been answered.
-    Handshake,
-    /// Established.
-    Secured,
-    /// Text again, after CCC.
-    Cleared,
-}
-
-/// How far TLS towards the server has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum ServerTls {
-    /// Text.
-    #[default]
-    None,
-    /// AUTH is on its way.
-    Asked,
-    /// The server awaits the hello.
-    Agreed,
-    /// The hello is sent.
-    Handshake,
-    /// Established.
-    Secured,
-    /// Text again, after CCC.
-    Cleared,
-}
-
-/// TLS of one session that ends at the gateway.
-#[derive(Debug, Default)]
-pub(super) struct Termination {
-    pub(super) client: ClientTls,
-    pub(super) server: ServerTls,
-    /// This session is carried unread although its listener terminates.
-    bypassed: bool,
-    /// The server has greeted.
-    pub(super) greeted: bool,
-    /// A greeting that the client is not ready for.
-    pub(super) greeting: Vec<u8>,
-    /// The server's certificate verified, or nobody asked for that.
-    trusted: bool,
-    /// What the client is told as soon as it can be, before the end.
-    refusal: Option<(Bytes, CloseCause)>,
-    unknown_verbs: u8,
-}
-
-impl Termination {
-    /// True from the first byte of a client's TLS that is due until it is established.
-    fn client_negotiates(&self) -> bool {
-        matches!(self.client, ClientTls::Hello | ClientTls::Waiting | ClientTls::Handshake)
-    }
-
-    fn server_negotiates(&self) -> bool {
-        matches!(self.server, ServerTls::Asked | ServerTls::Agreed | ServerTls::Handshake)
-    }
-
-    /// True while a handshake is due that a peer may delay.
-    pub(super) fn is_negotiating(&self) -> bool {
-        self.client_negotiates() || self.server_negotiates()
-    }
-
-    pub(super) fn is_client_secured(&self) -> bool {
-        matches!(self.client, ClientTls::Secured | ClientTls::Cleared)
-    }
-
-    /// True while words of refusal wait for the client's handshake.
-    pub(super) fn refuses(&self) -> bool {
-        self.refusal.is_some()
-    }
-
-    pub(super) fn is_server_secured(&self) -> bool {
-        matches!(self.server, ServerTls::Secured | ServerTls::Cleared)
-    }
-
-    /// True if the client can be told something.
-    pub(super) fn client_reads(&self) -> bool {
-        !self.client_negotiates()
-    }
-
-    pub(super) fn keeps_greeting(&self) -> bool {
-        !self.greeting.is_empty()
-    }
-}
 
 impl Session {
     /// True if TLS of this side ends at the gateway.

@@ -3,109 +3,59 @@
 //! Labels are closed sets (the words of [`crate::report`] and [`crate::terms`], and the names of
 //! listeners), so that every child is made ahead and no event looks one up. `docs/metrics.md` holds
 //! the same list, and a test holds the two equal.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `families.rs` | how metrics are made and registered |
+//! | `handshake.rs` | the ends of a TLS handshake as labels |
+//! | `listener.rs` | the metrics that bear the name of a listener |
+//!
+//! Not here: the figures of the process, which bear no prefix (`process.rs`).
 
-use crate::report::{
-    CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome,
-    Refusal, RewrittenLine, TlsFault, TlsVersion,
-};
+mod families;
+mod handshake;
+mod listener;
+
+pub(super) use handshake::HandshakeEnd;
+pub(super) use listener::{BlindOutcome, ListenerMetrics};
+
+use super::certificates::CertificateRole;
+use super::process::Process;
+use crate::report::{Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome};
 use crate::terms::{DataMode, DataPath, Direction, ProtectionLevel, Side};
-use prometheus::core::Collector;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
-};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use families::{Children, Families, each};
+use listener::ListenerFamilies;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use std::time::SystemTime;
 
-/// Seconds. A netlink acknowledgement takes some 10 µs; beyond 100 ms something is broken.
-const PINHOLE_OPEN_BUCKETS: [f64; 11] =
-    [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1];
+/// Seconds. A netlink acknowledgement takes some 10 µs; beyond 100 ms something is broken, and the
+/// last bucket tells by how much.
+const PINHOLE_OPEN_BUCKETS: [f64; 15] = [
+    5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 1.0,
+];
 
-/// Seconds, from one file to a day of mirroring.
-const SESSION_BUCKETS: [f64; 11] =
-    [0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
+/// Seconds, from the probe of a load balancer and one file to a day of mirroring.
+const SESSION_BUCKETS: [f64; 13] =
+    [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
 
 /// Seconds, from the same rack to where a person gives up.
 const SERVER_CONNECT_BUCKETS: [f64; 14] =
     [5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0];
 
-/// One child for each word of a closed set. The sets are small: a scan beats a hash.
-#[derive(Clone)]
-pub(super) struct Children<K, M>(Vec<(K, M)>);
-
-impl<K: Copy + Eq, M> Children<K, M> {
-    fn new(words: impl IntoIterator<Item = K>, child: impl Fn(K) -> M) -> Self {
-        Self(words.into_iter().map(|word| (word, child(word))).collect())
-    }
-
-    /// The child of `word`.
-    pub(super) fn of(&self, word: K) -> &M {
-        match self.0.iter().find(|(key, _)| *key == word) {
-            Some((_, child)) => child,
-            None => unreachable!("every word of the set has its child"),
-        }
-    }
-}
-
-/// How a TLS handshake ended, as far as labels tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HandshakeEnd {
-    /// TLS stands.
-    Completed {
-        /// What was agreed on.
-        version: TlsVersion,
-        /// An earlier session was resumed.
-        resumed: bool,
-    },
-    /// It does not. What was agreed on before is of no interest.
-    Failed(TlsFault),
-}
-
-impl HandshakeEnd {
-    fn all() -> Vec<Self> {
-        each(TlsVersion::ALL, &[true, false])
-            .map(|(version, resumed)| Self::Completed { version, resumed })
-            .chain(TlsFault::ALL.iter().map(|fault| Self::Failed(*fault)))
-            .collect()
-    }
-
-    /// The value of the label `version`.
-    pub(super) fn version(self) -> &'static str {
-        match self {
-            Self::Completed { version, .. } => version.label(),
-            Self::Failed(_) => "none",
-        }
-    }
-
-    fn resumed(self) -> &'static str {
-        match self {
-            Self::Completed { resumed: true, .. } => "yes",
-            Self::Completed { resumed: false, .. } | Self::Failed(_) => "no",
-        }
-    }
-
-    fn outcome(self) -> &'static str {
-        match self {
-            Self::Completed { .. } => "completed",
-            Self::Failed(fault) => fault.label(),
-        }
-    }
-}
-
 /// The metrics that belong to no listener, and the families of those that do.
 pub(super) struct Metrics {
     registry: Registry,
-    sessions_active: IntGaugeVec,
-    sessions_total: IntCounterVec,
-    commands_total: IntCounterVec,
-    refusals_total: IntCounterVec,
-    rewrites_total: IntCounterVec,
-    ccc_total: IntCounterVec,
+    process: Process,
+    listeners: ListenerFamilies,
+    certificate_expiry: prometheus::IntGaugeVec,
+    pub(super) ready: IntGauge,
+    pub(super) sessions_limit: IntGauge,
     pub(super) session_seconds: Histogram,
     pub(super) server_connect_seconds: Histogram,
     pub(super) pinholes_open: Children<DataPath, IntGauge>,
     pub(super) pinholes_total: Children<(DataPath, DataMode, PinholeOutcome), IntCounter>,
     pub(super) pinhole_open_seconds: Children<DataPath, Histogram>,
+    pub(super) ports: IntGauge,
     pub(super) ports_free: IntGauge,
     pub(super) data_connections_active: Children<DataPath, IntGauge>,
     pub(super) data_connections_total:
@@ -149,20 +99,26 @@ impl Metrics {
         );
         let pinholes_total = families.counters(
             "pinholes_total",
-            "Pinholes that are over, by what became of them.",
+            "Pinholes that are over, by what became of them: used is as it should be, expired found \
+             no data connection in data.open_timeout, withdrawn was not needed, failed never opened.",
             &["path", "mode", "outcome"],
         );
         let pinhole_open_seconds = families.histograms(
             "pinhole_open_seconds",
-            "Seconds from asking for a pinhole to its acknowledgement.",
+            "Seconds from asking for a pinhole to its acknowledgement, by who will carry the bytes; \
+             the line that names the pinhole waits for it.",
             &PINHOLE_OPEN_BUCKETS,
             &["path"],
         );
-        let data_connections_active =
-            families.gauges("data_connections_active", "Data connections carried now.", &["path"]);
+        let data_connections_active = families.gauges(
+            "data_connections_active",
+            "Data connections carried now, by who carries the bytes.",
+            &["path"],
+        );
         let data_connections_total = families.counters(
             "data_connections_total",
-            "Data connections that are over, by how they ended.",
+            "Data connections that are over, by how they ended; what the server says of the file is \
+             not part of it.",
             &["path", "mode", "protection", "outcome"],
         );
         let data_bytes_total = families.counters(
@@ -178,7 +134,8 @@ impl Metrics {
         );
         let tls_handshakes_total = families.counters(
             "tls_handshakes_total",
-            "TLS handshakes of the gateway's own, by how they ended.",
+            "TLS handshakes of the gateway's own, by how they ended; those that pass through are not \
+             among them.",
             &["side", "connection", "version", "resumed", "outcome"],
         );
         let leaf_certificates_total = families.counters(
@@ -192,36 +149,18 @@ impl Metrics {
             &["outcome"],
         );
         Self {
-            sessions_active: families.gauges(
-                "sessions_active",
-                "Sessions running now.",
-                &["listener"],
+            process: Process::new(),
+            listeners: ListenerFamilies::new(&families),
+            certificate_expiry: families.gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate that the gateway uses expires, in seconds since 1970, by what it \
+                 is for; absent where it uses none.",
+                &["certificate"],
             ),
-            sessions_total: families.counters(
-                "sessions_total",
-                "Sessions that are over, by why they ended.",
-                &["listener", "outcome"],
-            ),
-            commands_total: families.counters(
-                "commands_total",
-                "Commands read from clients; OTHER for a verb that is not known.",
-                &["listener", "verb"],
-            ),
-            refusals_total: families.counters(
-                "refusals_total",
-                "Commands and replies that the gateway answered with a refusal of its own.",
-                &["listener", "reason"],
-            ),
-            rewrites_total: families.counters(
-                "rewrites_total",
-                "Lines that left with another address, port or list than they came with.",
-                &["listener", "line"],
-            ),
-            ccc_total: families.counters(
-                "ccc_total",
-                "Control connections carried in TLS, by how they came back to clear text; none for \
-                 those that did not.",
-                &["listener", "outcome"],
+            ready: families.gauge("ready", "1 while sessions are taken, as /readyz says; else 0."),
+            sessions_limit: families.gauge(
+                "sessions_limit",
+                "Sessions that may run at once in all (limits.sessions); what is beyond is turned away.",
             ),
             session_seconds: families.histogram(
                 "session_seconds",
@@ -233,6 +172,7 @@ impl Metrics {
                 "Seconds from dialling the server to the established control connection.",
                 &SERVER_CONNECT_BUCKETS,
             ),
+            ports: families.gauge("ports", "Ports of the pool (data.ports), free or not."),
             ports_free: families.gauge("ports_free", "Ports of the pool that are free now."),
             pinholes_open: Children::new(DataPath::ALL, |path| {
                 pinholes_open.with_label_values(&[path.label()])
@@ -287,31 +227,28 @@ impl Metrics {
 
     /// The children of one listener; the same ones for the same name.
     pub(super) fn listener(&self, name: &str) -> ListenerMetrics {
-        ListenerMetrics {
-            sessions_active: self.sessions_active.with_label_values(&[name]),
-            sessions_total: Children::new(CloseCause::ALL.iter().copied(), |cause| {
-                self.sessions_total.with_label_values(&[name, cause.label()])
-            }),
-            refusals_total: Children::new(Refusal::ALL.iter().copied(), |reason| {
-                self.refusals_total.with_label_values(&[name, reason.label()])
-            }),
-            rewrites_total: Children::new(RewrittenLine::ALL.iter().copied(), |line| {
-                self.rewrites_total.with_label_values(&[name, line.label()])
-            }),
-            ccc_total: Children::new(CccOutcome::ALL.iter().copied(), |outcome| {
-                self.ccc_total.with_label_values(&[name, outcome.label()])
-            }),
-            commands: Arc::new(Commands {
-                listener: name.to_owned(),
-                family: self.commands_total.clone(),
-                children: Mutex::default(),
-            }),
+        self.listeners.of(name)
+    }
+
+    /// Tells when these certificates expire, and of no others.
+    pub(super) fn set_expiries(
+        &self,
+        expiries: impl Iterator<Item = (CertificateRole, SystemTime)>,
+    ) {
+        self.certificate_expiry.reset();
+        for (role, at) in expiries {
+            // One that expired before 1970 has expired.
+            let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let gauge = self.certificate_expiry.with_label_values(&[role.label()]);
+            gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
         }
     }
 
-    /// All metrics in the text exposition format 0.0.4.
+    /// All metrics in the text exposition format 0.0.4. Reads the figures of the process.
     pub(super) fn encode(&self) -> String {
-        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
+        let mut families = self.registry.gather();
+        families.extend(self.process.gather());
+        match TextEncoder::new().encode_to_string(&families) {
             Ok(text) => text,
             Err(error) => {
                 tracing::error!(%error, "the metrics could not be written");
@@ -319,38 +256,6 @@ impl Metrics {
             }
         }
     }
-}
-
-/// The metrics of one listener.
-#[derive(Clone)]
-pub(super) struct ListenerMetrics {
-    pub(super) sessions_active: IntGauge,
-    pub(super) sessions_total: Children<CloseCause, IntCounter>,
-    pub(super) refusals_total: Children<Refusal, IntCounter>,
-    pub(super) rewrites_total: Children<RewrittenLine, IntCounter>,
-    pub(super) ccc_total: Children<CccOutcome, IntCounter>,
-    commands: Arc<Commands>,
-}
-
-impl ListenerMetrics {
-    /// Counts one command.
-    pub(super) fn count_command(&self, verb: &'static str) {
-        let mut children = self.commands.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children
-            .entry(verb)
-            .or_insert_with(|| {
-                self.commands.family.with_label_values(&[self.commands.listener.as_str(), verb])
-            })
-            .inc();
-    }
-}
-
-/// The verbs are the business of the language, which is not known here: each gets its child when it
-/// is first seen. The set stays closed, since reports name known verbs only.
-struct Commands {
-    listener: String,
-    family: IntCounterVec,
-    children: Mutex<HashMap<&'static str, IntCounter>>,
 }
 
 /// Every pair of side and connection.
@@ -361,43 +266,4 @@ fn connections() -> Vec<(Side, Connection)> {
 /// Every pair of path and mode.
 fn modes() -> Vec<(DataPath, DataMode)> {
     each(&DataPath::ALL, &DataMode::ALL).collect()
-}
-
-/// Every pair of one of `a` and one of `b`.
-fn each<A: Copy, B: Copy>(a: &[A], b: &[B]) -> impl Iterator<Item = (A, B)> {
-    a.iter().flat_map(move |a| b.iter().map(move |b| (*a, *b)))
-}
-
-/// Makes and registers metrics. All names are written in this file: a bad or repeated one is a
-/// defect that the first test meets.
-struct Families(Registry);
-
-impl Families {
-    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let collector = made.expect("a well-formed metric");
-        self.0.register(Box::new(collector.clone())).expect("a name of its own");
-        collector
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.register(IntGauge::with_opts(Opts::new(name, help)))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.register(Histogram::with_opts(opts))
-    }
-
-    fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.register(HistogramVec::new(opts, labels))
-    }
 }

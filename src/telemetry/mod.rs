@@ -16,16 +16,19 @@
 //! Not here: how metrics and views leave the process (see [`crate::admin`]).
 
 mod audit;
+mod certificates;
 mod gauges;
 mod live;
 mod logging;
 mod metrics;
+mod process;
 mod session;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
@@ -38,7 +41,7 @@ use metrics::{ListenerMetrics, Metrics};
 use snapshot::{ListenerSnapshot, Snapshot, View};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -50,6 +53,7 @@ pub type Observer = mpsc::UnboundedSender<(SessionId, Report)>;
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     live: Arc<Live>,
+    certificates: Arc<Mutex<Vec<(CertificateRole, Expiry)>>>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
 }
@@ -60,6 +64,7 @@ impl Telemetry {
         Self {
             metrics: Arc::new(Metrics::new()),
             live: Arc::new(Live::new()),
+            certificates: Arc::default(),
             audit: None,
             observer: None,
         }
@@ -101,13 +106,8 @@ impl Telemetry {
 
     /// Tells how many ports of the pool are free.
     pub fn set_ports_free(&self, free: usize) {
-        self.metrics.ports_free.set(i64::try_from(free).unwrap_or(i64::MAX));
+        self.metrics.ports_free.set(gauge(free));
         self.live.set_ports_free(free);
-    }
-
-    /// Tells how many ports the pool has.
-    pub fn set_ports_total(&self, total: usize) {
-        self.live.set_ports_total(total);
     }
 
     /// Tells where clients are accepted, in place of what was told before.
@@ -120,10 +120,35 @@ impl Telemetry {
         self.live.snapshot(view)
     }
 
-    /// All metrics in the Prometheus text exposition format 0.0.4.
-    pub fn encode(&self) -> String {
-        self.metrics.encode()
+    /// Tells how many ports the pool has, and how many sessions may run at once.
+    pub fn set_limits(&self, ports: usize, sessions: usize) {
+        self.metrics.ports.set(gauge(ports));
+        self.live.set_ports_total(ports);
+        self.metrics.sessions_limit.set(gauge(sessions));
     }
+
+    /// Tells from now on when these certificates expire, and of no others.
+    pub fn watch_certificates(&self, certificates: Vec<(CertificateRole, Expiry)>) {
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
+
+    /// All metrics in the Prometheus text exposition format 0.0.4. `ready`: whether sessions are taken.
+    ///
+    /// Reads `/proc` and looks at the files of certificates: not for a thread that carries sessions.
+    pub fn encode(&self, ready: bool) -> String {
+        self.metrics.ready.set(i64::from(ready));
+        let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let expiries = certificates.iter().filter_map(|(role, expiry)| Some((*role, expiry()?)));
+        self.metrics.set_expiries(expiries);
+        // Held until all is written, so that nobody else finds the expiries half told.
+        let text = self.metrics.encode();
+        drop(certificates);
+        text
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Default for Telemetry {

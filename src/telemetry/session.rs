@@ -4,7 +4,7 @@
 use super::audit::SessionAudit;
 use super::gauges::Gauges;
 use super::live::{LiveSession, RunningBytes};
-use super::metrics::{HandshakeEnd, ListenerMetrics, Metrics};
+use super::metrics::{BlindOutcome, HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
 use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side, TransferId};
@@ -199,6 +199,9 @@ impl SessionTelemetry {
 
     fn tell_ccc(&self, outcome: CccOutcome, passed: Option<u32>) {
         self.listener.ccc_total.of(outcome).inc();
+        if outcome == CccOutcome::Missing {
+            self.listener.blind_sessions_total.of(BlindOutcome::of(passed)).inc();
+        }
         let (reason, words) = (outcome.label(), words::ccc(outcome, passed));
         match (outcome, passed) {
             (CccOutcome::Cleared, _) => debug!(outcome = reason, "{words}"),

@@ -4,11 +4,11 @@ use super::*;
 use crate::addr::OriginalDst;
 use crate::pinhole::Pinhole;
 use crate::report::{
-    CloseCause, Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome, Refusal,
-    RewrittenLine, TlsFault, TlsVersion,
+    CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome,
+    Refusal, RewrittenLine, TlsFault, TlsVersion,
 };
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, Side, TransferId};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const PATH: DataPath = DataPath::Kernel;
 const MODE: DataMode = DataMode::Passive;
@@ -59,7 +59,7 @@ fn ended(cause: CloseCause) -> Report {
 /// Asserts that the exposition has this sample.
 #[track_caller]
 fn has(telemetry: &Telemetry, sample: &str) {
-    let text = telemetry.encode();
+    let text = telemetry.encode(true);
     let near: Vec<_> = text
         .lines()
         .filter(|line| line.starts_with(sample.split(['{', ' ']).next().unwrap()))
@@ -116,7 +116,7 @@ fn one_download_moves_every_figure_once() {
         r#"ftpgate_pinholes_total{mode="passive",outcome="used",path="kernel"} 1"#,
         r#"ftpgate_pinhole_open_seconds_count{path="kernel"} 1"#,
         r#"ftpgate_pinhole_open_seconds_bucket{path="kernel",le="0.00001"} 0"#,
-        r#"ftpgate_pinhole_open_seconds_bucket{path="kernel",le="0.00002"} 1"#,
+        r#"ftpgate_pinhole_open_seconds_bucket{path="kernel",le="0.000025"} 1"#,
         r#"ftpgate_data_connections_total{mode="passive",outcome="completed",path="kernel",protection="clear"} 1"#,
         r#"ftpgate_data_bytes_total{direction="upload",path="kernel"} 3"#,
         r#"ftpgate_data_bytes_total{direction="download",path="kernel"} 1000"#,
@@ -196,6 +196,58 @@ fn handshakes_are_counted_by_how_they_ended() {
     ] {
         has(&telemetry, sample);
     }
+}
+
+#[test]
+fn blind_sessions_are_counted_by_what_passed() {
+    let telemetry = Telemetry::new();
+    let session = telemetry.listener("out").session(SessionId(1));
+    let told = |outcome, passed| session.record(&Report::CccObserved { outcome, passed });
+    told(CccOutcome::Missing, Some(3));
+    told(CccOutcome::Missing, Some(0));
+    told(CccOutcome::Missing, None);
+    told(CccOutcome::Missing, None);
+    told(CccOutcome::Cleared, None);
+    for sample in [
+        r#"ftpgate_blind_sessions_total{listener="out",outcome="passed"} 1"#,
+        r#"ftpgate_blind_sessions_total{listener="out",outcome="nothing"} 1"#,
+        r#"ftpgate_blind_sessions_total{listener="out",outcome="no_ports"} 2"#,
+        r#"ftpgate_ccc_total{listener="out",outcome="none"} 4"#,
+        r#"ftpgate_ccc_total{listener="out",outcome="cleared"} 1"#,
+    ] {
+        has(&telemetry, sample);
+    }
+}
+
+#[test]
+fn certificates_are_asked_at_every_scrape_and_only_those_in_use() {
+    let telemetry = Telemetry::new();
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let renewed = Arc::new(Mutex::new(Some(at(100))));
+    let asked = Arc::clone(&renewed);
+    telemetry.watch_certificates(vec![
+        (CertificateRole::Fixed, Arc::new(move || *asked.lock().unwrap())),
+        (CertificateRole::Client, Arc::new(move || Some(at(7)))),
+    ]);
+    has(&telemetry, r#"ftpgate_certificate_expiry_timestamp_seconds{certificate="fixed"} 100"#);
+    has(&telemetry, r#"ftpgate_certificate_expiry_timestamp_seconds{certificate="client"} 7"#);
+    *renewed.lock().unwrap() = Some(at(200));
+    has(&telemetry, r#"ftpgate_certificate_expiry_timestamp_seconds{certificate="fixed"} 200"#);
+    *renewed.lock().unwrap() = None;
+    let text = telemetry.encode(true);
+    assert!(!text.contains(r#"certificate="fixed""#) && !text.contains(r#"certificate="ca""#));
+    telemetry.watch_certificates(Vec::new());
+    assert!(!telemetry.encode(true).contains(r#"certificate=""#));
+}
+
+#[test]
+fn limits_and_readiness_are_told() {
+    let telemetry = Telemetry::new();
+    telemetry.set_limits(1000, 20);
+    has(&telemetry, "ftpgate_ports 1000");
+    has(&telemetry, "ftpgate_sessions_limit 20");
+    has(&telemetry, "ftpgate_ready 1");
+    assert!(telemetry.encode(false).contains("\nftpgate_ready 0\n"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// How often the files are looked at, at most, and only if a session asks.
@@ -67,6 +67,15 @@ impl FixedCertificate {
         // An error is a panic over there, which has changed nothing.
         let _ = tokio::task::spawn_blocking(move || this.look()).await;
         self.kept()
+    }
+
+    /// When the certificate in use expires. Looks at the files as [`certified`](Self::certified) does,
+    /// so that a renewed one is known before a session asks for it. Blocks: not for an async thread.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        if self.is_look_due(Instant::now()) {
+            self.look();
+        }
+        material::not_after(&self.kept())
     }
 
     /// True for one caller in a second.

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroize;
@@ -183,6 +184,13 @@ pub(super) fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey, Settin
         Ok(()) => Ok(certified),
         Err(_) => Err(of(key)(MaterialFault::KeyMismatch { chain: chain.to_owned() })),
     }
+}
+
+/// When the end-entity certificate expires. The rest of a chain is of no account: servers carry
+/// expired cross-signed roots along, and clients that know a newer one take no offence.
+pub(super) fn not_after(certified: &CertifiedKey) -> Option<SystemTime> {
+    let (_, x509) = X509Certificate::from_der(certified.cert.first()?).ok()?;
+    Some(x509.validity().not_after.to_datetime().into())
 }
 
 /// What signs with this key; the copy is wiped.

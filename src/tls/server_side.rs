@@ -21,6 +21,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 /// The protocol of a control connection (RFC 7301; IANA's list of ALPN IDs).
 pub(super) const ALPN_CONTROL: &[u8] = b"ftp";
@@ -114,6 +115,11 @@ impl ServerSide {
             .with_root_certificates(Arc::clone(&trust.roots.anchors))
             .with_no_client_auth();
         Ok(Self { base, trust, verify: settings.verify, untrusted: settings.untrusted, own })
+    }
+
+    /// When the certificate expires that is shown to servers; `None` if there is none.
+    pub fn certificate_not_after(&self) -> Option<SystemTime> {
+        self.own.as_deref().and_then(material::not_after)
     }
 
     /// What a new control connection's handshake needs.

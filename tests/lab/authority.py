@@ -5,6 +5,7 @@ local CA alone, which `ftpgate ca init` has made.
 """
 
 import os
+import ssl
 
 from process import call
 
@@ -87,6 +88,12 @@ def fingerprint(chain):
     """SHA-256 of a certificate in hex with colons."""
     text = call(["openssl", "x509", "-in", chain, "-noout", "-fingerprint", "-sha256"])[1]
     return text.strip().partition("=")[2]
+
+
+def not_after(chain):
+    """When a certificate expires, in seconds since 1970."""
+    text = call(["openssl", "x509", "-in", chain, "-noout", "-enddate"])[1]
+    return ssl.cert_time_to_seconds(text.strip().partition("=")[2])
 
 
 def local_ca(binary, folder):

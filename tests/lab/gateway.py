@@ -24,12 +24,12 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 def config(setting, servers, data=None, limits=None, policy=None, extra_listeners=(),
            open_timeout="30s", tls=None, capture_ports=CONTROL_PORTS, certificates=None,
-           audit=None, admin=None):
+           audit=None, telemetry=None, admin=None):
     """The configuration as a dictionary; as JSON text it is YAML too.
 
     `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners,
-    `certificates` is the section `tls` beside them, `audit` the path of the audit, `admin` that of the
-    control socket.
+    `certificates` is the section `tls` beside them, `audit` the path of the audit, `telemetry` more
+    of that section, `admin` the path of the control socket.
     """
     listeners = []
     common = {"capture": setting.capture, "source": setting.source, "policy": "default",
@@ -58,7 +58,7 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
                       # One form of log in half of the runs, the other in the other half.
                       "log": {"format": "json" if setting.source == "client" else "text",
                               "level": "debug"},
-                      **({"audit": {"path": audit}} if audit else {})},
+                      **({"audit": {"path": audit}} if audit else {})} | (telemetry or {}),
         # Never the host's own.
         "admin": {"socket": admin},
     }

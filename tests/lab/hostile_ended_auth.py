@@ -17,6 +17,19 @@ def accept(gate, notes):
     return End("server", gate.listener.accept()[0], notes)
 
 
+def asked_for_tls(gate, caller, mode="intercept"):
+    """The server's end of the session that has just been dialled: it has been asked for TLS, and has
+    not answered. With `intercept` it is the client who asks.
+    """
+    server = accept(gate, caller.notes)
+    server.send("220 scripted")
+    if mode == "intercept":
+        caller.end.expect_code("220")
+        caller.end.send("AUTH TLS")
+    server.expect("AUTH TLS")
+    return server
+
+
 def unheard(gate, server, *words):
     """The server's connection ends, and it has seen nothing of this."""
     seen = server.closed()
@@ -48,11 +61,7 @@ def before_234(gate):
     g = terminating(gate)
     for text in (PORT, "USER x", "EPSV"):
         with Caller(g, greeted=False) as caller:
-            server = accept(g, caller.notes)
-            server.send("220 scripted")
-            caller.end.expect_code("220")
-            caller.end.send("AUTH TLS")
-            server.expect("AUTH TLS")
+            server = asked_for_tls(g, caller)
             caller.end.send(text)
             server.silent(0.2)
             server.send("234 go")
@@ -68,12 +77,7 @@ def behind_234(gate):
         g = terminating(gate, mode)
         for text in ("227 ok (127,0,0,1,200,1)", "220 hello again", "230 you are in"):
             with Caller(g, greeted=False) as caller:
-                server = accept(g, caller.notes)
-                server.send("220 scripted")
-                if mode == "intercept":
-                    caller.end.expect_code("220")
-                    caller.end.send("AUTH TLS")
-                server.expect("AUTH TLS")
+                server = asked_for_tls(g, caller, mode)
                 server.send("234 go\r\n" + text)
                 said = caller.closed()
                 if text[4:].encode() in said:
@@ -87,12 +91,7 @@ def text_for_hello(gate):
         g = terminating(gate, mode)
         for text in ("227 Entering Passive Mode (127,0,0,1,200,1)", "220 hello again", "200 ok"):
             with Caller(g, greeted=False) as caller:
-                server = accept(g, caller.notes)
-                server.send("220 scripted")
-                if mode == "intercept":
-                    caller.end.expect_code("220")
-                    caller.end.send("AUTH TLS")
-                server.expect("AUTH TLS")
+                server = asked_for_tls(g, caller, mode)
                 server.send("234 go")
                 if mode == "intercept":
                     caller.end.expect_code("234")

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the lab needs on a Debian machine, as root. Quick when everything is there already.
 #
-# The servers of Debian conflict as packages and would start a daemon, so they are only
-# unpacked, side by side, under the cache folder (outside of the checkout). pyftpdlib comes from
+# The servers of Debian conflict as packages, and they and Prometheus would start a daemon, so they are
+# only unpacked, side by side, under the cache folder (outside of the checkout). pyftpdlib comes from
 # PyPI into a virtual environment in the same folder.
 set -euo pipefail
 
@@ -12,11 +12,11 @@ export DEBIAN_FRONTEND=noninteractive
 # Tools and clients, and the libraries that the unpacked servers are linked against.
 wanted=(
     nftables iproute2 procps openssl ca-certificates python3 python3-venv
-    curl lftp tnftp inetutils-ftp ncftp wget ckermit
+    curl lftp tnftp inetutils-ftp ncftp wget ckermit chromium fonts-dejavu-core
     libwrap0 libpam0g libcap2 libacl1 libhiredis0.14 libmemcached11 libmemcachedutil2
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3
 )
-servers=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd)
+unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus)
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
@@ -42,7 +42,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 mkdir -p "$cache"
-for package in "${servers[@]}"; do
+for package in "${unpacked[@]}"; do
     # The stamp is made last, so that an unpacking that was cut short is done again.
     [ -e "$cache/$package.done" ] && continue
     echo "setup.sh: unpacking $package"
@@ -64,7 +64,7 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
-    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so; do
+    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool; do
     if ldd "$cache/$binary" | grep 'not found'; then
         echo "setup.sh: $binary misses a library" >&2
         exit 1

@@ -41,11 +41,7 @@ def attempt(lab, name, talk, server, roots):
         task = converse(lab.topology, server, talk, folder, host, port, FTPS_CLIENTS, SecuredTask,
                         tls=talk.tls, ccc=False, implicit=talk.start == "implicit", roots=roots,
                         name=server_dns(server))
-        try:
-            check_security(task)
-        except Failed as error:
-            error.dialogue = "\n".join(task.dialogue)
-            raise
+        check_security(task)
     except Exception as error:  # a cell's failure is a result, whatever it is
         return error
     return None

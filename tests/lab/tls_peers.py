@@ -66,16 +66,23 @@ def sent(task):
 
 
 def check_security(task):
-    """The client must have done what it was told. Raises `Failed` with what it did instead."""
+    """The client must have done what it was told. Raises `Failed` with what it did instead, and with
+    its dialogue.
+    """
     said = sent(task)
-    if task.implicit == any(verb == "AUTH" for verb, _ in said):
-        raise Failed(f"implicit TLS wanted: {task.implicit}, the client sent {said}")
-    if task.ccc != any(verb == "CCC" for verb, _ in said):
-        raise Failed(f"CCC wanted: {task.ccc}, the client sent {said}")
     # Without PROT it is C (RFC 4217 §9).
-    prot = [word for verb, word in said if verb == "PROT"] or ["C"]
-    if prot[-1] != task.prot:
-        raise Failed(f"the client asked for PROT {prot[-1]}, not {task.prot}")
+    prot = ([word for verb, word in said if verb == "PROT"] or ["C"])[-1]
+    fault = None
+    if task.implicit == any(verb == "AUTH" for verb, _ in said):
+        fault = f"implicit TLS wanted: {task.implicit}, the client sent {said}"
+    elif task.ccc != any(verb == "CCC" for verb, _ in said):
+        fault = f"CCC wanted: {task.ccc}, the client sent {said}"
+    elif prot != task.prot:
+        fault = f"the client asked for PROT {prot}, not {task.prot}"
+    if fault:
+        error = Failed(fault)
+        error.dialogue = "\n".join(task.dialogue)
+        raise error
 
 
 def _curl(closing):

@@ -193,7 +193,7 @@ fn refusals_are_counted_and_the_last_of_them_kept() {
 #[test]
 fn what_is_shown_can_be_read_back() {
     let telemetry = Telemetry::new();
-    telemetry.set_ports_total(1000);
+    telemetry.set_limits(1000, 10);
     telemetry.set_ports_free(990);
     telemetry.set_listeners(vec![ListenerSnapshot {
         name: "out".to_owned(),

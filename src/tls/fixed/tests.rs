@@ -42,6 +42,22 @@ async fn changed_files_are_read_again_but_not_within_a_second() {
     assert_eq!(shown(&fixed).await, new.certificate);
 }
 
+#[test]
+fn a_renewed_certificate_is_known_without_a_session() {
+    let not_after = |year: i32| {
+        let mut params = params("ftp.example");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        Party::self_signed(params)
+    };
+    let (directory, fixed) = opened(&not_after(2090));
+    let at = |days: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400));
+    // Days from 1970 to the first of January of 2090 and of 2091.
+    assert_eq!(fixed.not_after(), at(43_830));
+    not_after(2091).write(directory.path());
+    a_second_later(&fixed);
+    assert_eq!(fixed.not_after(), at(44_195));
+}
+
 #[tokio::test]
 async fn a_renamed_file_of_the_same_size_is_a_change() {
     let (old, new) = (party("old.example"), party("new.example"));

@@ -7,7 +7,7 @@ import shutil
 import ssl
 import time
 
-from authority import Authority, local_ca
+from authority import Authority, local_ca, not_after
 from lab import Failed
 from process import call, wait_until
 from scenarios import scenario
@@ -79,6 +79,14 @@ def shown_to_server(binary, folder, version):
         ftp.close()
         if "the gateway" not in str(scripted.last().shown):
             raise Failed(f"the server was shown {scripted.last().shown}")
+        if expiries(lab) != {"ca": not_after(lab.roots), "client": not_after(pair[0])}:
+            raise Failed(f"the metrics say of certificates {expiries(lab)}")
+
+
+def expiries(lab):
+    """When which certificate expires, as the metrics say."""
+    return {labels["certificate"]: value for name, labels, value in lab.gateway.metrics().samples
+            if name == "ftpgate_certificate_expiry_timestamp_seconds"}
 
 
 @scenario("a server that insists on a client's certificate: refused, or carried unread from then on",
@@ -209,8 +217,13 @@ def reloaded(binary, folder, version):
             raise Failed(f"shown: {shown()}")
         running = lab.secured("EPSV", version)
         os.makedirs(f"{folder}/new")
+        if expiries(lab) != {"fixed": not_after(pair[0])}:
+            raise Failed(f"the metrics say of certificates {expiries(lab)}")
         for new, old in zip(ours.issue(f"{folder}/new", [name], subject="/O=lab/CN=the second"), pair):
             os.replace(new, old)
+        # Before any session asks for it.
+        wait_until(lambda: expiries(lab) == {"fixed": not_after(pair[0])},
+                   "the metrics do not see the new certificate")
         wait_until(lambda: "the second" in shown(), "the new certificate is not shown", timeout=20, step=0.5)
         # A session that runs goes on with what it has, on its data connections too.
         if len(running.fetch("x")) != 5000:
