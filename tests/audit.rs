@@ -205,8 +205,8 @@ async fn who_did_what_is_told_and_no_password() {
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains(r#"verb="PASS""#), "{log}");
-    assert!(exposition.contains("ftpgate_audit_lines_total{outcome=\"written\"}"), "{exposition}");
-    assert!(exposition.contains("ftpgate_audit_lines_total{outcome=\"lost\"} 0"), "{exposition}");
+    let counted = "ftpgate_audit_lines_total{outcome=\"lost\",place=\"file\"} 0";
+    assert!(exposition.contains(counted), "{exposition}");
     for (name, output) in [("audit", &text), ("log", &log), ("metrics", &exposition)] {
         assert!(!output.contains(SECRET), "{name}: {output}");
     }

@@ -14,7 +14,7 @@ use crate::pinhole::PortRange;
 use crate::telemetry::{LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// No gateway carries more at one time than it has ports towards one server.
@@ -37,7 +37,7 @@ pub(super) struct File {
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     log: LogConfig,
-    audit: Option<PathBuf>,
+    audit: AuditConfig,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -139,7 +139,7 @@ impl File {
             telemetry: TelemetryConfig {
                 listen: telemetry_listen.value,
                 log,
-                audit: AuditConfig { path: audit.map(|path| folder.join(path)) },
+                audit: AuditConfig { path: audit.path.map(|path| folder.join(path)), ..audit },
             },
         }
     }
@@ -270,7 +270,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     limits
 }
 
-fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, Option<PathBuf>) {
+fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig, AuditConfig) {
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     const LEVEL: &[(&str, LogLevel)] = &[
         ("error", LogLevel::Error),
@@ -287,7 +287,8 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, LogConfig,
     log.finish();
     let mut audit = section.section("audit");
     let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
+    let journald = audit.read("journald", value::boolean, default.audit.journald).value;
     audit.finish();
     section.finish();
-    (listen, LogConfig { format, level }, path)
+    (listen, LogConfig { format, level }, AuditConfig { path, journald })
 }
