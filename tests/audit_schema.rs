@@ -314,6 +314,26 @@ fn the_documentation_names_every_event_and_key() {
     }
 }
 
+#[test]
+fn what_the_documentation_says_of_site_is_so() {
+    let text = document("audit.md");
+    let list = text.split("is told of ").nth(1).unwrap().split("; of any other").next().unwrap();
+    let words = list.split(|c: char| !c.is_ascii_uppercase()).filter(|word| !word.is_empty());
+    let told_of = |word: &str| {
+        let line = format!("SITE {word} a {SECRET}\r\n");
+        let lines =
+            lines_of(&talk(&[(Side::Client, line.as_bytes()), (Side::Server, b"200 ok\r\n")]));
+        let line = lines.iter().find(|line| line["event"] == "change").unwrap();
+        line["path"].as_str().unwrap().to_owned()
+    };
+    let whole: Vec<_> =
+        words.filter(|word| told_of(word) == format!("{word} a {SECRET}")).collect();
+    assert_eq!(whole.len(), 16, "{whole:?}");
+    for word in ["PSWD", "ADDUSER", "HELP", "CHMODX"] {
+        assert_eq!(told_of(word), word);
+    }
+}
+
 /// What a session reports that has logged in and is told these bytes.
 fn talk(said: &[(Side, &[u8])]) -> Vec<Report> {
     let login: [(Side, &[u8]); 3] = [

@@ -168,3 +168,6 @@ fn write_all(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
+
+#[cfg(test)]
+mod tests;
