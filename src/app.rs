@@ -20,9 +20,10 @@ use crate::relay::{
 };
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use crate::telemetry::snapshot::ListenerSnapshot;
-use crate::telemetry::{Observer, Telemetry};
+use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -51,11 +52,11 @@ pub struct RunningGateway {
 /// What could not be had, with the key or the right that it takes. Nothing is left behind.
 pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
     let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
-    if let Some(path) = &config.telemetry.audit.path {
-        telemetry = telemetry.with_audit(path).with_context(|| {
-            format!("telemetry.audit.path: cannot append to {}", path.display())
-        })?;
-    }
+    let audit = &config.telemetry.audit;
+    telemetry = telemetry.with_audit(AuditPlaces {
+        file: audit.path.as_deref(),
+        journal: audit.journald.then(|| Path::new(JOURNAL_SOCKET)),
+    })?;
     let (stop, stopped) = watch::channel(false);
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
@@ -187,7 +188,7 @@ impl RunningGateway {
         let telemetry = self.telemetry;
         let flushed = tokio::task::spawn_blocking(move || telemetry.flush_audit(FAREWELL)).await;
         if !flushed.is_ok_and(|flushed| flushed) {
-            tracing::warn!("telemetry.audit.path: not everything is written");
+            tracing::warn!("telemetry.audit: not everything is written");
         }
     }
 }

@@ -2,8 +2,8 @@
 //! turned into log line and metric by [`crate::telemetry`].
 //!
 //! A report never carries the content of PASS or ACCT. What it has of a peer's text is a
-//! [`PeerText`], which goes to the audit; of these only the subject of a certificate that is trusted
-//! goes to the log as well. Every other field is an address, a number or a word from a closed set,
+//! [`PeerText`], which goes to the audit; of these only the subject of a client's certificate that is
+//! trusted goes to the log as well. Every other field is an address, a number or a word from a closed set,
 //! so that each may become a label or a log field without escaping.
 
 mod peer_text;
@@ -11,8 +11,8 @@ mod words;
 
 pub use peer_text::PeerText;
 pub use words::{
-    CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, Distrust, LeafSource,
-    PinholeOutcome, Refusal, RewrittenLine, TlsFault, TlsVersion,
+    Answer, CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, Distrust,
+    LeafSource, PinholeOutcome, Refusal, RewrittenLine, TlsFault, TlsVersion,
 };
 
 use crate::addr::OriginalDst;
@@ -45,6 +45,13 @@ pub enum Report {
         /// The argument of the USER that it answers; `None` if there was none.
         user: Option<PeerText>,
     },
+    /// The server refused a login: a negative reply to USER, PASS or ACCT.
+    LoginRefused {
+        /// Who tried: the argument of the USER that it answers; `None` if there was none.
+        user: Option<PeerText>,
+        /// The code of the reply.
+        code: u16,
+    },
     /// A command of the client was read.
     CommandReceived {
         /// The verb, from the closed set of known ones; `OTHER` for the rest.
@@ -52,8 +59,23 @@ pub enum Report {
     },
     /// Something was answered by the gateway itself with a refusal and not forwarded.
     Refused {
+        /// The verb of the command that it answers, from the closed set of known ones.
+        verb: &'static str,
         /// Why.
         reason: Refusal,
+    },
+    /// A command that changes what the server keeps, without a data connection, has been answered; or
+    /// the session is over before it was.
+    ChangeEnded {
+        /// From the closed set of known ones. RNFR only if the server has refused it.
+        verb: &'static str,
+        /// The argument as the client gave it; `None` if there was none. Of SITE only the word, where
+        /// more of it may be a password.
+        path: Option<PeerText>,
+        /// What RNTO gives another name: the argument of the RNFR before it.
+        renamed: Option<PeerText>,
+        /// The code of the reply; `None`: there was none.
+        code: Option<u16>,
     },
     /// A line left with another address, port or list than it came with.
     LineRewritten {
@@ -165,6 +187,20 @@ pub enum Report {
         entry: IpAddr,
         /// Who would have been reached.
         server: IpAddr,
+    },
+    /// A client whose TLS ends here asks for a name (SNI, RFC 6066 §3).
+    NameAsked {
+        /// The name.
+        name: PeerText,
+    },
+    /// The server has shown its certificate, on a control connection whose TLS ends here.
+    ServerCertificateShown {
+        /// Its subject (RFC 4514).
+        subject: PeerText,
+        /// False if it is not verified at all.
+        checked: bool,
+        /// Why it is not trusted, if it is not.
+        fault: Option<TlsFault>,
     },
     /// A TLS handshake of the gateway's own is over.
     HandshakeEnded {

@@ -30,6 +30,9 @@ const COMES_WITHIN: Duration = Duration::from_secs(10);
 /// What no output may have.
 const SECRET: &str = "s3cr3t";
 
+/// What clients ask for with TLS.
+const NAME: &str = "ftp.example";
+
 async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(COMES_WITHIN, what).await.expect("in time")
 }
@@ -78,7 +81,7 @@ struct Peers {
 async fn dial(to: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Box<dyn Stream> {
     let stream = within(TcpStream::connect(to)).await.unwrap();
     let Some(config) = tls else { return Box::new(stream) };
-    let name = ServerName::from(to.ip());
+    let name = ServerName::try_from(NAME).unwrap();
     Box::new(within(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await.unwrap())
 }
 
@@ -205,8 +208,8 @@ async fn who_did_what_is_told_and_no_password() {
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains(r#"verb="PASS""#), "{log}");
-    assert!(exposition.contains("ftpgate_audit_lines_total{outcome=\"written\"}"), "{exposition}");
-    assert!(exposition.contains("ftpgate_audit_lines_total{outcome=\"lost\"} 0"), "{exposition}");
+    let counted = "ftpgate_audit_lines_total{outcome=\"lost\",place=\"file\"} 0";
+    assert!(exposition.contains(counted), "{exposition}");
     for (name, output) in [("audit", &text), ("log", &log), ("metrics", &exposition)] {
         assert!(!output.contains(SECRET), "{name}: {output}");
     }
@@ -294,8 +297,9 @@ async fn what_is_inside_tls_that_ends_here_is_told_and_who_showed_which_certific
     let transfer = find("verb", "RETR");
     assert_eq!((&transfer["path"], &transfer["download"]), (&"q3.csv".into(), &7.into()));
     assert_eq!(transfer["protection"], "private");
-    for connection in ["control", "data"] {
+    for (connection, asked) in [("control", Some(NAME)), ("data", None)] {
         let handshake = find("connection", connection);
+        assert_eq!(handshake.get("server_name").and_then(Value::as_str), asked);
         assert_eq!((&handshake["event"], &handshake["side"]), (&"tls".into(), &"client".into()));
         assert_eq!(
             (&handshake["outcome"], &handshake["version"]),

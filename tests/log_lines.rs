@@ -111,7 +111,7 @@ fn log(level: tracing::Level, reports: &[Report]) -> String {
 fn every_line_of_a_session_carries_its_id() {
     let reports = [
         started(),
-        Report::Refused { reason: Refusal::ThirdPartyAddress },
+        Report::Refused { verb: "PORT", reason: Refusal::ThirdPartyAddress },
         opened(),
         data_ended(),
         ended(CloseCause::NotFtp),
@@ -128,8 +128,11 @@ fn every_line_of_a_session_carries_its_id() {
 
 #[test]
 fn the_session_is_named_even_where_only_warnings_are_written() {
-    let reports =
-        [started(), Report::Refused { reason: Refusal::LowPort }, ended(CloseCause::Quit)];
+    let reports = [
+        started(),
+        Report::Refused { verb: "PORT", reason: Refusal::LowPort },
+        ended(CloseCause::Quit),
+    ];
     let text = log(tracing::Level::WARN, &reports);
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("session{id=42") && text.contains("low_port"), "{text}");
@@ -142,7 +145,11 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (started(), " INFO ", "session started"),
         (distrusted(Distrust::UnsolicitedPassiveReply), " WARN ", "nobody asked for"),
         (distrusted(Distrust::NoReplyCode), "DEBUG ", "without a reply code"),
-        (Report::Refused { reason: Refusal::LowPort }, " WARN ", "a well-known port is named"),
+        (
+            Report::Refused { verb: "PORT", reason: Refusal::LowPort },
+            " WARN ",
+            "a well-known port is named",
+        ),
         (opened(), "DEBUG ", "pinhole open"),
         (closed(), "DEBUG ", "expired"),
         (data_ended(), " INFO ", "data connection completed"),

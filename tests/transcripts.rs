@@ -353,7 +353,7 @@ impl Stage {
                 {
                     done.push(format!("! data {}", protection.label()));
                 }
-                Action::Report(Report::Refused { reason }) => {
+                Action::Report(Report::Refused { reason, .. }) => {
                     done.push(format!("! refused {}", reason.label()));
                 }
                 Action::Report(Report::LineDistrusted { reason, .. }) => {

@@ -139,7 +139,10 @@ impl File {
             limits,
             telemetry: TelemetryConfig {
                 listen: telemetry_listen.value,
-                audit: AuditConfig { path: telemetry.audit.path.map(|path| folder.join(path)) },
+                audit: AuditConfig {
+                    path: telemetry.audit.path.map(|path| folder.join(path)),
+                    ..telemetry.audit
+                },
                 ..telemetry
             },
             admin: Admin { socket: admin_socket.map(|path| folder.join(path)) },
@@ -290,13 +293,14 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryC
     log.finish();
     let mut audit = section.section("audit");
     let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
+    let journald = audit.read("journald", value::boolean, default.audit.journald).value;
     audit.finish();
     section.finish();
     let telemetry = TelemetryConfig {
         listen: listen.value,
         page,
         log: LogConfig { format, level },
-        audit: AuditConfig { path },
+        audit: AuditConfig { path, journald },
     };
     (listen, telemetry)
 }

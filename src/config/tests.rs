@@ -74,7 +74,7 @@ policies:
   tight: { strict: true }
   loose: { low_ports: true }
 limits: { sessions: 5, sessions_per_client: 2, login_timeout: 2m, idle_timeout: 1d, line: 512 }
-telemetry: { listen: null, log: { format: json, level: debug }, audit: { path: a.jsonl } }
+telemetry: { listen: null, log: { format: json, level: debug }, audit: { path: a.jsonl, journald: true } }
 "#,
     )
     .unwrap();
@@ -108,6 +108,7 @@ telemetry: { listen: null, log: { format: json, level: debug }, audit: { path: a
     assert_eq!(config.limits.line, 512);
     assert_eq!(config.telemetry.listen, None);
     assert_eq!(config.telemetry.audit.path.as_deref(), Some(std::path::Path::new("a.jsonl")));
+    assert!(config.telemetry.audit.journald);
     assert_eq!(config.telemetry.log.format, crate::telemetry::LogFormat::Json);
     assert_eq!(config.telemetry.log.level, crate::telemetry::LogLevel::Debug);
 }

@@ -383,11 +383,13 @@ impl Default for TelemetryConfig {
     }
 }
 
-/// The audit: who fetched and stored what.
+/// The audit: who fetched, stored and changed what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditConfig {
-    /// The file that its lines are appended to; `None`: there is no audit.
+    /// The file that its lines are appended to; `None`: there is none.
     pub path: Option<PathBuf>,
+    /// Its lines also go to the journal of systemd.
+    pub journald: bool,
 }
 
 /// What its owner may ask of a running gateway.

@@ -155,6 +155,7 @@ impl SessionTls {
         telemetry: &SessionTelemetry,
     ) -> bool {
         let Some(connection) = control.layer().connection() else { return false };
+        self.tell_peer(side, telemetry);
         let shown = connection.peer_certificates().and_then(|chain| chain.first());
         if side == Side::Client
             && let Some(subject) = shown.and_then(subject::text)
@@ -197,6 +198,24 @@ impl SessionTls {
         }
     }
 
+    /// Tells who was asked for, or who answered, ahead of what came of the handshake.
+    fn tell_peer(&self, side: Side, telemetry: &SessionTelemetry) {
+        match (side, &self.asked, &self.towards_server) {
+            (Side::Client, Some(name), _) => {
+                let name = PeerText::new(name.as_bytes());
+                telemetry.record(&Report::NameAsked { name });
+            }
+            (Side::Server, _, Some(session)) => {
+                let Some((certificate, checked)) = session.shown() else { return };
+                let Some(subject) = subject::text(certificate) else { return };
+                let fault = session.distrust().map(|failure| failure.fault);
+                let subject = PeerText::new(&subject);
+                telemetry.record(&Report::ServerCertificateShown { subject, checked, fault });
+            }
+            (Side::Client, None, _) | (Side::Server, _, None) => {}
+        }
+    }
+
     /// A data connection follows, which has to have something to resume: some servers give no ticket
     /// with a data connection.
     pub(super) fn provide_ticket(&self, server: &mut Control) {
@@ -231,6 +250,7 @@ impl SessionTls {
     pub(super) fn on_failed(&self, side: Side, failure: &Failure, telemetry: &SessionTelemetry) {
         let reason = failure.fault.label();
         tracing::warn!(side = side.label(), reason, "no TLS: {failure}");
+        self.tell_peer(side, telemetry);
         let (connection, fault) = (Connection::Control, Some(failure.fault));
         telemetry.record(&Report::HandshakeEnded {
             side,

@@ -56,6 +56,29 @@ words! {
 }
 
 words! {
+    /// What the server said to a login, or to a command that changes what it keeps.
+    Answer {
+        /// It is done (2xx; 3xx of a server that wants more).
+        Accepted => "accepted",
+        /// It is not done (4xx, 5xx, or what is no reply to it).
+        Refused => "refused",
+        /// The session was over before the reply: it may be done or not.
+        Missing => "unanswered",
+    }
+}
+
+impl Answer {
+    /// What a reply with this code says; `None`: there was none.
+    pub fn of(code: Option<u16>) -> Self {
+        match code {
+            None => Self::Missing,
+            Some(200..400) => Self::Accepted,
+            Some(_) => Self::Refused,
+        }
+    }
+}
+
+words! {
     /// Why a line is forwarded without being acted on.
     Distrust {
         /// 227 or 229 that nobody asked for (case 1).

@@ -157,9 +157,9 @@ impl Session {
                 | EpsvArgument::Ipv6
                 | EpsvArgument::Unknown => self.on_data_command(command, now),
             },
-            Verb::Lprt | Verb::Lpsv => self.refuse(Refusal::LongAddress),
+            Verb::Lprt | Verb::Lpsv => self.refuse(&command, Refusal::LongAddress),
             Verb::User | Verb::Pass | Verb::Acct if self.lacks_tls() => {
-                self.refuse(Refusal::TlsRequired);
+                self.refuse(&command, Refusal::TlsRequired);
             }
             Verb::User | Verb::Pass | Verb::Acct => {
                 let user = named::user_of(&command);
@@ -192,7 +192,10 @@ impl Session {
                 self.forward(&command, pending);
                 self.dial_waiting_server();
             }
-            _ => self.forward(&command, Pending::Plain),
+            _ => {
+                let change = named::change_of(&command).map(Pending::Change);
+                self.forward(&command, change.unwrap_or(Pending::Plain));
+            }
         }
     }
 
@@ -204,23 +207,23 @@ impl Session {
 
     fn on_auth(&mut self, command: &Command, now: Instant) {
         if matches!(self.settings.tls, TlsMode::Refuse | TlsMode::Originate) {
-            return self.refuse(Refusal::AuthRefused);
+            return self.refuse(command, Refusal::AuthRefused);
         }
         if self.terminates(Side::Client) {
             return self.on_terminated_auth(command, now);
         }
         let Some(request) = Request::of(command) else { return };
         if self.settings.tls_required && request == Request::Auth(Mechanism::Enclosing) {
-            return self.refuse_with(Refusal::TlsRequired, replies::ONLY_TLS);
+            return self.refuse_with(command, Refusal::TlsRequired, replies::ONLY_TLS);
         }
         self.forward(command, Pending::Security(request));
     }
 
     fn on_data_command(&mut self, command: Command, now: Instant) {
         if let Verdict::Refuse(reason) = self.settings.policy.may_negotiate(self.logged_in) {
-            self.refuse(reason);
+            self.refuse(&command, reason);
         } else if self.epsv_only && command.verb() != Verb::Epsv {
-            self.refuse(Refusal::AfterEpsvAll);
+            self.refuse(&command, Refusal::AfterEpsvAll);
         } else if !self.ask_for_protection(&command) {
             self.negotiate(command, now);
         }
@@ -234,13 +237,13 @@ impl Session {
     }
 
     /// Answers in the server's place, in turn.
-    pub(super) fn refuse(&mut self, reason: Refusal) {
-        self.refuse_with(reason, replies::refusal(reason));
+    pub(super) fn refuse(&mut self, command: &Command, reason: Refusal) {
+        self.refuse_with(command, reason, replies::refusal(reason));
     }
 
     /// Answers in the server's place, in turn, in words that are not the reason's usual ones.
-    pub(super) fn refuse_with(&mut self, reason: Refusal, reply: &'static str) {
-        self.report(Report::Refused { reason });
+    pub(super) fn refuse_with(&mut self, command: &Command, reason: Refusal, reply: &'static str) {
+        self.report(Report::Refused { verb: command.verb().label(), reason });
         self.pending.push(Pending::Own(Bytes::from_static(reply.as_bytes())));
         self.flush_own_replies();
     }

@@ -67,6 +67,9 @@ impl Session {
         {
             self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
         }
+        while !self.pending.is_empty() {
+            self.drop_unanswered();
+        }
         self.phase = Phase::Closed;
         self.early_reply = None;
         let duration = now.saturating_duration_since(self.started);

@@ -37,11 +37,11 @@ impl Session {
         let kernel =
             client_protection == server_protection && client_protection == ProtectionLevel::Clear;
         let Some(path) = ends.path(&self.settings, kernel, &client, &server) else {
-            return self.fail_negotiation(Refusal::KernelCannot);
+            return self.fail_negotiation(&negotiation, Refusal::KernelCannot);
         };
         let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
         if self.transfers.iter().filter(alike).count() >= most_running(path) {
-            return self.fail_negotiation(Refusal::PinholeFailed);
+            return self.fail_negotiation(&negotiation, Refusal::PinholeFailed);
         }
         let plan = TransferPlan {
             id: self.next_transfer_id(),
@@ -110,8 +110,10 @@ impl Session {
         let mode = transfer.client_mode();
         let (path, outcome) = (transfer.path(), PinholeOutcome::Failed);
         self.report(Report::PinholeClosed { transfer: id, path, mode, outcome });
-        if self.opening.take().is_some() && self.phase == Phase::Open {
-            self.fail_negotiation(Refusal::PinholeFailed);
+        if let Some(negotiation) = self.opening.take()
+            && self.phase == Phase::Open
+        {
+            self.fail_negotiation(&negotiation, Refusal::PinholeFailed);
         }
     }
 

@@ -20,11 +20,11 @@ impl Session {
         let client_listens = match negotiation::mode_of(command.verb()) {
             DataMode::Passive => match self.passive_request(&command) {
                 Ok(()) => None,
-                Err(refusal) => return self.refuse_with(refusal.reason, refusal.reply),
+                Err(refusal) => return self.refuse_with(&command, refusal.reason, refusal.reply),
             },
             DataMode::Active => match self.active_request(&command) {
                 Ok(address) => Some(address),
-                Err(refusal) => return self.refuse_with(refusal.reason, refusal.reply),
+                Err(refusal) => return self.refuse_with(&command, refusal.reason, refusal.reply),
             },
         };
         // The newest negotiation wins, whatever becomes of it (case 12).

@@ -32,7 +32,7 @@ impl Session {
         }
         let port = match self.server_listens(&negotiation) {
             Ok(port) => port,
-            Err(reason) => return self.fail_negotiation(reason),
+            Err(reason) => return self.fail_negotiation(&negotiation, reason),
         };
         let server = ends.dial_server(port);
         let client = match negotiation.client_listens {
@@ -76,7 +76,7 @@ impl Session {
     fn on_active_reply(&mut self, code: Code, negotiation: &Negotiation) {
         let Some(Opened { client_entry, .. }) = negotiation.opened else {
             // It expired while the server was thinking.
-            return self.fail_negotiation(Refusal::PinholeFailed);
+            return self.fail_negotiation(negotiation, Refusal::PinholeFailed);
         };
         if !code.is_positive() {
             self.withdraw_offered();
@@ -140,7 +140,7 @@ impl Session {
             Some(reply) => self.send(Side::Client, reply),
             None => {
                 self.withdraw_offered();
-                self.fail_negotiation(Refusal::NetworkProtocol);
+                self.fail_negotiation(negotiation, Refusal::NetworkProtocol);
             }
         }
     }
@@ -159,8 +159,8 @@ impl Session {
     }
 
     /// The client's command was in order, but there will be no data connection.
-    pub(super) fn fail_negotiation(&mut self, reason: Refusal) {
-        self.refuse_with(reason, replies::CANNOT_OPEN);
+    pub(super) fn fail_negotiation(&mut self, negotiation: &Negotiation, reason: Refusal) {
+        self.refuse_with(&negotiation.command, reason, replies::CANNOT_OPEN);
     }
 
     /// The server refused: its words pass, unless they would answer another question.

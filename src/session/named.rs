@@ -3,14 +3,34 @@
 use super::Session;
 use super::pending::Pending;
 use super::transfer::Transfer;
-use crate::ftp::{Command, Verb};
-use crate::report::{PeerText, Report, TransferCommand};
+use crate::ftp::{Code, Command, Verb};
+use crate::report::{Answer, PeerText, Report, TransferCommand};
 use crate::terms::TransferId;
 
-/// Who logs in.
+/// The words of SITE whose argument is told whole: those of well-known servers that name files, or
+/// run something. Behind any other word may stand a password (`SITE PSWD OLD NEW`,
+/// `SITE ADDUSER NAME PASSWORD`), so that only the word itself is told.
+const SITE_WORDS: [&[u8]; 16] = [
+    b"CHMOD", b"CHOWN", b"CHGRP", b"UMASK", b"UTIME", b"EXEC", b"MKDIR", b"RMDIR", b"RMTREE",
+    b"SYMLINK", b"LINK", b"COPY", b"CPFR", b"CPTO", b"MOVE", b"QUOTA",
+];
+
+/// Digits of a time in MDTM, MFMT and MFCT (RFC 3659 §2.3).
+const TIME: usize = 14;
+
+/// Who logs in, and what is being renamed.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     user: Option<PeerText>,
+    /// The argument of the last RNFR that the server has not refused.
+    renamed: Option<PeerText>,
+}
+
+/// A command that changes what the server keeps, without a data connection.
+#[derive(Debug)]
+pub(super) struct Change {
+    verb: Verb,
+    path: Option<PeerText>,
 }
 
 impl Named {
@@ -61,7 +81,69 @@ pub(super) fn user_of(command: &Command) -> Option<PeerText> {
     (command.verb() == Verb::User).then(|| PeerText::new(command.argument()))
 }
 
+/// What the command changes, if it is one that does.
+pub(super) fn change_of(command: &Command) -> Option<Change> {
+    let (verb, argument) = (command.verb(), command.argument());
+    let told = match verb {
+        Verb::Dele
+        | Verb::Rnfr
+        | Verb::Rnto
+        | Verb::Mkd
+        | Verb::Xmkd
+        | Verb::Rmd
+        | Verb::Xrmd
+        | Verb::Mfmt
+        | Verb::Mfct
+        | Verb::Mff
+        | Verb::Comb => argument,
+        Verb::Mdtm if sets_time(argument) => argument,
+        Verb::Site => told_of_site(argument),
+        _ => return None,
+    };
+    let path = (!told.is_empty()).then(|| PeerText::new(told));
+    Some(Change { verb, path })
+}
+
+/// True for a time with a path behind it: no part of RFC 3659, but vsftpd, ProFTPD and Pure-FTPd take
+/// it for MFMT.
+fn sets_time(argument: &[u8]) -> bool {
+    argument.split_at_checked(TIME).is_some_and(|(time, rest)| {
+        time.iter().all(u8::is_ascii_digit) && rest.iter().any(|byte| matches!(byte, b' ' | b'\t'))
+    })
+}
+
+/// The whole argument of a SITE that is known, else its first word.
+fn told_of_site(argument: &[u8]) -> &[u8] {
+    let ends = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'_';
+    let word = argument.split(ends).next().unwrap_or_default();
+    let known = SITE_WORDS.iter().any(|known| known.eq_ignore_ascii_case(word));
+    if known { argument } else { word }
+}
+
 impl Session {
+    /// The server has answered a change; `None`: it will not.
+    pub(super) fn on_change_ended(&mut self, change: Change, code: Option<Code>) {
+        let Change { verb, path } = change;
+        let code = code.map(Code::value);
+        if verb == Verb::Rnfr && Answer::of(code) != Answer::Refused {
+            // By itself it changes nothing.
+            self.named.renamed = path;
+            return;
+        }
+        let renamed = match verb {
+            Verb::Rnto => self.named.renamed.take(),
+            _ => None,
+        };
+        self.report(Report::ChangeEnded { verb: verb.label(), path, renamed, code });
+    }
+
+    /// The server will not answer what stands at the head of the queue.
+    pub(super) fn drop_unanswered(&mut self) {
+        if let Some(Pending::Change(change)) = self.pending.pop() {
+            self.on_change_ended(change, None);
+        }
+    }
+
     /// A command that moves data is on its way: names what was negotiated last, unless the server is
     /// at that already.
     pub(super) fn name_transfer(&mut self, command: &Command) -> Pending {

@@ -1,5 +1,6 @@
 //! The commands that await their reply, in order: what makes pipelining work (case 13).
 
+use super::named::Change;
 use super::negotiation::Negotiation;
 use super::own_command::OwnCommand;
 use super::security::Request;
@@ -31,6 +32,8 @@ pub(super) enum Pending {
         /// What it asks for.
         command: TransferCommand,
     },
+    /// A command that changes what the server keeps, without a data connection.
+    Change(Change),
     /// A data connection is being negotiated with the server.
     Data(Negotiation),
     /// FEAT: features that the gateway does not support are taken out of the reply.
@@ -72,6 +75,7 @@ impl Pending {
             | Self::Plain
             | Self::Login { .. }
             | Self::Transfer { .. }
+            | Self::Change(_)
             | Self::Security(Request::Adat | Request::Prot(_) | Request::Sscn(_))
             | Self::Enclosed
             | Self::Feat

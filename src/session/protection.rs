@@ -117,7 +117,8 @@ impl Session {
                 return;
             }
             if self.protection.server == Some(ProtectionLevel::Clear) {
-                self.report(Report::Refused { reason: Refusal::ServerUnprotected });
+                let verb = command.verb().label();
+                self.report(Report::Refused { verb, reason: Refusal::ServerUnprotected });
                 return self.answer(replies::SERVER_UNPROTECTED);
             }
         }

@@ -198,9 +198,13 @@ impl Session {
             Pending::Greeting
             | Pending::Plain
             | Pending::Transfer { .. }
+            | Pending::Change(_)
             | Pending::Feat
             | Pending::Enclosed
             | Pending::Abor => {
+                if let Pending::Change(change) = pending {
+                    self.on_change_ended(change, Some(code));
+                }
                 if matches!(code.value(), 227 | 229) {
                     self.distrust(Distrust::UnsolicitedPassiveReply);
                 }
@@ -323,7 +327,7 @@ impl Session {
     }
 
     fn on_login_reply(&mut self, code: Code, user: Option<PeerText>) {
-        let another = !code.is_negative() && self.named.take_user(user);
+        let another = !code.is_negative() && self.named.take_user(user.clone());
         match code.value() {
             // 232: logged in by the security exchange (RFC 2228 §5).
             230 | 232 => {
@@ -336,6 +340,10 @@ impl Session {
             }
             331 | 332 => self.logged_in = false,
             _ => {}
+        }
+        if code.is_negative() {
+            let user = user.or_else(|| self.named.user());
+            self.report(Report::LoginRefused { user, code: code.value() });
         }
     }
 
@@ -372,7 +380,7 @@ impl Session {
             _ => false,
         };
         while answers && !matches!(self.pending.front(), Some(Pending::Data(_)) | None) {
-            self.pending.pop();
+            self.drop_unanswered();
             self.flush_own_replies();
         }
     }

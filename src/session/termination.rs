@@ -198,7 +198,7 @@ impl Session {
             _ => return self.answer(replies::SECURED_ALREADY),
         }
         let Some(request @ Request::Auth(Mechanism::Tls(level))) = Request::of(command) else {
-            return self.refuse_with(Refusal::AuthRefused, replies::ONLY_TLS);
+            return self.refuse_with(command, Refusal::AuthRefused, replies::ONLY_TLS);
         };
         if self.client_reader.buffered() > 0 {
             return self.close(None, CloseCause::PlaintextInHandshake, now);

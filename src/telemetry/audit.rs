@@ -1,60 +1,135 @@
-//! The audit: who fetched and stored which file, as lines of JSON in a file. `docs/audit.md` has the
-//! schema.
+//! The audit: who fetched, stored and changed what, as lines of JSON in a file, and in the journal.
+//! `docs/audit.md` describes them, `docs/audit.schema.json` is their schema.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `session` | which reports become a line, and what a session's lines have in common |
 //! | `line` | one line of JSON |
+//! | `writer` | the thread that writes, and how a line comes into the file |
+//! | `journal` | how a line comes into the journal |
 //!
 //! A thread of its own writes, from a queue with a bound: a disk that hangs stops no session. What
 //! does not fit, or cannot be written, is counted and told in the log.
 
+mod journal;
 mod line;
 mod session;
 #[cfg(test)]
 mod tests;
+mod writer;
 
+pub use journal::SOCKET as JOURNAL_SOCKET;
 pub(super) use session::SessionAudit;
 
 use super::metrics::AuditLines;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use journal::Journal;
+use prometheus::IntCounter;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use writer::{FileEnd, Writer};
 
 /// Bytes that wait for the disk: some ten thousand lines, a minute of a busy gateway.
 const MOST_QUEUED: usize = 4 * 1024 * 1024;
 
-/// The owner reads and writes, a group may read (a log shipper), nobody else: users and file names
-/// stand in it.
-const MODE: u32 = 0o640;
+/// Where audit lines go: each to all of these.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AuditPlaces<'a> {
+    /// The file that they are appended to.
+    pub file: Option<&'a Path>,
+    /// The socket of the journal, [`JOURNAL_SOCKET`] as a rule.
+    pub journal: Option<&'a Path>,
+}
 
-/// Where audit lines go. Cheap to clone; the file is closed behind the last one.
+/// Why there is no audit, with the key that asks for it.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The file cannot be opened.
+    #[error("telemetry.audit.path: cannot append to {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no journal.
+    #[error(
+        "telemetry.audit.journald: no journal listens at {}; write false where systemd-journald does \
+         not run",
+        path.display()
+    )]
+    Journal {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The writer cannot be started.
+    #[error("telemetry.audit: the thread that writes it cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Where audit lines go. Cheap to clone; what is open is closed behind the last one.
 #[derive(Clone)]
 pub(super) struct AuditLog(Arc<Handle>);
 
 /// The last handle that goes ends the writer, when it has written what there is.
 struct Handle(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is something to write, or nothing more to come.
+    /// There is something to do, or nothing more to come.
     work: Condvar,
-    /// Everything is written.
+    /// Everything is done.
     idle: Condvar,
-    counts: AuditLines,
+    /// Of each place, what it did not get.
+    lost: Vec<IntCounter>,
 }
 
 #[derive(Default)]
 struct Queue {
-    bytes: Vec<u8>,
-    /// The writer has taken bytes and not finished with them.
+    batch: Batch,
+    /// The writer has taken a batch and not finished with it.
     writing: bool,
     closed: bool,
     /// It has been told that the queue is full.
     overflowing: bool,
+}
+
+/// What there is to do at once.
+#[derive(Default)]
+struct Batch {
+    /// The file is to be opened anew ahead of the lines.
+    reopen: bool,
+    /// Whole lines.
+    bytes: Vec<u8>,
+    /// Which they are.
+    lines: Vec<Entry>,
+}
+
+/// A line of a batch.
+struct Entry {
+    event: &'static str,
+    /// Its bytes, with the line end.
+    length: usize,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.reopen
+    }
+
+    /// The lines, each with its event and its line end.
+    fn lines(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        self.lines.iter().map(move |entry| {
+            let (line, more) = rest.split_at_checked(entry.length).unwrap_or((rest, &[]));
+            rest = more;
+            (entry.event, line)
+        })
+    }
 }
 
 impl Shared {
@@ -71,25 +146,22 @@ impl Drop for Handle {
 }
 
 impl AuditLog {
-    /// Appends to the file at `path`.
-    ///
-    /// # Errors
-    /// It cannot be opened, or the thread not be started.
-    pub(super) fn open(path: &Path, counts: AuditLines) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        // A pipe without a reader is an error rather than a start that never ends.
-        options.append(true).create(true).mode(MODE).custom_flags(libc::O_NONBLOCK);
-        Self::start(options.open(path)?, counts)
+    /// Writes to `places`, of which there is one at least.
+    pub(super) fn open(places: AuditPlaces<'_>, counts: &AuditLines) -> Result<Self, AuditError> {
+        let file = places.file.map(|path| {
+            let opened = FileEnd::open(path, counts.file.clone());
+            opened.map_err(|source| AuditError::File { path: path.to_owned(), source })
+        });
+        let journal = places.journal.map(|path| {
+            let opened = Journal::open(path, counts.journal.clone());
+            opened.map_err(|source| AuditError::Journal { path: path.to_owned(), source })
+        });
+        let writer = Writer { file: file.transpose()?, journal: journal.transpose()? };
+        Self::start(writer).map_err(AuditError::Thread)
     }
 
-    fn start(sink: impl Write + Send + 'static, counts: AuditLines) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            idle: Condvar::new(),
-            counts,
-        });
-        let writer = Writer { sink, torn: false, failing: false };
+    fn start(writer: Writer<impl Write + Send + 'static>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { lost: writer.lost(), ..Shared::default() });
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -98,114 +170,35 @@ impl AuditLog {
     }
 
     /// Queues one line, its end included; never waits for the disk.
-    fn push(&self, line: &[u8]) {
+    fn push(&self, event: &'static str, line: &[u8]) {
         let shared = &self.0.0;
         let mut queue = shared.queue();
-        if queue.bytes.len() + line.len() > MOST_QUEUED {
-            shared.counts.lost.inc();
+        if queue.batch.bytes.len() + line.len() > MOST_QUEUED {
+            shared.lost.iter().for_each(IntCounter::inc);
             if !std::mem::replace(&mut queue.overflowing, true) {
-                tracing::error!(
-                    "telemetry.audit.path cannot be written fast enough: lines are lost"
-                );
+                tracing::error!("telemetry.audit cannot be written fast enough: lines are lost");
             }
             return;
         }
-        queue.bytes.extend_from_slice(line);
+        queue.batch.bytes.extend_from_slice(line);
+        queue.batch.lines.push(Entry { event, length: line.len() });
         drop(queue);
         shared.work.notify_one();
     }
 
-    /// Waits until everything is written or given up; false if that takes longer than `timeout`.
+    /// Has the file opened anew, by the writer.
+    pub(super) fn reopen(&self) {
+        let shared = &self.0.0;
+        shared.queue().batch.reopen = true;
+        shared.work.notify_one();
+    }
+
+    /// Waits until everything is done or given up; false if that takes longer than `timeout`.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let shared = &self.0.0;
-        let busy = |queue: &mut Queue| queue.writing || !queue.bytes.is_empty();
+        let busy = |queue: &mut Queue| queue.writing || !queue.batch.is_empty();
         let waited = shared.idle.wait_timeout_while(shared.queue(), timeout, busy);
         let (_queue, result) = waited.unwrap_or_else(PoisonError::into_inner);
         !result.timed_out()
     }
-}
-
-/// The writing end.
-struct Writer<W> {
-    sink: W,
-    /// The file ends in the midst of a line.
-    torn: bool,
-    /// It has been told that nothing can be written.
-    failing: bool,
-}
-
-impl<W: Write> Writer<W> {
-    fn run(mut self, shared: &Shared) {
-        loop {
-            let mut queue = shared.queue();
-            while queue.bytes.is_empty() && !queue.closed {
-                queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-            if queue.bytes.is_empty() {
-                return;
-            }
-            let batch = std::mem::take(&mut queue.bytes);
-            queue.writing = true;
-            queue.overflowing = false;
-            drop(queue);
-            self.write(&batch, &shared.counts);
-            shared.queue().writing = false;
-            shared.idle.notify_all();
-        }
-    }
-
-    fn write(&mut self, batch: &[u8], counts: &AuditLines) {
-        let (written, result) = self.write_lines(batch);
-        let (done, rest) = batch.split_at(written);
-        counts.written.inc_by(lines(done));
-        counts.lost.inc_by(lines(rest));
-        match result {
-            Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                tracing::error!(%error, "telemetry.audit.path cannot be written: lines are lost");
-            }
-            Err(_) => {}
-            Ok(()) if std::mem::replace(&mut self.failing, false) => {
-                tracing::warn!(
-                    "telemetry.audit.path can be written again; lines are missing in it"
-                );
-            }
-            Ok(()) => {}
-        }
-    }
-
-    /// How many bytes of `batch` were written, and why no more. What was torn before gets its line
-    /// end first.
-    fn write_lines(&mut self, batch: &[u8]) -> (usize, io::Result<()>) {
-        if self.torn {
-            let (_, result) = write_all(&mut self.sink, b"\n");
-            if result.is_err() {
-                return (0, result);
-            }
-            self.torn = false;
-        }
-        let (written, result) = write_all(&mut self.sink, batch);
-        if let Some(last) = written.checked_sub(1) {
-            self.torn = batch.get(last) != Some(&b'\n');
-        }
-        (written, result)
-    }
-}
-
-/// Like [`Write::write_all`], and says how far it came.
-fn write_all(sink: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match sink.write(rest) {
-            Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return (written, Err(error)),
-        }
-    }
-    (written, Ok(()))
-}
-
-/// How many lines end in `bytes`.
-fn lines(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }

@@ -67,19 +67,29 @@ pub(super) struct Metrics {
     pub(super) audit_lines_total: AuditLines,
 }
 
-/// What became of the lines of the audit.
-#[derive(Clone)]
+/// What became of the lines of the audit, by where they were to go.
 pub(super) struct AuditLines {
-    /// In the file.
+    pub(super) file: AuditOutcomes,
+    pub(super) journal: AuditOutcomes,
+}
+
+/// What became of them in one place.
+#[derive(Clone)]
+pub(super) struct AuditOutcomes {
+    /// They are there.
     pub(super) written: IntCounter,
-    /// Not in the file: it could not be written, or not fast enough.
+    /// They are not: it could not be written, or not fast enough.
     pub(super) lost: IntCounter,
 }
 
 impl AuditLines {
     fn new(family: &IntCounterVec) -> Self {
-        let child = |outcome: &str| family.with_label_values(&[outcome]);
-        Self { written: child("written"), lost: child("lost") }
+        let child = |place: &str, outcome: &str| family.with_label_values(&[place, outcome]);
+        let of = |place: &str| AuditOutcomes {
+            written: child(place, "written"),
+            lost: child(place, "lost"),
+        };
+        Self { file: of("file"), journal: of("journal") }
     }
 }
 
@@ -145,8 +155,8 @@ impl Metrics {
         );
         let audit_lines_total = families.counters(
             "audit_lines_total",
-            "Lines of the audit (telemetry.audit.path), by what became of them.",
-            &["outcome"],
+            "Lines of the audit (telemetry.audit), by where they were to go and what became of them.",
+            &["place", "outcome"],
         );
         Self {
             process: Process::new(),

@@ -28,6 +28,7 @@ pub mod snapshot;
 mod tests;
 mod words;
 
+pub use audit::{AuditError, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
@@ -39,8 +40,6 @@ use audit::AuditLog;
 use live::Live;
 use metrics::{ListenerMetrics, Metrics};
 use snapshot::{ListenerSnapshot, Snapshot, View};
-use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -76,14 +75,27 @@ impl Telemetry {
         Self { observer: Some(observer), ..Self::new() }
     }
 
-    /// Writes audit lines to the file at `path` from now on: behind what is there, or to a new file of
-    /// mode 0640. The writer is a thread of its own, so that no session waits for a disk.
+    /// Writes audit lines to `places` from now on: to the file behind what is there, or to a new one of
+    /// mode 0640. The writer is a thread of its own, so that no session waits for a disk. Nowhere to
+    /// write to: there is no audit.
     ///
     /// # Errors
-    /// The file cannot be opened, or the thread not be started.
-    pub fn with_audit(self, path: &Path) -> io::Result<Self> {
-        let counts = self.metrics.audit_lines_total.clone();
-        Ok(Self { audit: Some(AuditLog::open(path, counts)?), ..self })
+    /// The place that cannot be had, and the key that asks for it.
+    pub fn with_audit(self, places: AuditPlaces<'_>) -> Result<Self, AuditError> {
+        if places.file.is_none() && places.journal.is_none() {
+            return Ok(self);
+        }
+        let audit = AuditLog::open(places, &self.metrics.audit_lines_total)?;
+        Ok(Self { audit: Some(audit), ..self })
+    }
+
+    /// Has the file of the audit opened anew by its path, as it is due when somebody has moved it away
+    /// (logrotate). Returns at once: the writer does it. If it cannot, the log says so, and the file
+    /// opened before is written on.
+    pub fn reopen_audit(&self) {
+        if let Some(audit) = &self.audit {
+            audit.reopen();
+        }
     }
 
     /// Waits until the audit lines told so far are written, or given up. False if they are not within

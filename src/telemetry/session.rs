@@ -6,7 +6,7 @@ use super::gauges::Gauges;
 use super::live::{LiveSession, RunningBytes};
 use super::metrics::{BlindOutcome, HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
-use crate::report::{CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
+use crate::report::{Answer, CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side, TransferId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -88,13 +88,20 @@ impl SessionTelemetry {
                 debug!(%server, %seen_as, seconds = elapsed.as_secs_f64(), "connected to the server");
             }
             Report::LoginAccepted { user: _ } => debug!("the server accepted the login"),
+            Report::LoginRefused { user: _, code } => {
+                info!(code, "the server refused the login");
+            }
             Report::CommandReceived { verb } => {
                 self.listener.count_command(verb);
                 debug!(verb, "command received");
             }
-            Report::Refused { reason } => {
+            Report::Refused { verb, reason } => {
                 self.listener.refusals_total.of(*reason).inc();
-                warn!(reason = reason.label(), "{}", words::refusal(*reason));
+                warn!(reason = reason.label(), verb, "{}", words::refusal(*reason));
+            }
+            Report::ChangeEnded { verb, path: _, renamed: _, code } => {
+                let outcome = Answer::of(*code).label();
+                debug!(verb, outcome, code, "a command that changes what the server keeps is over");
             }
             Report::LineRewritten { line } => {
                 self.listener.rewrites_total.of(*line).inc();
@@ -162,6 +169,11 @@ impl SessionTelemetry {
             }
             Report::BlindRangeFailed { client, entry, server } => {
                 debug!(%client, %entry, %server, "data.blind_ports are not open for these two");
+            }
+            Report::NameAsked { name: _ } => debug!("the client asks for a name"),
+            Report::ServerCertificateShown { subject: _, checked, fault } => {
+                let reason = fault.map(TlsFault::label);
+                debug!(checked, reason, "the server has shown its certificate");
             }
             Report::HandshakeEnded { side, connection, version, resumed, fault } => {
                 let end = match (fault, version) {

@@ -14,7 +14,7 @@ pub use super::verifier::{Untrusted, Verify};
 use super::words;
 use crate::report::TlsFault;
 use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 use std::net::IpAddr;
@@ -177,6 +177,12 @@ impl ServerSession {
     /// not. None before the certificate has come.
     pub fn distrust(&self) -> Option<Failure> {
         self.verifier.distrust().cloned()
+    }
+
+    /// The certificate that the server has shown on its control connection, trusted or not, and false
+    /// if nothing of it is checked ([`Verify::Off`]).
+    pub fn shown(&self) -> Option<(&CertificateDer<'static>, bool)> {
+        self.verifier.shown()
     }
 
     /// The server asked for a certificate of its client, and there was none to show. Many servers ask

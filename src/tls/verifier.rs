@@ -71,7 +71,9 @@ pub(super) struct Verifier {
     verify: Verify,
     untrusted: Untrusted,
     sessions: Arc<ServerSessions>,
-    /// Why the control connection's certificate is not trusted.
+    /// The control connection's certificate, whether it is trusted or not.
+    shown: OnceLock<CertificateDer<'static>>,
+    /// Why it is not trusted.
     distrust: OnceLock<Failure>,
     /// The control connection's certificate, once that is established.
     established: OnceLock<CertificateDer<'static>>,
@@ -84,8 +86,13 @@ impl Verifier {
         untrusted: Untrusted,
         sessions: Arc<ServerSessions>,
     ) -> Self {
-        let (distrust, established) = (OnceLock::new(), OnceLock::new());
-        Self { trust, verify, untrusted, sessions, distrust, established }
+        let (shown, distrust, established) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { trust, verify, untrusted, sessions, shown, distrust, established }
+    }
+
+    /// The certificate that the server has shown, and whether anything of it is checked.
+    pub(super) fn shown(&self) -> Option<(&CertificateDer<'static>, bool)> {
+        self.shown.get().map(|certificate| (certificate, self.verify != Verify::Off))
     }
 
     /// Why the certificate did not verify.
@@ -143,6 +150,8 @@ impl ServerCertVerifier for Verifier {
                 false => Err(CertificateError::ApplicationVerificationFailure.into()),
             };
         }
+        // A second one has no other certificate to show.
+        let _ = self.shown.set(end_entity.clone().into_owned());
         let chain = intermediates.iter().map(|certificate| certificate.len()).sum::<usize>();
         self.sessions.note_chain(end_entity.len() + chain);
         if let Err(error) = self.check(end_entity, intermediates, name, now) {

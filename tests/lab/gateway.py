@@ -28,8 +28,8 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
     """The configuration as a dictionary; as JSON text it is YAML too.
 
     `data`, `limits` and `policy` are laid over the defaults of the lab; `tls` goes to its listeners,
-    `certificates` is the section `tls` beside them, `audit` the path of the audit, `telemetry` more
-    of that section, `admin` the path of the control socket.
+    `certificates` is the section `tls` beside them, `audit` the section `telemetry.audit`, `telemetry`
+    more of that section, `admin` the path of the control socket.
     """
     listeners = []
     common = {"capture": setting.capture, "source": setting.source, "policy": "default",
@@ -58,7 +58,7 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
                       # One form of log in half of the runs, the other in the other half.
                       "log": {"format": "json" if setting.source == "client" else "text",
                               "level": "debug"},
-                      **({"audit": {"path": audit}} if audit else {})} | (telemetry or {}),
+                      **({"audit": audit} if audit else {})} | (telemetry or {}),
         # Never the host's own.
         "admin": {"socket": admin},
     }

@@ -11,7 +11,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 # Tools and clients, and the libraries that the unpacked servers are linked against.
 wanted=(
-    nftables iproute2 procps openssl ca-certificates python3 python3-venv
+    nftables iproute2 procps systemd openssl ca-certificates python3 python3-venv
     curl lftp tnftp inetutils-ftp ncftp wget ckermit chromium fonts-dejavu-core
     libwrap0 libpam0g libcap2 libacl1 libhiredis0.14 libmemcached11 libmemcachedutil2
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3

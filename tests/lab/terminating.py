@@ -40,7 +40,7 @@ class TerminatingLab(Lab):
             told = {"tls": True, "strict": True, "authority": self.authority}
         self.audit_path = os.path.join(folder, "audit.jsonl")
         super().__init__(folder, binary, setting, servers, tls={"mode": mode} | (listener or {}),
-                         audit=self.audit_path,
+                         audit={"path": self.audit_path},
                          certificates=sections | (certificates or {}),
                          server_options=told | (server_options or {}), **options)
 

@@ -147,3 +147,143 @@ fn of_several_names_the_one_that_the_server_took_is_told() {
     bench.say(Side::Client, "RETR second\r\n");
     assert_eq!(bench.ended(), command("RETR", r#"Some("first")"#));
 }
+
+/// What is told of changes, one a line.
+fn changes(told: &str) -> Vec<&str> {
+    let start = "Report(ChangeEnded { ";
+    told.lines().filter_map(|line| line.strip_prefix(start)?.strip_suffix(" })")).collect()
+}
+
+fn change(verb: &str, path: &str, renamed: &str, code: &str) -> String {
+    format!("verb: \"{verb}\", path: {path}, renamed: {renamed}, code: {code}")
+}
+
+#[test]
+fn a_login_that_is_refused_is_told_with_who_tried_and_no_password() {
+    let refused = |told: &str| -> Vec<String> {
+        let start = "Report(LoginRefused { ";
+        let lines = told.lines().filter_map(|line| line.strip_prefix(start)?.strip_suffix(" })"));
+        lines.map(str::to_owned).collect()
+    };
+    let mut bench = greeted();
+    // The password ahead of the user.
+    let mut told = bench.say(Side::Client, "PASS s3cr3t\r\n");
+    told += &bench.say(Side::Server, "503 USER first\r\n");
+    told += &bench.say(Side::Client, "USER anna\r\npass\ts3cr3t\r\n ACCT s3cr3t\r\n");
+    told += &bench.say(Side::Server, "331 password\r\n530 no\r\n530 no\r\n");
+    told += &bench.say(Side::Client, "USER bella\r\n");
+    told += &bench.say(Side::Server, "530-not\r\n530 you\r\n");
+    // That was not taken: the password is anna's still.
+    told += &bench.say(Side::Client, "PASS s3cr3t\r\n");
+    told += &bench.say(Side::Server, "421 enough\r\n");
+    assert_eq!(
+        refused(&told),
+        [
+            "user: None, code: 503",
+            r#"user: Some("anna"), code: 530"#,
+            r#"user: Some("anna"), code: 530"#,
+            r#"user: Some("bella"), code: 530"#,
+            r#"user: Some("anna"), code: 421"#,
+        ]
+    );
+    assert_eq!(users(&told), [""; 0]);
+    let mut reports = told.lines().filter(|line| line.starts_with("Report("));
+    assert!(!reports.any(|report| report.contains("s3cr3t")), "{told}");
+}
+
+#[test]
+fn a_change_is_told_with_the_reply_to_it() {
+    for (line, verb, path) in [
+        ("DELE a file", "DELE", r#"Some("a file")"#),
+        ("dele", "DELE", "None"),
+        ("MKD \u{fc}\t", "MKD", "Some(\"\u{fc}\")"),
+        ("XMKD a", "XMKD", r#"Some("a")"#),
+        ("RMD a", "RMD", r#"Some("a")"#),
+        ("XRMD a", "XRMD", r#"Some("a")"#),
+        ("MFMT 20261121113000 a", "MFMT", r#"Some("20261121113000 a")"#),
+        ("MDTM 20261121113000 a b", "MDTM", r#"Some("20261121113000 a b")"#),
+        ("MFF mode=0777; a", "MFF", r#"Some("mode=0777; a")"#),
+        ("SITE CHMOD 777 a", "SITE", r#"Some("CHMOD 777 a")"#),
+        ("site exec rm -r /", "SITE", r#"Some("exec rm -r /")"#),
+        ("SITE", "SITE", "None"),
+    ] {
+        let mut bench = Bench::logged_in();
+        assert_eq!(changes(&bench.say(Side::Client, &format!("{line}\r\n"))), [""; 0]);
+        let told = bench.say(Side::Server, "250-so\r\n250 done\r\n");
+        assert_eq!(changes(&told), [change(verb, path, "None", "Some(250)")], "{line}");
+    }
+    for line in ["MDTM a", "MDTM 20261121113000", "MDTM 2026112111300x a", "SIZE a", "CWD a", "PWD"]
+    {
+        let mut bench = Bench::logged_in();
+        bench.say(Side::Client, &format!("{line}\r\n"));
+        assert_eq!(changes(&bench.say(Side::Server, "250 done\r\n")), [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn of_a_site_that_may_hold_a_password_only_the_word_is_told() {
+    for line in
+        ["PSWD old s3cr3t", "adduser eva s3cr3t", "PASSWORD=s3cr3t", "GPASS\ts3cr3t", "é s3cr3t"]
+    {
+        let mut bench = Bench::logged_in();
+        bench.say(Side::Client, &format!("SITE {line}\r\n"));
+        let told = bench.say(Side::Server, "200 done\r\n");
+        assert_eq!(changes(&told).len(), 1, "{told}");
+        assert!(!changes(&told)[0].contains("s3cr3t"), "{told}");
+        let word = line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap();
+        assert!(changes(&told)[0].contains(word), "{told}");
+    }
+}
+
+#[test]
+fn a_rename_is_told_once_with_both_names() {
+    let mut bench = Bench::logged_in();
+    let told = bench.say(Side::Client, "RNFR a\r\nRNTO b\r\nRNFR c\r\nRNTO d\r\nRNTO e\r\n");
+    assert_eq!(changes(&told), [""; 0]);
+    let told = bench.say(
+        Side::Server,
+        "350 go on\r\n250 done\r\n550 no such file\r\n503 RNFR first\r\n503 RNFR first\r\n",
+    );
+    assert_eq!(
+        changes(&told),
+        [
+            change("RNTO", r#"Some("b")"#, r#"Some("a")"#, "Some(250)"),
+            change("RNFR", r#"Some("c")"#, "None", "Some(550)"),
+            change("RNTO", r#"Some("d")"#, "None", "Some(503)"),
+            change("RNTO", r#"Some("e")"#, "None", "Some(503)"),
+        ]
+    );
+}
+
+#[test]
+fn a_change_without_a_reply_is_told_at_the_end() {
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "DELE a\r\nNOOP\r\nRNFR b\r\nRNTO c\r\n");
+    let told = bench.tell(Event::ConnectionClosed { side: Side::Client, orderly: false });
+    assert_eq!(
+        changes(&told),
+        [
+            change("DELE", r#"Some("a")"#, "None", "None"),
+            change("RNTO", r#"Some("c")"#, r#"Some("b")"#, "None"),
+        ]
+    );
+    // A server that answers PASV has left unanswered what came before.
+    let mut bench = Bench::logged_in();
+    bench.say(Side::Client, "DELE a\r\nEPSV\r\n");
+    let told = bench.say(Side::Server, "229 ok (|||6446|)\r\n");
+    assert_eq!(changes(&told), [change("DELE", r#"Some("a")"#, "None", "None")]);
+}
+
+#[test]
+fn a_refusal_names_the_verb() {
+    let mut bench = greeted();
+    let told = bench.say(Side::Client, "EPSV\r\nLPSV\r\n");
+    let mut bench = Bench::logged_in();
+    let told = told + &bench.say(Side::Client, "PORT 192,0,2,99,200,1\r\nEPRT |9|x|1|\r\nEPSV\r\n");
+    let told = told + &bench.say(Side::Server, "229 ok (|||80|)\r\n");
+    let verbs: Vec<_> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("Report(Refused { verb: ")?.split(", ").next())
+        .collect();
+    assert_eq!(verbs, [r#""EPSV""#, r#""LPSV""#, r#""PORT""#, r#""EPRT""#, r#""EPSV""#], "{told}");
+}

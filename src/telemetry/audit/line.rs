@@ -7,13 +7,14 @@ use time::OffsetDateTime;
 
 /// A line under construction.
 pub(super) struct Line {
+    event: &'static str,
     text: String,
 }
 
 impl Line {
     /// A line that begins with the time, in UTC with microseconds (RFC 3339), and the event.
     pub(super) fn new(event: &'static str, now: SystemTime) -> Self {
-        let mut line = Self { text: String::with_capacity(512) };
+        let mut line = Self { event, text: String::with_capacity(512) };
         line.text.push('{');
         line.word("time", rfc_3339(now));
         line.word("event", event);
@@ -53,10 +54,10 @@ impl Line {
         self.number("seconds", format_args!("{}.{:06}", value.as_secs(), value.subsec_micros()));
     }
 
-    /// The whole line, its end included.
-    pub(super) fn end(mut self) -> String {
+    /// What it is about, and the whole line, its end included.
+    pub(super) fn end(mut self) -> (&'static str, String) {
         self.text.push_str("}\n");
-        self.text
+        (self.event, self.text)
     }
 
     fn key(&mut self, key: &'static str) {

@@ -3,11 +3,16 @@
 use super::AuditLog;
 use super::line::Line;
 use crate::addr::OriginalDst;
-use crate::report::{Connection, ControlProtection, PeerText, Report, TransferCommand};
-use crate::terms::SessionId;
+use crate::report::{
+    Answer, Connection, ControlProtection, PeerText, Report, TlsFault, TransferCommand,
+};
+use crate::terms::{SessionId, Side};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
+
+/// The outcome of a TLS handshake that nothing was wrong with.
+const COMPLETED: &str = "completed";
 
 /// The audit of one session. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +32,10 @@ struct Known {
     control: Option<ControlProtection>,
     user: Option<PeerText>,
     certificate: Option<PeerText>,
+    /// The name that the client asks for.
+    asked: Option<PeerText>,
+    /// The subject of the server's certificate, and what verifying it led to.
+    shown: Option<(PeerText, &'static str)>,
 }
 
 impl SessionAudit {
@@ -38,8 +47,8 @@ impl SessionAudit {
     pub(in crate::telemetry) fn tell(&self, report: &Report, now: SystemTime) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.learn(report);
-        if let Some(line) = known.line(self.id, &self.listener, report, now) {
-            self.log.push(line.as_bytes());
+        if let Some((event, line)) = known.line(self.id, &self.listener, report, now) {
+            self.log.push(event, line.as_bytes());
         }
     }
 }
@@ -56,8 +65,14 @@ impl Known {
             Report::ClientCertificateAccepted { subject } => {
                 self.certificate = Some(subject.clone());
             }
-            Report::CommandReceived { .. }
+            Report::NameAsked { name } => self.asked = Some(name.clone()),
+            Report::ServerCertificateShown { subject, checked, fault } => {
+                self.shown = Some((subject.clone(), verification(*checked, *fault)));
+            }
+            Report::LoginRefused { .. }
+            | Report::CommandReceived { .. }
             | Report::Refused { .. }
+            | Report::ChangeEnded { .. }
             | Report::LineRewritten { .. }
             | Report::LineDistrusted { .. }
             | Report::PinholeOpened { .. }
@@ -81,23 +96,45 @@ impl Known {
         listener: &str,
         report: &Report,
         now: SystemTime,
-    ) -> Option<String> {
-        let begin = |event| {
+    ) -> Option<(&'static str, String)> {
+        let begin_as = |event, user: Option<&PeerText>| {
             let mut line = Line::new(event, now);
             line.number("session", id.0);
             line.word("listener", listener);
-            self.say_who(&mut line);
+            self.say_who(&mut line, user);
             line
         };
+        let begin = |event| begin_as(event, self.user.as_ref());
         let line = match report {
-            Report::LoginAccepted { .. } => begin("login"),
-            Report::Refused { reason } => {
+            Report::LoginAccepted { .. } => {
+                let mut line = begin("login");
+                line.word("outcome", Answer::Accepted.label());
+                line
+            }
+            Report::LoginRefused { user, code } => {
+                let mut line = begin_as("login", user.as_ref());
+                line.word("outcome", Answer::Refused.label());
+                line.number("code", code);
+                line
+            }
+            Report::Refused { verb, reason } => {
                 let mut line = begin("refusal");
+                line.word("verb", verb);
                 line.word("reason", reason.label());
                 line
             }
+            Report::ChangeEnded { .. } => change(begin("change"), report),
             Report::DataConnectionEnded { .. } => transfer(begin("transfer"), report),
-            Report::HandshakeEnded { .. } => handshake(begin("tls"), report),
+            Report::HandshakeEnded { .. } => self.handshake(begin("tls"), report),
+            Report::ProtectionChanged { .. } => begin("protection"),
+            Report::CccObserved { outcome, passed } => {
+                let mut line = begin("ccc");
+                line.word("outcome", outcome.label());
+                if let Some(passed) = passed {
+                    line.number("passed", passed);
+                }
+                line
+            }
             Report::SessionEnded { cause, duration } => {
                 let mut line = begin("session_end");
                 if let Some(dialled) = &self.dialled {
@@ -116,11 +153,11 @@ impl Known {
             | Report::PinholeClosed { .. }
             | Report::DataConnectionStarted { .. }
             | Report::TransferNamed { .. }
-            | Report::ProtectionChanged { .. }
-            | Report::CccObserved { .. }
             | Report::TlsRoleTurned { .. }
             | Report::BlindRangeOpened { .. }
             | Report::BlindRangeFailed { .. }
+            | Report::NameAsked { .. }
+            | Report::ServerCertificateShown { .. }
             | Report::LeafShown { .. }
             | Report::ClientCertificateAccepted { .. } => return None,
         };
@@ -128,7 +165,7 @@ impl Known {
     }
 
     /// Who, from where, to whom.
-    fn say_who(&self, line: &mut Line) {
+    fn say_who(&self, line: &mut Line, user: Option<&PeerText>) {
         if let Some(client) = self.client {
             line.word("client", client);
         }
@@ -136,13 +173,68 @@ impl Known {
             line.word("server", server);
         }
         line.word("control", self.control.unwrap_or(ControlProtection::Clear).label());
-        if let Some(user) = &self.user {
+        if let Some(user) = user {
             line.peer_text("user", "user_length", user);
         }
         if let Some(subject) = &self.certificate {
             line.peer_text("certificate", "certificate_length", subject);
         }
     }
+
+    fn handshake(&self, mut line: Line, report: &Report) -> Line {
+        if let Report::HandshakeEnded { side, connection, version, resumed, fault } = report {
+            line.word("side", side.label());
+            line.word("connection", connection.label());
+            line.word("outcome", fault.map_or(COMPLETED, TlsFault::label));
+            if let Some(version) = version {
+                line.word("version", version.label());
+            }
+            line.number("resumed", resumed);
+            match (side, connection) {
+                (Side::Client, Connection::Control) => {
+                    if let Some(name) = &self.asked {
+                        line.peer_text("server_name", "server_name_length", name);
+                    }
+                }
+                // What resumes is not shown anything, and leads to the same server.
+                (Side::Server, _) => {
+                    if let Some((subject, verification)) = &self.shown {
+                        let length = "server_certificate_length";
+                        line.peer_text("server_certificate", length, subject);
+                        line.word("verification", verification);
+                    }
+                }
+                (Side::Client, Connection::Data) => {}
+            }
+        }
+        line
+    }
+}
+
+/// What verifying a server's certificate led to.
+fn verification(checked: bool, fault: Option<TlsFault>) -> &'static str {
+    match fault {
+        Some(fault) => fault.label(),
+        None if checked => "verified",
+        None => "unchecked",
+    }
+}
+
+fn change(mut line: Line, report: &Report) -> Line {
+    if let Report::ChangeEnded { verb, path, renamed, code } = report {
+        line.word("verb", verb);
+        if let Some(path) = path {
+            line.peer_text("path", "path_length", path);
+        }
+        if let Some(renamed) = renamed {
+            line.peer_text("from", "from_length", renamed);
+        }
+        line.word("outcome", Answer::of(*code).label());
+        if let Some(code) = code {
+            line.number("code", code);
+        }
+    }
+    line
 }
 
 fn transfer(mut line: Line, report: &Report) -> Line {
@@ -173,19 +265,6 @@ fn transfer(mut line: Line, report: &Report) -> Line {
         line.word("mode", mode.label());
         line.word("data_path", data_path.label());
         line.seconds(*duration);
-    }
-    line
-}
-
-fn handshake(mut line: Line, report: &Report) -> Line {
-    if let Report::HandshakeEnded { side, connection, version, resumed, fault } = report {
-        line.word("side", side.label());
-        line.word("connection", Connection::label(*connection));
-        line.word("outcome", fault.map_or("completed", |fault| fault.label()));
-        if let Some(version) = version {
-            line.word("version", version.label());
-        }
-        line.number("resumed", resumed);
     }
     line
 }

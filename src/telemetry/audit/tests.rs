@@ -1,31 +1,18 @@
-//! Reports in, lines of JSON out; and a file that cannot be written.
+//! Reports in, lines of JSON out.
 
 use super::*;
 use crate::addr::OriginalDst;
 use crate::report::{
-    CloseCause, Connection, ControlProtection, DataOutcome, PeerText, Refusal, Report, TlsFault,
-    TlsVersion, TransferCommand,
+    CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, PeerText, Refusal, Report,
+    TlsFault, TlsVersion, TransferCommand,
 };
 use crate::telemetry::Telemetry;
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, SessionId, Side, TransferId};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::SystemTime;
 
 /// Bounds every wait for something that has to come.
-const COMES_WITHIN: Duration = Duration::from_secs(10);
-
-fn counts() -> AuditLines {
-    // Each registry is one of its own, so that tests do not count for each other.
-    crate::telemetry::metrics::Metrics::new().audit_lines_total.clone()
-}
-
-fn counted(counts: &AuditLines) -> (u64, u64) {
-    (counts.written.get(), counts.lost.get())
-}
+pub(super) const COMES_WITHIN: Duration = Duration::from_secs(10);
 
 fn text(text: &str) -> Option<PeerText> {
     Some(PeerText::new(text.as_bytes()))
@@ -34,6 +21,11 @@ fn text(text: &str) -> Option<PeerText> {
 fn started() -> Report {
     let client = "192.0.2.2:40000".parse().unwrap();
     Report::SessionStarted { client, original_dst: OriginalDst("198.51.100.1:21".parse().unwrap()) }
+}
+
+fn changed(verb: &'static str, code: Option<u16>) -> Report {
+    let renamed = (verb == "RNTO").then(|| PeerText::new(b"old"));
+    Report::ChangeEnded { verb, path: text("a\u{1b}"), renamed, code }
 }
 
 fn transferred(command: Option<TransferCommand>, bytes: Option<ByteCounts>) -> Report {
@@ -50,16 +42,22 @@ fn transferred(command: Option<TransferCommand>, bytes: Option<ByteCounts>) -> R
 }
 
 /// A folder with a file for the audit, which is not there yet.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn place() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     (folder, path)
 }
 
+/// Telemetry whose audit goes to the file at `path`.
+pub(super) fn writing_to(path: &Path) -> Telemetry {
+    let places = AuditPlaces { file: Some(path), journal: None };
+    Telemetry::new().with_audit(places).unwrap()
+}
+
 /// The lines that `reports` of one session lead to.
 fn lines_of(reports: &[Report]) -> Vec<Value> {
     let (_folder, path) = place();
-    let telemetry = Telemetry::new().with_audit(&path).unwrap();
+    let telemetry = writing_to(&path);
     let session = telemetry.listener("out").session(SessionId(7));
     reports.iter().for_each(|report| session.record(report));
     assert!(telemetry.flush_audit(COMES_WITHIN));
@@ -94,10 +92,11 @@ fn one_session_is_told_from_login_to_end() {
     };
     let lines = lines_of(&[
         started(),
-        Report::Refused { reason: Refusal::TlsRequired },
+        Report::Refused { verb: "USER", reason: Refusal::TlsRequired },
         connected,
         Report::ProtectionChanged { state: ControlProtection::Terminated },
         Report::CommandReceived { verb: "USER" },
+        Report::LoginRefused { user: text("mallory"), code: 530 },
         Report::ClientCertificateAccepted { subject: PeerText::new(b"CN=anna") },
         Report::LoginAccepted { user: text("anna") },
         handshake(None),
@@ -106,6 +105,10 @@ fn one_session_is_told_from_login_to_end() {
             Some(TransferCommand { verb: "RETR", path: text("/a b") }),
             Some(ByteCounts { upload: 3, download: 1000 }),
         ),
+        changed("RNTO", Some(250)),
+        changed("DELE", Some(550)),
+        changed("MKD", None),
+        Report::CccObserved { outcome: CccOutcome::Cleared, passed: Some(2) },
         Report::SessionEnded {
             cause: CloseCause::Quit,
             duration: Duration::from_micros(7_000_001),
@@ -124,9 +127,18 @@ fn one_session_is_told_from_login_to_end() {
     let expected = [
         json!({
             "event": "refusal", "session": 7, "listener": "out", "client": "192.0.2.2:40000",
-            "control": "clear", "reason": "tls_required",
+            "control": "clear", "verb": "USER", "reason": "tls_required",
         }),
-        of("login", json!({})),
+        json!({
+            "event": "protection", "session": 7, "listener": "out", "client": "192.0.2.2:40000",
+            "server": "198.51.100.1:21", "control": "terminated",
+        }),
+        json!({
+            "event": "login", "session": 7, "listener": "out", "client": "192.0.2.2:40000",
+            "server": "198.51.100.1:21", "control": "terminated", "user": "mallory",
+            "outcome": "refused", "code": 530,
+        }),
+        of("login", json!({ "outcome": "accepted" })),
         of(
             "tls",
             json!({
@@ -148,6 +160,18 @@ fn one_session_is_told_from_login_to_end() {
                 "seconds": 2.5,
             }),
         ),
+        of(
+            "change",
+            json!({
+                "verb": "RNTO", "path": r"a\x1b", "from": "old", "outcome": "accepted", "code": 250,
+            }),
+        ),
+        of(
+            "change",
+            json!({ "verb": "DELE", "path": r"a\x1b", "outcome": "refused", "code": 550 }),
+        ),
+        of("change", json!({ "verb": "MKD", "path": r"a\x1b", "outcome": "unanswered" })),
+        of("ccc", json!({ "outcome": "cleared", "passed": 2 })),
         of(
             "session_end",
             json!({
@@ -198,123 +222,55 @@ fn a_name_that_is_cut_says_how_long_it_was() {
 }
 
 #[test]
-fn the_file_is_appended_to_and_others_may_not_read_it() {
-    let (_folder, path) = place();
-    for id in [1, 2] {
-        let telemetry = Telemetry::new().with_audit(&path).unwrap();
-        let session = telemetry.listener("out").session(SessionId(id));
-        session.record(&Report::LoginAccepted { user: None });
-        assert!(telemetry.flush_audit(COMES_WITHIN));
-        // As logrotate does with `copytruncate`.
-        if id == 1 {
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.contains("\"session\":1"), "{text}");
-        }
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text.lines().count(), 2, "{text}");
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode & !0o640, 0, "{mode:o}");
-    assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+fn a_name_that_is_asked_for_and_a_certificate_stand_with_their_handshakes() {
+    let handshake = |side, connection, fault: Option<TlsFault>| Report::HandshakeEnded {
+        side,
+        connection,
+        version: fault.is_none().then_some(TlsVersion::Tls12),
+        resumed: false,
+        fault,
+    };
+    let shown = |checked, fault| Report::ServerCertificateShown {
+        subject: PeerText::new(b"CN=ftp.example"),
+        checked,
+        fault,
+    };
+    let (control, data) = (Connection::Control, Connection::Data);
+    let lines = lines_of(&[
+        Report::NameAsked { name: PeerText::new(b"ftp.example") },
+        shown(true, Some(TlsFault::WrongName)),
+        handshake(Side::Server, control, Some(TlsFault::WrongName)),
+        handshake(Side::Client, control, None),
+        handshake(Side::Client, data, None),
+        shown(false, None),
+        handshake(Side::Server, data, None),
+        shown(true, None),
+        handshake(Side::Server, control, None),
+    ]);
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let of = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+            ["server_name", "server_certificate", "verification"].map(of).join(" ")
+        })
+        .collect();
+    let subject = "- CN=ftp.example";
+    assert_eq!(
+        told,
+        [
+            format!("{subject} wrong_name"),
+            "ftp.example - -".to_owned(),
+            "- - -".to_owned(),
+            format!("{subject} unchecked"),
+            format!("{subject} verified"),
+        ]
+    );
 }
 
 #[test]
-fn the_file_may_be_emptied_while_it_is_written() {
-    let (_folder, path) = place();
-    let telemetry = Telemetry::new().with_audit(&path).unwrap();
-    let session = telemetry.listener("out").session(SessionId(1));
-    for _ in 0..2 {
-        session.record(&Report::LoginAccepted { user: None });
-        assert!(telemetry.flush_audit(COMES_WITHIN));
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with('{') && text.lines().count() == 1, "{text:?}");
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-    }
-}
-
-#[test]
-fn a_path_that_cannot_be_written_is_an_error_at_once() {
-    let (folder, path) = place();
-    for path in [folder.path().to_owned(), path.join("below-no-folder")] {
-        assert!(Telemetry::new().with_audit(&path).is_err(), "{path:?}");
-    }
-}
-
-/// Takes what it is told to: so many bytes of a write, or an error.
-struct Sink {
-    answers: VecDeque<Result<usize, ErrorKind>>,
-    taken: mpsc::Sender<Vec<u8>>,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = self.answers.pop_front().unwrap_or(Ok(usize::MAX))?;
-        let taken = &bytes[..bytes.len().min(most)];
-        self.taken.send(taken.to_vec()).unwrap();
-        Ok(taken.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_disk_that_fails_is_counted_and_tears_no_line_that_comes_later() {
-    let (taken, received) = mpsc::channel();
-    let answers = [
-        Err(ErrorKind::Interrupted),
-        Ok(usize::MAX),
-        // The second line is torn; then even its end cannot be written; then all is well.
-        Ok(3),
-        Err(ErrorKind::StorageFull),
-        Err(ErrorKind::StorageFull),
-    ];
-    let counts = counts();
-    let sink = Sink { answers: answers.into(), taken };
-    let log = AuditLog::start(sink, counts.clone()).unwrap();
-    for line in ["first\n", "second\n", "third\n", "fourth\n"] {
-        log.push(line.as_bytes());
-        assert!(log.flush(COMES_WITHIN));
-    }
-    drop(log);
-    let written: Vec<u8> = received.into_iter().flatten().collect();
-    assert_eq!(String::from_utf8(written).unwrap(), "first\nsec\nfourth\n");
-    assert_eq!(counted(&counts), (2, 2));
-}
-
-/// Takes nothing until it is let go.
-struct Stuck(mpsc::Receiver<()>);
-
-impl Write for Stuck {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_disk_that_hangs_stops_nobody_and_fills_no_memory() {
-    let (go, stuck) = mpsc::channel();
-    let counts = counts();
-    let log = AuditLog::start(Stuck(stuck), counts.clone()).unwrap();
-    let line = [&[b'x'; 1023][..], b"\n"].concat();
-    let before = SystemTime::now();
-    let fit = u64::try_from(MOST_QUEUED / line.len()).unwrap();
-    for _ in 0..3 * fit {
-        log.push(&line);
-    }
-    assert!(before.elapsed().unwrap() < COMES_WITHIN);
-    assert!(!log.flush(Duration::from_millis(20)));
-    assert!(log.0.0.queue().bytes.len() <= MOST_QUEUED);
-    // What the writer holds besides is one queue at most.
-    let lost = counted(&counts).1;
-    assert!((fit..=2 * fit).contains(&lost), "{lost} of {}", 3 * fit);
-    drop(go);
-    assert!(log.flush(COMES_WITHIN));
-    assert_eq!(counted(&counts), (3 * fit - lost, lost));
+fn without_a_place_there_is_no_audit() {
+    let telemetry = Telemetry::new().with_audit(AuditPlaces::default()).unwrap();
+    telemetry.listener("out").session(SessionId(1)).record(&Report::LoginAccepted { user: None });
+    telemetry.reopen_audit();
+    assert!(telemetry.flush_audit(Duration::ZERO));
 }

@@ -107,7 +107,7 @@ impl Drop for LiveSession {
 /// The word for what was refused: a command or reply, or a whole session for what a peer did.
 fn refused_by(report: &Report) -> Option<&'static str> {
     match report {
-        Report::Refused { reason } => Some(reason.label()),
+        Report::Refused { reason, .. } => Some(reason.label()),
         Report::SessionEnded { cause, .. } => {
             let refused = *cause == CloseCause::TooManySessions || cause.is_violation();
             refused.then(|| cause.label())
@@ -174,6 +174,10 @@ impl Entry {
             }
             Report::SessionEnded { .. } => self.over = true,
             Report::Refused { .. }
+            | Report::LoginRefused { .. }
+            | Report::ChangeEnded { .. }
+            | Report::NameAsked { .. }
+            | Report::ServerCertificateShown { .. }
             | Report::LineRewritten { .. }
             | Report::LineDistrusted { .. }
             | Report::CccObserved { .. }

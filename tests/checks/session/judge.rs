@@ -301,7 +301,7 @@ impl Judge {
     fn on_report(&mut self, report: &Report) {
         let told = format!("{report:?}");
         assert!(!told.contains(SECRET), "{told}");
-        let login = matches!(report, Report::LoginAccepted { .. });
+        let login = matches!(report, Report::LoginAccepted { .. } | Report::LoginRefused { .. });
         assert!(login || !told.contains(USER), "{told}");
         match report {
             Report::PinholeOpened { transfer, .. } => {
