@@ -133,6 +133,8 @@ pub enum Event<'a> {
         /// Bytes, where they are known.
         bytes: Option<ByteCounts>,
     },
-    /// The gateway shuts down.
+    /// The gateway takes no more sessions: this one ends as soon as nothing of it is under way.
+    DrainRequested,
+    /// The gateway shuts down: the session ends now.
     ShutdownRequested,
 }

@@ -190,6 +190,8 @@ pub(super) enum Step {
     FailToConnect,
     /// It would be the gateway itself.
     Loop,
+    /// The gateway takes no more.
+    Drain,
     /// The gateway shuts down.
     Shutdown,
     /// News of TLS that ends at the gateway.
@@ -423,6 +425,7 @@ impl Script {
             60 => Step::BlindEnd(u32::from(rest.byte()? % 4), rest.pick(DataOutcome::ALL)?),
             61 => Step::FailToConnect,
             62 => Step::Loop,
+            _ if rest.byte().is_some_and(|choice| choice & 1 == 1) => Step::Drain,
             _ => Step::Shutdown,
         })
     }
