@@ -18,6 +18,7 @@ use std::time::SystemTime;
 /// Certificates and keys that the listeners share, read once.
 pub(super) struct Certificates {
     leaves: Option<LeafCache>,
+    ca_expires: Option<SystemTime>,
     fixed: Option<Arc<FixedCertificate>>,
 }
 
@@ -42,8 +43,14 @@ impl Certificates {
                 false
             }
         });
-        let leaves = if issues { Some(leaves(config)?) } else { None };
-        Ok(Self { leaves, fixed })
+        let issuing = if issues { Some(leaves(config)?) } else { None };
+        let (leaves, ca_expires) = issuing.unzip();
+        Ok(Self { leaves, ca_expires, fixed })
+    }
+
+    /// When the local CA ends, where leaves are issued.
+    pub(super) fn ca_expires(&self) -> Option<SystemTime> {
+        self.ca_expires
     }
 
     /// What ends the TLS of one listener, if its mode has any end here.
@@ -104,12 +111,13 @@ impl Certificates {
     }
 }
 
-fn leaves(config: &Config) -> anyhow::Result<LeafCache> {
+fn leaves(config: &Config) -> anyhow::Result<(LeafCache, SystemTime)> {
     let ca = &config.tls.ca;
     let now = SystemTime::now();
     let authority = Authority::load(&ca.certificate, &ca.key, now).context("tls.ca")?;
+    let end = authority.not_after();
     let factory = LeafFactory::new(authority, now).context("tls.ca")?;
-    Ok(LeafCache::new(factory))
+    Ok((LeafCache::new(factory), end))
 }
 
 fn server_side(config: &Config, tls: &config::ListenerTls) -> ServerSideSettings {

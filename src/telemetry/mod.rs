@@ -15,7 +15,7 @@ mod session;
 mod tests;
 mod words;
 
-pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
+pub use logging::{LOG_VARIABLE, LogFormat, LogHandle, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
 
 use crate::report::Report;
@@ -25,7 +25,7 @@ use metrics::{ListenerMetrics, Metrics};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 /// Where an observer receives every report, beside log and metrics.
@@ -81,6 +81,18 @@ impl Telemetry {
     /// Tells how many ports of the pool are free.
     pub fn set_ports_free(&self, free: usize) {
         self.metrics.ports_free.set(i64::try_from(free).unwrap_or(i64::MAX));
+    }
+
+    /// The configuration that was read at this time is in force.
+    pub fn set_config_loaded(&self, at: SystemTime) {
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let at = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.metrics.config_loaded_timestamp_seconds.set(at);
+    }
+
+    /// The configuration was to be read again: the new one is in force, or the old one still is.
+    pub fn count_reload(&self, applied: bool) {
+        self.metrics.config_reloads_total.of(applied).inc();
     }
 
     /// All metrics in the Prometheus text exposition format 0.0.4.
