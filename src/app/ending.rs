@@ -12,7 +12,7 @@ impl RunningGateway {
     /// transfers have. What is left after `limits.drain_timeout` is left to
     /// [`shutdown`](Self::shutdown), which has to follow. Metrics and health are served meanwhile,
     /// and `/readyz` says that the gateway drains. May be dropped at any time.
-    pub async fn drain(&mut self) {
+    pub async fn drain(&self) {
         self.readiness.set_not_ready("draining");
         self.course.set(Course::Draining);
         let limit = self.config.limits.drain_timeout;

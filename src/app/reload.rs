@@ -4,7 +4,7 @@
 //! in one step. Sessions under way keep the settings that they began with.
 
 use super::settings::{captures, listener_settings, needs_transparency, shared_settings};
-use super::{RunningGateway, carries_data, tls};
+use super::{RunningGateway, carries_data, notices, tls};
 use crate::config::{self, Capture, Config};
 use crate::relay::{Listener, ListenerHandle, ListenerSettings};
 use anyhow::Context;
@@ -53,7 +53,7 @@ impl RunningGateway {
 
     async fn change(&mut self, new: Config) -> Result<Vec<String>, Vec<String>> {
         let mut problems = self.fixed(&new);
-        let next = self.next(&new, &mut problems);
+        let (next, ca_expires) = self.next(&new, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -106,6 +106,7 @@ impl RunningGateway {
             removed.task.abort();
         }
         while self.tasks.try_join_next().is_some() {}
+        self.notices = notices::missing(self.kernel, ca_expires, SystemTime::now());
         self.config = new;
         self.telemetry.set_config_loaded(SystemTime::now());
         Ok(changes)
@@ -131,12 +132,19 @@ impl RunningGateway {
         problems
     }
 
-    /// Reads what the listeners of `new` need, and finds the sockets that there are.
-    fn next<'a>(&self, new: &'a Config, problems: &mut Vec<String>) -> Vec<Next<'a>> {
+    /// Reads what the listeners of `new` need, and finds the sockets that there are; also tells when
+    /// the local CA ends.
+    fn next<'a>(
+        &self,
+        new: &'a Config,
+        problems: &mut Vec<String>,
+    ) -> (Vec<Next<'a>>, Option<SystemTime>) {
         let mut note = |error: anyhow::Error| problems.push(format!("{error:#}"));
         let kernel = carries_data(self.firewall.as_ref(), new).map_err(&mut note).ok();
         let certificates = tls::Certificates::load(new).map_err(&mut note).ok();
-        let (Some(kernel), Some(certificates)) = (kernel, certificates) else { return Vec::new() };
+        let (Some(kernel), Some(certificates)) = (kernel, certificates) else {
+            return (Vec::new(), None);
+        };
         let mut next = Vec::new();
         for listener in &new.listeners {
             let settings = certificates.termination(new, listener).and_then(|tls| {
@@ -156,7 +164,7 @@ impl RunningGateway {
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
-        next
+        (next, certificates.ca_expires())
     }
 
     fn bind(

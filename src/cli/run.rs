@@ -121,7 +121,6 @@ impl Service<'_> {
                         return Ok(());
                     }
                     Caught::Hangup => {
-                        // Files that were moved away are opened anew here.
                         let _ = self.reload().await;
                     }
                 },
@@ -178,6 +177,7 @@ impl Service<'_> {
             tracing::error!("{reason}");
             return Err(reason);
         };
+        let known = self.gateway.notices().to_vec();
         let result = self.gateway.reload(file).await;
         match &result {
             Ok(changes) => {
@@ -188,6 +188,9 @@ impl Service<'_> {
                 tracing::info!(file = %file.display(), "the configuration was read again");
                 for change in changes {
                     tracing::info!("{change}");
+                }
+                for notice in self.gateway.notices().iter().filter(|new| !known.contains(new)) {
+                    tracing::warn!("{notice}");
                 }
             }
             Err(problems) => {

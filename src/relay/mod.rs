@@ -4,7 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
-//! | `driver` | one session: the only executor of actions |
+//! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
 //! | `course` | how the gateway comes to its end: told to sessions, which are waited for |
 //! | `layer` | what lies over its bytes: text, or TLS that ends here. No I/O |
