@@ -129,8 +129,8 @@ impl Service<'_> {
                         tracing::info!("draining, as asked for");
                         break;
                     }
-                    Order::CloseSession { id: _, answer } => {
-                        let _ = answer.send(false);
+                    Order::CloseSession { id, answer } => {
+                        let _ = answer.send(self.gateway.close_session(id));
                     }
                 },
             }
@@ -160,8 +160,8 @@ impl Service<'_> {
                         let _ = answer.send(Err("the gateway is draining".to_owned()));
                     }
                     Order::Drain => {}
-                    Order::CloseSession { id: _, answer } => {
-                        let _ = answer.send(false);
+                    Order::CloseSession { id, answer } => {
+                        let _ = answer.send(gateway.close_session(id));
                     }
                 },
             }

@@ -188,6 +188,37 @@ def guarded(binary, folder, setting):
             raise Failed("the socket is left behind")
 
 
+@scenario("reload and drain are asked for over the control socket", RELAY)
+def ordered(binary, folder, setting):
+    with controlled(Lab, folder, binary, setting) as (lab, ask):
+        with open(lab.gateway.config, encoding="utf-8") as text:
+            settings = json.load(text)
+
+        def write(limits):
+            with open(lab.gateway.config, "w", encoding="utf-8") as out:
+                json.dump(settings | {"limits": limits}, out)
+
+        write({"sessions": 77})
+        if "limits.sessions: 10000 -> 77" not in (text := ask("reload")):
+            raise Failed(f"reload says {text}")
+        write({"sessions": "many"})
+        text = ask("reload", code=1)
+        if "goes on as before" not in text or "limits.sessions" not in text:
+            raise Failed(f"reload of a bad file says {text}")
+        lab.put_file("large", HELD_BACK)
+        _, data = begin(lab, "large")
+        only(ask, "transferring")
+        ask("drain")
+        wait_until(lambda: lab.gateway.get("/readyz")[0] == 503, "readyz does not turn")
+        # Sessions are still shown, and may still be ended, which ends the gateway.
+        ask("close", str(only(ask, "transferring")["id"]))
+        process = lab.gateway.process
+        wait_until(lambda: not process.alive(), "the gateway does not end", timeout=10)
+        if lab.gateway.stop() != 0 or os.path.exists(ask.path):
+            raise Failed("the gateway does not end in order")
+        data.close()
+
+
 @scenario("a hostile user name harms no terminal", RELAY)
 def hostile_name(binary, folder, setting):
     with controlled(ScriptedLab, folder, binary, setting) as (lab, ask), lab.peers(login=False) as peers:
@@ -281,15 +312,15 @@ def top(binary, folder, setting):
             terminal.shows(client)
             terminal.shows("transferring")
             terminal.shows("LAST REFUSALS")
+            terminal.press("q")
+            terminal.ends()
+        with Terminal(argv) as terminal:
+            terminal.shows(client)
             terminal.press("\x1b[C")
             # Drawn anew as a whole; else only what has changed is written.
             terminal.resize(12, 60)
             terminal.shows("transferring")
             terminal.shows("bytes")
-            terminal.press("q")
-            terminal.ends()
-        with Terminal(argv) as terminal:
-            terminal.shows(client)
             terminal.popen.terminate()
             terminal.ends()
         with Terminal(argv) as terminal:
