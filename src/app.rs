@@ -1,49 +1,60 @@
 //! Wires the parts together, in the one order that is safe: the firewall stands before the first
 //! client is accepted, and clients are no longer accepted when it goes.
 //!
+//! | file | what it holds |
+//! |---|---|
+//! | `settings`, `tls` | what the configuration says, in the words of the parts |
+//! | `reload` | another configuration for a gateway that runs |
+//! | `ending` | drain and shutdown |
+//! | `control` | the control socket |
+//! | `notices` | what is in force, and what this host lacks |
+//!
 //! Not here: anything that decides about a session.
 
 mod control;
+mod ending;
+mod notices;
+mod reload;
+mod settings;
 mod tls;
 
 pub use control::open_control;
+pub use settings::{firewall_settings, needs_transparency};
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
-use crate::firewall::{self, Firewall};
-use crate::net::interfaces;
+use crate::firewall::Firewall;
 use crate::net::routing::PolicyRouting;
-use crate::policy::Policy;
-use crate::relay::{
-    CaptureKind, Intake, Limits, Listener, ListenerSettings, ServerAddress, Shards, Shared,
-    SharedSettings,
-};
-use crate::session::{ModeChoice, PathChoice, Settings, Source};
-use crate::telemetry::snapshot::ListenerSnapshot;
+use crate::relay::{Course, CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
 use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
 use anyhow::{Context, bail};
-use std::net::{IpAddr, SocketAddr};
+use reload::Accepting;
+use settings::{intake_ports, listener_settings, shared_settings};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long sessions have to say good-bye when the gateway stops.
-const FAREWELL: Duration = Duration::from_secs(3);
-
 /// A gateway that accepts clients.
 pub struct RunningGateway {
-    listeners: Vec<SocketAddr>,
+    /// What is in force.
+    config: Config,
+    /// In the order of the configuration.
+    listeners: Vec<Accepting>,
     telemetry_address: Option<SocketAddr>,
     telemetry: Telemetry,
     readiness: Readiness,
-    stop: watch::Sender<bool>,
+    course: CourseSender,
     tasks: JoinSet<()>,
     shared: Arc<Shared>,
     shards: Arc<Shards>,
     routing: Option<PolicyRouting>,
     firewall: Option<Firewall>,
+    /// The kernel can carry data connections.
+    kernel: bool,
+    notices: Vec<String>,
 }
 
 /// Starts a gateway; returns when it accepts clients. `observer` is told every report.
@@ -57,7 +68,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         file: audit.path.as_deref(),
         journal: audit.journald.then(|| Path::new(JOURNAL_SOCKET)),
     })?;
-    let (stop, stopped) = watch::channel(false);
+    let course = CourseSender::new();
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
 
@@ -70,7 +81,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
             let bound = listener.local_addr()?;
             let page = config.telemetry.page;
             let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
-            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, stopped.clone()));
+            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, course.watch()));
             Some(bound)
         }
     };
@@ -106,6 +117,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         bound.push((listener, socket));
     }
     telemetry.watch_certificates(certificates.expiries());
+    let notices = notices::missing(kernel, certificates.ca_expires(), SystemTime::now());
     // Last, since it would outlive a start that fails.
     let routing = if transparent {
         let mark = config.firewall.mark;
@@ -114,42 +126,36 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         None
     };
     let mut listeners = Vec::new();
-    let mut shown = Vec::new();
     for (listener, socket) in bound {
-        let address = socket.address();
-        tracing::info!(
-            listener = %listener.name, %address, capture = listener.capture.label(),
-            source = listener.source.label(), path = config.data.path.label(), "listening",
-        );
-        listeners.push(address);
-        shown.push(ListenerSnapshot {
-            name: listener.name.clone(),
-            address,
-            capture: listener.capture.label().into(),
-            server: listener.server.to_string(),
-        });
-        tasks.spawn(socket.run(stopped.clone()));
+        let (handle, dual) = (socket.handle(), config.is_dual(listener));
+        let task = tasks.spawn(socket.run(course.subscribe()));
+        listeners.push(Accepting { listener: listener.clone(), dual, handle, task });
     }
-    telemetry.set_listeners(shown);
     readiness.set_ready();
-    Ok(RunningGateway {
+    telemetry.set_config_loaded(SystemTime::now());
+    let gateway = RunningGateway {
+        config: config.clone(),
         listeners,
         telemetry_address,
         telemetry,
         readiness,
-        stop,
+        course,
         tasks,
         shared,
         shards,
         routing,
         firewall,
-    })
+        kernel,
+        notices,
+    };
+    gateway.show_listeners();
+    Ok(gateway)
 }
 
 impl RunningGateway {
     /// Where clients are accepted, in the order of the configuration.
-    pub fn listeners(&self) -> &[SocketAddr] {
-        &self.listeners
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.handle.address()).collect()
     }
 
     /// Where metrics are served.
@@ -157,39 +163,19 @@ impl RunningGateway {
         self.telemetry_address
     }
 
-    /// Stops accepting, says good-bye to every session, and takes back what was set up in the
-    /// kernel. Transfers that the kernel carries go on.
-    pub async fn shutdown(mut self) {
-        self.readiness.set_not_ready("shutting down");
-        let _ = self.stop.send(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(FAREWELL, all).await.is_err() {
-            tracing::warn!("some parts did not stop in time");
-        }
-        // Each session holds a receiver until it has hung up.
-        if tokio::time::timeout(FAREWELL, self.stop.closed()).await.is_err() {
-            tracing::warn!("some sessions are cut off");
-        }
-        let shards = self.shards;
-        if tokio::task::spawn_blocking(move || drop(shards)).await.is_err() {
-            tracing::warn!("the threads for sessions did not stop in order");
-        }
-        if let Some(routing) = self.routing
-            && let Err(error) = routing.remove().await
-        {
-            tracing::warn!(%error, "policy routing is left behind");
-        }
-        if let Some(firewall) = self.firewall {
-            let stopped = tokio::task::spawn_blocking(move || firewall.shutdown()).await;
-            if stopped.is_err() {
-                tracing::warn!("the firewall did not stop in order; the kernel removes its table");
-            }
-        }
-        let telemetry = self.telemetry;
-        let flushed = tokio::task::spawn_blocking(move || telemetry.flush_audit(FAREWELL)).await;
-        if !flushed.is_ok_and(|flushed| flushed) {
-            tracing::warn!("telemetry.audit: not everything is written");
-        }
+    /// What is in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who carries data connections, and why.
+    pub fn data_path(&self) -> &'static str {
+        notices::data_path(&self.config, self.kernel)
+    }
+
+    /// What the host lacks, or will soon, with what to do about it; a sentence each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 }
 
@@ -198,11 +184,11 @@ async fn serve_telemetry(
     telemetry: Telemetry,
     readiness: Readiness,
     page: bool,
-    mut stopped: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) {
     let shutdown = async move {
         // An error means that the gateway is gone, which is an end too.
-        let _ = stopped.wait_for(|stop| *stop).await;
+        let _ = course.wait_for(|course| *course == Course::Ending).await;
     };
     let served = admin::serve(listener, telemetry, readiness, page, shutdown);
     if let Err(error) = served.await {
@@ -225,33 +211,10 @@ fn carries_data(firewall: Option<&Firewall>, config: &Config) -> anyhow::Result<
     Ok(false)
 }
 
-fn shared_settings(config: &Config) -> SharedSettings {
-    SharedSettings {
-        ports: config.data.ports,
-        limits: Limits {
-            sessions: config.limits.sessions,
-            sessions_per_client: config.limits.sessions_per_client,
-        },
-        open_timeout: config.data.open_timeout,
-        data_idle_timeout: config.data.idle_timeout,
-    }
-}
-
 /// The routing table that delivers marked packets locally: numbered like the mark, so that whoever
 /// finds it knows whose it is.
 fn routing_table(mark: u32) -> u32 {
     mark
-}
-
-/// Transparent sockets are in use wherever a foreign address is bound or captured.
-pub fn needs_transparency(config: &Config) -> bool {
-    config.listeners.iter().any(|listener| {
-        listener.capture != config::Capture::Direct || listener.source == config::Source::Client
-    })
-}
-
-fn intake_ports(intake: &Intake) -> firewall::Intake {
-    firewall::Intake { v4: intake.port_v4(), v6: intake.port_v6() }
 }
 
 /// Reads every file that `config` names for TLS, as a start does.
@@ -266,93 +229,4 @@ pub fn try_tls_files(config: &Config) -> anyhow::Result<()> {
             .with_context(|| format!("listener {}", listener.name))?;
     }
     Ok(())
-}
-
-/// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
-/// `intake` is where captured data connections are delivered, if there can be any.
-pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> firewall::Settings {
-    let captures = config.listeners.iter().filter_map(|listener| {
-        let kind = match listener.capture {
-            config::Capture::Direct => return None,
-            config::Capture::Redirect => firewall::CaptureKind::Redirect,
-            config::Capture::Tproxy => firewall::CaptureKind::Tproxy,
-        };
-        let ports = listener.capture_ports.clone();
-        Some(firewall::Capture { kind, ports, to: listener.listen, dual: config.is_dual(listener) })
-    });
-    firewall::Settings {
-        table: config.firewall.table.clone(),
-        mark: config.firewall.mark,
-        captures: captures.collect(),
-        intake,
-        transparent: needs_transparency(config),
-        blind_ports: config.data.blind_ports,
-    }
-}
-
-fn listener_settings(
-    config: &Config,
-    listener: &config::Listener,
-    kernel: bool,
-) -> anyhow::Result<ListenerSettings> {
-    let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
-    let v6 = listener.listen.is_ipv6();
-    let advertise =
-        |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
-            match choice {
-                config::AdvertiseChoice::Auto => Ok(None),
-                config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
-                config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
-                    .map(Some)
-                    .with_context(|| format!("advertise.{key}: interface {name} has no address")),
-            }
-        };
-    let session = Settings {
-        policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
-        path: match config.data.path {
-            config::PathChoice::Auto => PathChoice::Auto,
-            config::PathChoice::Kernel => PathChoice::Kernel,
-            config::PathChoice::Relay => PathChoice::Relay,
-        },
-        mode: match config.data.mode {
-            config::ModeChoice::Keep => ModeChoice::Keep,
-            config::ModeChoice::Passive => ModeChoice::Passive,
-            config::ModeChoice::Active => ModeChoice::Active,
-        },
-        tls_required: listener.tls.required,
-        tls: tls::mode(listener.tls.mode),
-        client_start: tls::start(listener.tls.client_start),
-        server_start: tls::start(listener.tls.server_start),
-        server_ccc: tls::server_ccc(listener.tls.server_ccc),
-        bypass: listener.tls.bypass.clone(),
-        blind_ports: kernel && config.data.blind_ports.is_some(),
-        source: match listener.source {
-            config::Source::Gateway => Source::Gateway,
-            config::Source::Client => Source::Client,
-        },
-        kernel,
-        advertise_client: advertise("client", &listener.advertise.client)?,
-        advertise_server: advertise("server", &listener.advertise.server)?,
-        login_timeout: config.limits.login_timeout,
-        idle_timeout: config.limits.idle_timeout,
-        open_timeout: config.data.open_timeout,
-        line_limit: config.limits.line,
-    };
-    Ok(ListenerSettings {
-        listen: listener.listen,
-        dual: config.is_dual(listener),
-        capture: match listener.capture {
-            config::Capture::Direct => CaptureKind::Direct,
-            config::Capture::Redirect => CaptureKind::Redirect,
-            config::Capture::Tproxy => CaptureKind::Tproxy,
-        },
-        server: match &listener.server {
-            config::Server::Original => ServerAddress::Original,
-            config::Server::Address { host, port } => {
-                ServerAddress::Fixed { host: host.clone(), port: *port }
-            }
-        },
-        session: Arc::new(session),
-        tls: None,
-    })
 }

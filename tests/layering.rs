@@ -106,7 +106,8 @@ const NFTABLES: &[&str] = &[
 /// Where such a word stands all the same, and why.
 const NFTABLES_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("app.rs", "nftables", "hands a value of the configuration on"),
-    ("app.rs", "tproxy", "hands a value of the configuration on"),
+    ("app/reload.rs", "tproxy", "the socket of such a listener is another one"),
+    ("app/settings.rs", "tproxy", "hands a value of the configuration on"),
     ("cli/check.rs", "nftables", "says which backend is configured"),
     ("cli/doctor.rs", "tproxy", "tries out each kind of capture"),
     ("config/check.rs", "tproxy", "a value of `capture`"),

@@ -24,7 +24,7 @@
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
 //! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
 //! | `hello [NAME]`, `secured SIDE [untrusted]`, `tls-fails SIDE FAULT`, `data-tls-fails SIDE FAULT` | `accept-tls`, `connect-tls`, `present WHAT`, `carry-tls`, `end-tls SIDE` |
-//! | `owner-closes`, `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
+//! | `owner-closes`, `drain`, `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
@@ -264,6 +264,7 @@ impl Stage {
                 self.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
             }
             ["owner-closes"] => self.tell(Event::CloseRequested),
+            ["drain"] => self.tell(Event::DrainRequested),
             ["shutdown"] => self.tell(Event::ShutdownRequested),
             [side, "closes"] => {
                 self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: true });

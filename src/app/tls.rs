@@ -53,6 +53,11 @@ impl Certificates {
         Ok(Self { leaves, authority_not_after, fixed, client_not_after: OnceLock::new() })
     }
 
+    /// When the local CA ends, where leaves are issued.
+    pub(super) fn ca_expires(&self) -> Option<SystemTime> {
+        self.authority_not_after
+    }
+
     /// What ends the TLS of one listener, if its mode has any end here.
     ///
     /// # Errors

@@ -44,40 +44,44 @@ pub fn report(name: &str, text: &str) -> Result<String, Problems> {
 
 fn describe(name: &str, config: &Config) -> String {
     let mut report = format!("{name}: no problems\n");
+    for (what, meaning) in lines(config) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(report, "  {what:<9} {meaning}");
+    }
+    report
+}
+
+/// What a configuration means: the part and its meaning. A part without a name belongs to the one
+/// above it.
+pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     for listener in &config.listeners {
-        line(&mut report, "listener", &describe_listener(listener));
-        for (side, meaning) in tls::sides(listener, &config.tls) {
-            line(&mut report, "", &format!("{side}: {meaning}"));
-        }
+        lines.push(("listener", describe_listener(listener)));
+        let sides = tls::sides(listener, &config.tls);
+        lines.extend(sides.into_iter().map(|(side, meaning)| ("", format!("{side}: {meaning}"))));
     }
     let data = &config.data;
     let blind = match data.blind_ports {
         Some(range) => format!(", blind ports {range}"),
         None => String::new(),
     };
-    line(
-        &mut report,
+    lines.push((
         "data",
-        &format!("path {}, {} ports in {}{blind}", data.path.label(), data.ports.len(), data.ports),
-    );
-    line(&mut report, "firewall", &describe_firewall(config));
+        format!("path {}, {} ports in {}{blind}", data.path.label(), data.ports.len(), data.ports),
+    ));
+    lines.push(("firewall", describe_firewall(config)));
     if config.needs_ca() {
-        line(&mut report, "local CA", &config.tls.ca.certificate.display().to_string());
+        lines.push(("local CA", config.tls.ca.certificate.display().to_string()));
     }
     let metrics = match config.telemetry.listen {
         Some(address) => format!("http://{address}/metrics"),
         None => "not served".to_owned(),
     };
-    line(&mut report, "metrics", &metrics);
+    lines.push(("metrics", metrics));
     if let Some(path) = &config.telemetry.audit.path {
-        line(&mut report, "audit", &path.display().to_string());
+        lines.push(("audit", path.display().to_string()));
     }
-    report
-}
-
-fn line(report: &mut String, what: &str, meaning: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(report, "  {what:<9} {meaning}");
+    lines
 }
 
 fn describe_listener(listener: &Listener) -> String {

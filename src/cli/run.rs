@@ -1,13 +1,14 @@
-//! `ftpgate run`: the gateway until SIGTERM or SIGINT.
+//! `ftpgate run`: the gateway until SIGTERM or SIGINT, and what it is told meanwhile.
 
-use super::{EXIT_CONFIG, RunArguments, complain};
-use crate::admin::Order;
-use crate::app;
+use super::{EXIT_CONFIG, RunArguments, check, complain};
+use crate::admin::{Order, Orders};
+use crate::app::{self, RunningGateway};
 use crate::config::{self, Config};
-use crate::telemetry;
+use crate::telemetry::{self, LogHandle};
 use anyhow::Context;
+use std::path::Path;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let config = match (&arguments.config, arguments.listen, &arguments.server) {
@@ -27,39 +28,183 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
+    let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(&config))?;
+    runtime.block_on(async {
+        // Before the start, which takes its time: a signal to a process that does not listen yet
+        // would kill it.
+        let signals = Signals::new()?;
+        let control = app::open_control(&config.admin)?;
+        let mut gateway = app::start(&config, None).await?;
+        announce(&gateway);
+        let orders = gateway.serve_control(control);
+        let file = arguments.config.as_deref();
+        Service { gateway, file, log, signals, orders }.run().await
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let control = app::open_control(&config.admin)?;
-    let mut gateway = app::start(config, None).await?;
-    let mut orders = gateway.serve_control(control);
-    let reason = loop {
-        let order = tokio::select! {
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
-            Some(order) = orders.recv() => order,
-        };
-        // Whoever has asked may be gone.
-        match order {
-            Order::Drain => break "ftpgate drain",
-            Order::Reload { answer } => {
-                let _ = answer.send(Err("not available".to_owned()));
-            }
-            Order::CloseSession { id, answer } => {
-                let _ = answer.send(gateway.close_session(id));
+/// What the gateway does, and what is missing.
+fn announce(gateway: &RunningGateway) {
+    tracing::info!("ftpgate {} runs", env!("CARGO_PKG_VERSION"));
+    for (what, meaning) in check::lines(gateway.config()) {
+        match what {
+            "" => tracing::info!("  {meaning}"),
+            _ => tracing::info!("{what}: {meaning}"),
+        }
+    }
+    tracing::info!("data path: {}", gateway.data_path());
+    for notice in gateway.notices() {
+        tracing::warn!("{notice}");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.terminate.recv() => Caught::Terminate,
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.hangup.recv() => Caught::Hangup,
+        }
+    }
+}
+
+/// A signal that was caught.
+#[derive(Debug, Clone, Copy)]
+enum Caught {
+    Terminate,
+    Interrupt,
+    Hangup,
+}
+
+/// A gateway with those who tell it what to do.
+struct Service<'a> {
+    gateway: RunningGateway,
+    /// What is read again.
+    file: Option<&'a Path>,
+    log: LogHandle,
+    signals: Signals,
+    /// What is asked for at the control socket.
+    orders: Orders,
+}
+
+impl Service<'_> {
+    async fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                caught = self.signals.next() => match caught {
+                    Caught::Terminate => {
+                        tracing::info!(signal = "SIGTERM", "draining");
+                        break;
+                    }
+                    Caught::Interrupt => {
+                        tracing::info!(signal = "SIGINT", "shutting down");
+                        self.gateway.shutdown().await;
+                        return Ok(());
+                    }
+                    Caught::Hangup => {
+                        let _ = self.reload().await;
+                    }
+                },
+                Some(order) = self.orders.recv() => match order {
+                    Order::Reload { answer } => {
+                        let _ = answer.send(self.reload().await);
+                    }
+                    Order::Drain => {
+                        tracing::info!("draining, as asked for");
+                        break;
+                    }
+                    Order::CloseSession { id, answer } => {
+                        let _ = answer.send(self.gateway.close_session(id));
+                    }
+                },
             }
         }
-    };
-    tracing::info!(reason, "shutting down");
-    gateway.shutdown().await;
-    Ok(())
+        self.drain().await;
+        self.gateway.shutdown().await;
+        Ok(())
+    }
+
+    /// Until nothing runs any more, the time is over, or somebody will not wait.
+    async fn drain(&mut self) {
+        let Self { gateway, signals, orders, .. } = self;
+        let drained = gateway.drain();
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                () = &mut drained => return,
+                caught = signals.next() => match caught {
+                    Caught::Terminate | Caught::Interrupt => {
+                        tracing::info!("shutting down without waiting any longer");
+                        return;
+                    }
+                    Caught::Hangup => tracing::info!("nothing is read again while draining"),
+                },
+                Some(order) = orders.recv() => match order {
+                    Order::Reload { answer } => {
+                        let _ = answer.send(Err("the gateway is draining".to_owned()));
+                    }
+                    Order::Drain => {}
+                    Order::CloseSession { id, answer } => {
+                        let _ = answer.send(gateway.close_session(id));
+                    }
+                },
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Vec<String>, String> {
+        // Whoever rotates the file asks for it in this way, whatever stands in the configuration.
+        self.gateway.reopen_audit();
+        let Some(file) = self.file else {
+            let reason = "started without --config: there is no file to read again".to_owned();
+            tracing::error!("{reason}");
+            return Err(reason);
+        };
+        let known = self.gateway.notices().to_vec();
+        let result = self.gateway.reload(file).await;
+        match &result {
+            Ok(changes) => {
+                let level = self.gateway.config().telemetry.log.level;
+                if let Err(error) = self.log.set_level(level) {
+                    tracing::warn!(%error, "telemetry.log.level");
+                }
+                tracing::info!(file = %file.display(), "the configuration was read again");
+                for change in changes {
+                    tracing::info!("{change}");
+                }
+                for notice in self.gateway.notices().iter().filter(|new| !known.contains(new)) {
+                    tracing::warn!("{notice}");
+                }
+            }
+            Err(problems) => {
+                tracing::error!(
+                    file = %file.display(),
+                    "the configuration stays as it was; what is wrong with the new one:"
+                );
+                for line in problems.lines() {
+                    tracing::error!("{line}");
+                }
+            }
+        }
+        result
+    }
 }

@@ -269,6 +269,7 @@ fn limits(mut section: Section<'_>) -> Limits {
             .value,
         login_timeout: section.read("login_timeout", value::duration, default.login_timeout).value,
         idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,
+        drain_timeout: section.read("drain_timeout", value::duration, default.drain_timeout).value,
         line: section.read("line", line, default.line).value,
     };
     section.finish();

@@ -9,6 +9,7 @@
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
+//! | `reload` | what changes from one configuration to the next, and what needs a restart |
 //! | `problem` | [`Problem`], [`Problems`] and how they print |
 //!
 //! The tree stands between YAML and the types because deserializing straight into the types ends at
@@ -22,6 +23,7 @@ mod check_tls;
 mod file;
 mod file_tls;
 mod problem;
+mod reload;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ mod value_tls;
 
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use problem::{Problem, Problems};
+pub use reload::{changes, fixed_changes};
 pub use tls::{
     CaFiles, CertificateFiles, ClientCertificates, ListenerTls, Reuse, Roots, ServerCcc, Tls,
     TlsMode, TlsServer, TlsStart, UnmetCertificateRequest, Untrusted, Verify,

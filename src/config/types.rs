@@ -343,6 +343,8 @@ pub struct Limits {
     pub login_timeout: Duration,
     /// Without command, reply or data.
     pub idle_timeout: Duration,
+    /// From the wish to drain to the end of what still runs.
+    pub drain_timeout: Duration,
     /// The longest line in bytes, its end included.
     pub line: usize,
 }
@@ -354,6 +356,7 @@ impl Default for Limits {
             sessions_per_client: 100,
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(15 * 60),
+            drain_timeout: Duration::from_secs(30),
             line: 4160,
         }
     }

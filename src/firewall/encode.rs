@@ -91,6 +91,12 @@ impl Batch {
     /// Makes the table, which has no sets, unless it is there; it is never gone in between.
     pub(super) fn ensure_table(&mut self, table: &Table) {
         self.push(kind::NEWTABLE, flag::CREATE, |r| r.text(1, &table.name));
+        self.replace_rules(table);
+    }
+
+    /// Puts these rules into the chains of a table, in place of those that are there. Its sets and
+    /// what they hold stay.
+    pub(super) fn replace_rules(&mut self, table: &Table) {
         for chain in &table.chains {
             self.push(kind::NEWCHAIN, flag::CREATE, |r| encode_chain(r, &table.name, chain));
             // Without a handle: every rule of the chain.

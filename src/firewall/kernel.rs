@@ -6,7 +6,7 @@ use super::rule::Family;
 use super::ruleset::{self, elements};
 use super::watcher::Watcher;
 use super::worker::Worker;
-use super::{BlindRange, Closed, FlowEvent, Opening, Settings};
+use super::{BlindRange, Capture, Closed, FlowEvent, Opening, Settings};
 use crate::addr::canonical;
 use crate::pinhole::{Pinhole, PortRange};
 use std::time::Duration;
@@ -47,6 +47,11 @@ impl Kernel {
 
     pub(super) fn stop(&self) {
         self.worker.stop();
+    }
+
+    pub(super) async fn capture(&self, captures: Vec<Capture>) -> Result<(), FirewallError> {
+        let settings = Settings { captures, ..self.settings.clone() };
+        self.worker.replace_rules(ruleset::gateway(&settings)).await
     }
 
     pub(super) async fn open(

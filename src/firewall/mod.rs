@@ -250,6 +250,20 @@ impl Firewall {
         }
     }
 
+    /// Steers these control connections to their listeners from now on, and no others, in one step;
+    /// returns when the kernel has committed it. Pinholes, ranges and connections that stand are left
+    /// alone.
+    ///
+    /// # Errors
+    ///
+    /// What was steered before is then steered on.
+    pub async fn capture(&self, captures: Vec<Capture>) -> Result<(), FirewallError> {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.capture(captures).await,
+            Backend::Memory(_) => Ok(()),
+        }
+    }
+
     /// True if connections through the kernel are watched, so that [`FlowEvent`]s come.
     pub fn counts_flows(&self) -> bool {
         match &self.backend {

@@ -101,6 +101,32 @@ impl Nftables {
         result.map_err(|failure| self.explain(DOING, &failure))
     }
 
+    /// Puts the rules of `table`, which has the name, the sets and the chains of this one, in place
+    /// of those that stand, in one step: a packet meets the old ones or the new ones. The elements
+    /// stay. After an error the old rules stand.
+    pub(super) fn replace_rules(&mut self, table: Table) -> Result<(), FirewallError> {
+        let old = std::mem::replace(&mut self.table, table);
+        let mut repaired = false;
+        loop {
+            let result = self.commit(|batch, table| {
+                batch.begin();
+                batch.replace_rules(table);
+            });
+            let result = match result {
+                Ok(()) => return Ok(()),
+                Err(failure) if !repaired && failure.errno() == libc::ENOENT => self.reinstall(),
+                // Twice is the same as once.
+                Err(failure) if !repaired && failure.answer_lost() => Ok(()),
+                Err(failure) => Err(self.explain("change the nftables rules", &failure)),
+            };
+            if let Err(error) = result {
+                self.table = old;
+                return Err(error);
+            }
+            repaired = true;
+        }
+    }
+
     /// Adds the elements of one opening, all or none.
     pub(super) fn add(
         &mut self,

@@ -3,6 +3,7 @@
 use super::conntrack::{Flow, Query, State};
 use super::error::FirewallError;
 use super::nftables::Nftables;
+use super::rule::Table;
 use super::ruleset::{Element, Layout};
 use super::{BlindRange, Closed};
 use std::collections::HashMap;
@@ -38,6 +39,10 @@ enum Request {
     },
     CloseRange {
         range: BlindRange,
+        done: Done<()>,
+    },
+    ReplaceRules {
+        table: Table,
         done: Done<()>,
     },
     /// There are remains to be swept.
@@ -101,6 +106,11 @@ impl Worker {
     /// One session fewer holds a canonical range open.
     pub(super) async fn close_range(&self, range: BlindRange) -> Result<(), FirewallError> {
         self.ask(|done| Request::CloseRange { range, done }).await
+    }
+
+    /// Puts other rules into the table; the elements stay.
+    pub(super) async fn replace_rules(&self, table: Table) -> Result<(), FirewallError> {
+        self.ask(|done| Request::ReplaceRules { table, done }).await
     }
 
     /// Deletes elements some time soon, whether they exist or not; nobody waits for it. They are
@@ -177,6 +187,9 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
             }
             Ok(Request::CloseRange { range, done }) => {
                 let _ = done.send(nftables.close_range(range));
+            }
+            Ok(Request::ReplaceRules { table, done }) => {
+                let _ = done.send(nftables.replace_rules(table));
             }
             Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
             Err(RecvTimeoutError::Timeout) => {

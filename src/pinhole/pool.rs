@@ -1,6 +1,6 @@
 //! The gateway's own data ports: a range, handed out at random, each to one pinhole at a time.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -96,12 +96,14 @@ pub struct PortPool {
     range: PortRange,
     /// Roughly in the order in which they were given back.
     free: VecDeque<u16>,
+    /// Handed out; also from ranges that were in force before.
+    taken: HashSet<u16>,
 }
 
 impl PortPool {
     /// A pool with every port of `range` free.
     pub fn new(range: PortRange) -> Self {
-        Self { range, free: (range.first..=range.last).collect() }
+        Self { range, free: (range.first..=range.last).collect(), taken: HashSet::new() }
     }
 
     /// Takes the port that `random` picks among the free ones; `None` if the pool is exhausted.
@@ -110,15 +112,31 @@ impl PortPool {
         if rested == 0 {
             return None;
         }
-        self.free.swap_remove_front(random as usize % rested)
+        let port = self.free.swap_remove_front(random as usize % rested)?;
+        self.taken.insert(port);
+        Some(port)
     }
 
-    /// Gives back a port taken before; a port outside the range is ignored.
+    /// Gives back a port taken before; one that is outside the range by now serves no more.
     pub fn give(&mut self, port: u16) {
-        debug_assert!(!self.free.contains(&port), "port {port} given back twice");
-        if (self.range.first..=self.range.last).contains(&port) {
+        let taken = self.taken.remove(&port);
+        debug_assert!(taken, "port {port} given back twice");
+        if taken && self.range.contains(port) {
             self.free.push_back(port);
         }
+    }
+
+    /// Hands out ports of another range from now on. What is taken stays so until it is given back.
+    pub fn change_range(&mut self, range: PortRange) {
+        if range == self.range {
+            return;
+        }
+        self.range = range;
+        self.free.retain(|port| range.contains(*port));
+        let kept: HashSet<u16> = self.free.iter().copied().collect();
+        let new = (range.first..=range.last)
+            .filter(|port| !kept.contains(port) && !self.taken.contains(port));
+        self.free.extend(new);
     }
 
     /// How many ports are free.
@@ -164,6 +182,22 @@ mod tests {
             assert!(!next.contains(&port), "{port} came again at once");
             next.into_iter().for_each(|port| pool.give(port));
         }
+    }
+
+    #[test]
+    fn a_port_that_is_out_stays_out_while_the_range_changes() {
+        let (old, new) = (PortRange::new(10, 12).unwrap(), PortRange::new(12, 14).unwrap());
+        let mut pool = PortPool::new(old);
+        let out: Vec<u16> = (0..3).filter_map(|_| pool.take(0)).collect();
+        pool.give(11);
+        pool.change_range(new);
+        assert_eq!(pool.free(), 2, "13 and 14: 12 is out");
+        pool.give(10);
+        assert_eq!(pool.free(), 2, "10 serves no more");
+        pool.change_range(old);
+        assert_eq!((pool.free(), out.len()), (2, 3), "10 and 11");
+        pool.give(12);
+        assert_eq!(pool.free(), 3);
     }
 
     proptest! {

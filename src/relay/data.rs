@@ -200,7 +200,7 @@ impl Carrier {
         client_tls: Option<LegTls>,
         server_tls: Option<LegTls>,
     ) -> (DataOutcome, ByteCounts) {
-        let timeout = self.shared.settings.data_idle_timeout;
+        let timeout = self.shared.settings().data_idle_timeout;
         if client_tls.is_none() && server_tls.is_none() {
             let _ = self.events.send(DataEvent::Joined { id: self.id });
             return splice::join(client, server, &self.shared.pipes, timeout, &self.bytes).await;

@@ -8,6 +8,7 @@
 mod tls;
 
 use super::control::{Control, READ_SIZE, Received};
+use super::course::{Course, CourseReceiver, Notice, Present};
 use super::data::DataEvent;
 use super::openings::Openings;
 use super::shared::{Closing, Permit, Shared};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 /// How long a closed session goes on sending its last words and draining what the client still
@@ -49,10 +50,9 @@ pub(super) struct Driver {
     tls_ends_at: Option<Instant>,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
     data: mpsc::UnboundedReceiver<DataEvent>,
-    /// Completes when the gateway shuts down.
-    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Held until the control connections are hung up: the gateway that shuts down waits for it.
-    present: Option<watch::Receiver<bool>>,
+    /// Tells how far the gateway is on its way to its end.
+    notice: Notice,
+    present: Present,
     telemetry: SessionTelemetry,
     timer: Pin<Box<Sleep>>,
     armed_for: Option<Instant>,
@@ -61,7 +61,6 @@ pub(super) struct Driver {
     /// The control connections are given up.
     given_up: bool,
     permit: Option<Permit>,
-    told_shutdown: bool,
     /// The owner's word that this session is to end.
     closing: Option<Closing>,
     /// What the relay carries for it is to be cut.
@@ -76,13 +75,9 @@ impl Driver {
         tls: Option<SessionTls>,
         telemetry: SessionTelemetry,
         permit: Permit,
-        mut shutdown: watch::Receiver<bool>,
+        course: CourseReceiver,
     ) -> Self {
-        let present = Some(shutdown.clone());
-        let shutdown = Box::pin(async move {
-            // An error means that the gateway is gone, which is a shutdown too.
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        });
+        let (notice, present) = course.for_session();
         let (flows_out, flows) = mpsc::unbounded_channel();
         let (data_out, data) = mpsc::unbounded_channel();
         Self {
@@ -94,7 +89,7 @@ impl Driver {
             tls_ends_at: None,
             flows,
             data,
-            shutdown,
+            notice,
             present,
             telemetry,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -102,7 +97,6 @@ impl Driver {
             closing_until: None,
             given_up: false,
             permit: Some(permit),
-            told_shutdown: false,
             closing: None,
             cuts: false,
         }
@@ -148,7 +142,8 @@ impl Driver {
             self.perform().await;
             if self.closing_until.is_some() && self.is_closed() {
                 // Data connections may run for days; their session holds no others meanwhile.
-                (self.client, self.server, self.present) = (None, None, None);
+                (self.client, self.server) = (None, None);
+                self.present.hang_up();
                 if self.session.is_over() {
                     return;
                 }
@@ -290,7 +285,7 @@ impl Driver {
             news |= self.poll_flush(side, cx, now);
         }
         news |= self.poll_closing(cx, now);
-        news |= self.poll_shutdown(cx, now);
+        news |= self.poll_course(cx, now);
         news |= self.poll_timer(cx, now);
         if news { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -379,16 +374,18 @@ impl Driver {
         asked
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.told_shutdown {
-            return false;
+    fn poll_course(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut news = false;
+        while let Poll::Ready(course) = self.notice.poll_step(cx) {
+            let event = match course {
+                Course::Serving => continue,
+                Course::Draining => Event::DrainRequested,
+                Course::Ending => Event::ShutdownRequested,
+            };
+            self.session.handle_event(event, now);
+            news = true;
         }
-        if self.shutdown.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        self.told_shutdown = true;
-        self.session.handle_event(Event::ShutdownRequested, now);
-        true
+        news
     }
 
     /// The timer is armed for the earliest deadline only; a deadline that has moved away is found

@@ -1,5 +1,6 @@
 //! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
 
+use super::course::CourseReceiver;
 use super::driver::Driver;
 use super::shards::Shards;
 use super::shared::{OwnEnd, Shared};
@@ -11,10 +12,9 @@ use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::watch;
 use tracing::Instrument;
 
 /// A server that does not answer within this time is not there for the client either, whose own
@@ -82,11 +82,45 @@ pub struct ListenerSettings {
 /// A bound listener.
 pub struct Listener {
     socket: Acceptor,
-    address: SocketAddr,
-    settings: Arc<ListenerSettings>,
+    handle: ListenerHandle,
     shared: Arc<Shared>,
     shards: Arc<Shards>,
+}
+
+/// What of a listener can be changed while it accepts. Cheap to clone.
+#[derive(Clone)]
+pub struct ListenerHandle {
+    address: SocketAddr,
+    terms: Arc<Mutex<Terms>>,
+}
+
+/// What a new session is taken on.
+#[derive(Clone)]
+struct Terms {
+    settings: Arc<ListenerSettings>,
     telemetry: ListenerTelemetry,
+}
+
+impl ListenerHandle {
+    /// Where it listens: with the port that the kernel chose if the settings named none.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// New sessions are taken on these settings; those under way keep theirs. The socket stays what it
+    /// is: `listen`, `dual`, and whether `capture` is tproxy have to be as they were.
+    pub fn change(&self, settings: ListenerSettings, telemetry: ListenerTelemetry) {
+        *self.lock() = Terms { settings: Arc::new(settings), telemetry };
+    }
+
+    fn terms(&self) -> Terms {
+        self.lock().clone()
+    }
+
+    /// Nothing panics while it is locked.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Listener {
@@ -105,23 +139,25 @@ impl Listener {
         let socket =
             Acceptor::new(socket).map_err(|reason| NetError::Listen { address, reason })?;
         let address = socket.local_addr().unwrap_or(address);
-        Ok(Self { socket, address, settings: Arc::new(settings), shared, shards, telemetry })
+        let terms = Arc::new(Mutex::new(Terms { settings: Arc::new(settings), telemetry }));
+        Ok(Self { socket, handle: ListenerHandle { address, terms }, shared, shards })
     }
 
-    /// Where it listens: with the port that the kernel chose if the settings named none.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// What can be changed while it accepts.
+    pub fn handle(&self) -> ListenerHandle {
+        self.handle.clone()
     }
 
-    /// Accepts until `shutdown` turns true.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        let stop = shutdown.clone();
+    /// Accepts until the gateway drains, or ends.
+    pub async fn run(self, mut course: CourseReceiver) {
+        let sessions = course.clone();
         let accept = async {
             loop {
                 match self.socket.accept().await {
-                    Ok((stream, peer)) => self.welcome(stream, peer, stop.clone()),
+                    Ok((stream, peer)) => self.welcome(stream, peer, sessions.clone()),
                     Err(error) => {
-                        tracing::warn!(%error, listener = %self.address, "cannot accept a client");
+                        let listener = self.handle.address;
+                        tracing::warn!(%error, %listener, "cannot accept a client");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -129,20 +165,16 @@ impl Listener {
         };
         tokio::select! {
             () = accept => {}
-            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = course.no_more() => {}
         }
     }
 
-    fn welcome(
-        &self,
-        stream: std::net::TcpStream,
-        client: SocketAddr,
-        shutdown: watch::Receiver<bool>,
-    ) {
+    fn welcome(&self, stream: std::net::TcpStream, client: SocketAddr, course: CourseReceiver) {
         let started = Instant::now();
+        let Terms { settings, telemetry } = self.handle.terms();
         let id = self.shared.next_session_id();
-        let telemetry = self.telemetry.session(id);
-        let Ok(original_dst) = self.original_dst(&stream) else { return };
+        let telemetry = telemetry.session(id);
+        let Ok(original_dst) = original_dst(settings.capture, &stream) else { return };
         let Some(permit) = self.shared.admit(client.ip()) else {
             telemetry.record(&Report::SessionStarted { client, original_dst });
             // Nobody waits for a client that does not take these few bytes at once.
@@ -154,20 +186,20 @@ impl Listener {
         let parties = Parties {
             client,
             original_dst,
-            dials_gateway: self.settings.capture == CaptureKind::Direct,
+            dials_gateway: settings.capture == CaptureKind::Direct,
         };
-        let session = Session::new(Arc::clone(&self.settings.session), parties, started);
+        let session = Session::new(Arc::clone(&settings.session), parties, started);
         let span = telemetry.span();
-        let tls = self.settings.tls.as_ref().map(|tls| {
-            let host = self.settings.server.name();
+        let tls = settings.tls.as_ref().map(|tls| {
+            let host = settings.server.name();
             SessionTls::new(Arc::clone(tls), host, original_dst.0.ip())
         });
         let shared = Arc::clone(&self.shared);
         let closing = shared.closing(id);
         let opener = Opener {
-            settings: Arc::clone(&self.settings),
+            settings,
             shared: Arc::clone(&self.shared),
-            own_address: self.address,
+            own_address: self.handle.address,
             client,
             original_dst,
             untranslated_dst: net::original_dst(&stream).unwrap_or(original_dst.0),
@@ -175,21 +207,21 @@ impl Listener {
         let carry = async move {
             // From here on the connection belongs to the thread that carries the session.
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, shutdown)
+            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, course)
                 .obeying(closing);
             opener.carry(driver).await;
         };
         self.shards.spawn(carry.instrument(span));
     }
+}
 
-    fn original_dst(&self, stream: &std::net::TcpStream) -> io::Result<OriginalDst> {
-        let local = canonical(stream.local_addr()?);
-        Ok(OriginalDst(match self.settings.capture {
-            CaptureKind::Direct | CaptureKind::Tproxy => local,
-            // Not redirected: somebody dialled the listener itself, which the loop guard answers.
-            CaptureKind::Redirect => net::original_dst(stream).unwrap_or(local),
-        }))
-    }
+fn original_dst(capture: CaptureKind, stream: &std::net::TcpStream) -> io::Result<OriginalDst> {
+    let local = canonical(stream.local_addr()?);
+    Ok(OriginalDst(match capture {
+        CaptureKind::Direct | CaptureKind::Tproxy => local,
+        // Not redirected: somebody dialled the listener itself, which the loop guard answers.
+        CaptureKind::Redirect => net::original_dst(stream).unwrap_or(local),
+    }))
 }
 
 /// The control connection to a server.

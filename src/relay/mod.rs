@@ -6,6 +6,7 @@
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
 //! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
+//! | `course` | how the gateway comes to its end: told to sessions, which are waited for |
 //! | `layer` | what lies over its bytes: text, or TLS that ends here. No I/O |
 //! | `termination` | what the handshakes of one session need, and what came of them |
 //! | `openings` | opens and closes what a transfer awaits, on either path |
@@ -20,6 +21,7 @@
 //! Not here: FTP. What a line means is [`crate::session`]'s.
 
 mod control;
+mod course;
 mod data;
 mod data_tls;
 mod driver;
@@ -33,8 +35,9 @@ mod shared;
 mod splice;
 mod termination;
 
+pub use course::{Course, CourseReceiver, CourseSender};
 pub use intake::Intake;
-pub use listener::{CaptureKind, Listener, ListenerSettings, ServerAddress};
+pub use listener::{CaptureKind, Listener, ListenerHandle, ListenerSettings, ServerAddress};
 pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
 pub use shared::{Limits, Shared, SharedSettings};

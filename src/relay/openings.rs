@@ -13,7 +13,7 @@ use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -44,6 +44,8 @@ pub(super) type Entries = (Option<SocketAddr>, Option<SocketAddr>);
 /// What is open for one session.
 pub(super) struct Openings {
     shared: Arc<Shared>,
+    /// As the session knows it, whatever is in force for later ones.
+    open_timeout: Duration,
     open: Vec<Opened>,
     /// What stands open for data connections that the session cannot see being agreed.
     range: Option<firewall::BlindRange>,
@@ -87,7 +89,9 @@ impl Openings {
         flows: mpsc::UnboundedSender<FlowEvent>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
-        Self { shared, open: Vec::new(), range: None, tls: LegsTls::default(), flows, events }
+        let open_timeout = shared.settings().open_timeout;
+        let (open, range, tls) = (Vec::new(), None, LegsTls::default());
+        Self { shared, open_timeout, open, range, tls, flows, events }
     }
 
     /// What later transfers use on the leg of `side`, where it is protected.
@@ -118,7 +122,7 @@ impl Openings {
         let (entry, lease) = self.choose_entry(&expected)?;
         let pinhole = Pinhole { peer: expected.peer, entry };
         let opening = Opening::Forward { pinhole, target: dial.to, source: dial.from };
-        let timeout = self.shared.settings.open_timeout;
+        let timeout = self.open_timeout;
         let until = Instant::now() + timeout;
         firewall.open(opening, timeout, self.flows.clone()).await?;
         let started = false;
@@ -173,7 +177,7 @@ impl Openings {
         let pinhole = Pinhole { peer: expected.peer, entry };
         let opening = Opening::Capture { pinhole };
         let ticket = intake.register(pinhole);
-        let timeout = self.shared.settings.open_timeout;
+        let timeout = self.open_timeout;
         self.firewall()?.open(opening, timeout, self.flows.clone()).await?;
         captures.push(opening);
         Ok((LegSource::Captured { ticket, lease }, Some(entry)))

@@ -28,7 +28,7 @@ pub struct Limits {
     pub sessions_per_client: usize,
 }
 
-/// What is fixed when a gateway starts.
+/// What all sessions of a gateway have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct SharedSettings {
     /// The gateway's own data ports.
@@ -43,7 +43,7 @@ pub struct SharedSettings {
 
 /// What the sessions of one gateway share.
 pub struct Shared {
-    pub(super) settings: SharedSettings,
+    settings: Mutex<SharedSettings>,
     pub(super) firewall: Option<Firewall>,
     pub(super) intake: Option<Intake>,
     pub(super) telemetry: Telemetry,
@@ -78,7 +78,7 @@ impl Shared {
         telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
         telemetry.set_ports_free(ports.free());
         Arc::new(Self {
-            settings,
+            settings: Mutex::new(settings),
             firewall,
             intake,
             telemetry,
@@ -89,6 +89,20 @@ impl Shared {
             closers: Mutex::default(),
             last_session: AtomicU64::new(0),
         })
+    }
+
+    /// What is in force now.
+    pub(super) fn settings(&self) -> SharedSettings {
+        *lock(&self.settings)
+    }
+
+    /// From now on these are in force: at once for new sessions and new ports.
+    pub fn change(&self, settings: SharedSettings) {
+        *lock(&self.settings) = settings;
+        let mut ports = lock(&self.ports);
+        ports.change_range(settings.ports);
+        self.telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
+        self.telemetry.set_ports_free(ports.free());
     }
 
     pub(super) fn next_session_id(&self) -> SessionId {
@@ -122,7 +136,7 @@ impl Shared {
 
     /// Counts a session in, until the permit is dropped; `None` if a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
-        let Limits { sessions, sessions_per_client } = self.settings.limits;
+        let Limits { sessions, sessions_per_client } = self.settings().limits;
         let mut counts = lock(&self.sessions);
         let own = counts.per_client.get(&client).copied().unwrap_or(0);
         if own >= sessions_per_client || counts.all >= sessions {

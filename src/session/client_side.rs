@@ -33,7 +33,7 @@ impl Session {
         if matches!(self.pending.front(), Some(Pending::Greeting)) {
             return self.read_early_line(now);
         }
-        if self.is_opening() || !self.pending.admits_more() {
+        if self.is_opening() || !self.pending.admits_more() || self.drain.silences_client() {
             return false;
         }
         if let Some(line) = self.early_line.take() {
@@ -143,7 +143,7 @@ impl Session {
     }
 
     pub(super) fn on_command(&mut self, command: Command, now: Instant) {
-        if self.on_protection_command(&command) {
+        if self.refuses_in_drain(&command) || self.on_protection_command(&command) {
             return;
         }
         match command.verb() {

@@ -135,6 +135,8 @@ pub enum Event<'a> {
     },
     /// The owner wants this session to end.
     CloseRequested,
-    /// The gateway shuts down.
+    /// The gateway takes no more sessions: this one ends as soon as nothing of it is under way.
+    DrainRequested,
+    /// The gateway shuts down: the session ends now.
     ShutdownRequested,
 }

@@ -26,6 +26,7 @@
 //! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
 //! | `own_command` | what the gateway says to the server by itself |
 //! | `closing` | how a session ends, and when by itself |
+//! | `drain` | how it ends in a gateway that takes no more |
 //! | `replies` | the gateway's own replies |
 //!
 //! Order is safety: a line that speaks of a pinhole leaves after the pinhole is open, and a refused
@@ -40,6 +41,7 @@ mod data;
 mod data_command;
 mod data_reply;
 mod data_tls;
+mod drain;
 mod early_reply;
 mod ends;
 mod event;
@@ -71,6 +73,7 @@ use crate::terms::{Side, TransferId};
 use blind::Blind;
 use bytes::Bytes;
 use data_tls::Failed;
+use drain::Drain;
 use early_reply::EarlyReply;
 use ends::Ends;
 use named::Named;
@@ -122,6 +125,7 @@ pub struct Session {
     /// A line of the server that has to wait for its data connection.
     early_reply: Option<EarlyReply>,
     client_ended: bool,
+    drain: Drain,
     /// TLS end to end, where there is any.
     tunnel: Tunnel,
     /// Since when TLS is due.
@@ -184,6 +188,7 @@ impl Session {
             early_line: None,
             early_reply: None,
             client_ended: false,
+            drain: Drain::default(),
             tunnel: Tunnel::default(),
             secured_since: now,
             cleared_early: false,
@@ -245,11 +250,13 @@ impl Session {
             Event::CloseRequested => {
                 self.close(Some(replies::CLOSED_BY_OWNER), CloseCause::ClosedByOwner, now);
             }
+            Event::DrainRequested => self.on_drain(),
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);
             }
         }
         self.pump(now);
+        self.settle_drain(now);
     }
 
     /// Tells the session that the time of [`poll_timeout`](Self::poll_timeout) has come.
@@ -270,6 +277,7 @@ impl Session {
             self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
         }
         self.pump(now);
+        self.settle_drain(now);
     }
 
     /// The next thing to do, in order.
@@ -289,6 +297,7 @@ impl Session {
                     self.idle_deadline(),
                     self.answer_deadline(),
                     self.early_reply_deadline(),
+                    self.drain_deadline(),
                 ];
                 deadlines.into_iter().flatten().min()
             }

@@ -142,6 +142,11 @@ impl PendingQueue {
         })
     }
 
+    /// True while a command that moves data has not been answered.
+    pub(super) fn awaits_transfer(&self) -> bool {
+        self.queue.iter().any(|pending| matches!(pending, Pending::Transfer { .. }))
+    }
+
     /// The command of the gateway's own that is outstanding.
     pub(super) fn own_command(&self) -> Option<OwnCommand> {
         self.queue.iter().find_map(|pending| match pending {

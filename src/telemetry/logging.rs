@@ -6,6 +6,7 @@
 use std::io::IsTerminal;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// The environment variable that overrides the level: `debug`, or per module
@@ -62,27 +63,55 @@ pub enum LoggingError {
     /// Something else in the process has set up a log already.
     #[error("the log is set up already: {0}")]
     AlreadySet(#[from] TryInitError),
+    /// The log that was set up is no more.
+    #[error("the level of the log cannot be changed: {0}")]
+    Gone(#[from] reload::Error),
+}
+
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+/// Changes the log that [`init`] has set up.
+pub struct LogHandle {
+    set_filter: SetFilter,
+}
+
+impl LogHandle {
+    /// Writes lines of this level and above from now on, unless [`LOG_VARIABLE`] says otherwise.
+    ///
+    /// # Errors
+    /// As [`init`].
+    pub fn set_level(&self, level: LogLevel) -> Result<(), LoggingError> {
+        Ok((self.set_filter)(filter(level, std::env::var(LOG_VARIABLE).ok().as_deref())?)?)
+    }
 }
 
 /// Sets up the log of the process. Call it once, ahead of everything that may log.
 ///
 /// # Errors
 /// A [`LOG_VARIABLE`] that cannot be read, or a log that is set up already.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<(), LoggingError> {
+pub fn init(format: LogFormat, level: LogLevel) -> Result<LogHandle, LoggingError> {
     let filter = filter(level, std::env::var(LOG_VARIABLE).ok().as_deref())?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false);
-    match format {
+    let set_filter: SetFilter = match format {
         LogFormat::Text => {
-            builder.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?;
+            let builder =
+                builder.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.finish().try_init()?;
+            Box::new(move |filter| handle.reload(filter))
         }
         LogFormat::Json => {
-            builder.json().flatten_event(true).with_span_list(false).finish().try_init()?
+            let builder = builder.json().flatten_event(true).with_span_list(false);
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.finish().try_init()?;
+            Box::new(move |filter| handle.reload(filter))
         }
-    }
-    Ok(())
+    };
+    Ok(LogHandle { set_filter })
 }
 
 /// The override if there is one; else `level` for ftpgate and nothing chattier than warnings from

@@ -65,6 +65,8 @@ pub(super) struct Metrics {
     pub(super) tls_handshakes_total: Children<(Side, Connection, HandshakeEnd), IntCounter>,
     pub(super) leaf_certificates_total: Children<LeafSource, IntCounter>,
     pub(super) audit_lines_total: AuditLines,
+    pub(super) config_reloads_total: Children<bool, IntCounter>,
+    pub(super) config_loaded_timestamp_seconds: IntGauge,
 }
 
 /// What became of the lines of the audit, by where they were to go.
@@ -158,7 +160,23 @@ impl Metrics {
             "Lines of the audit (telemetry.audit), by where they were to go and what became of them.",
             &["place", "outcome"],
         );
+        let config_reloads_total = families.counters(
+            "config_reloads_total",
+            "Times the configuration was to be read again, by what came of it.",
+            &["outcome"],
+        );
         Self {
+            config_reloads_total: Children::new([true, false], |applied| {
+                config_reloads_total.with_label_values(&[if applied {
+                    "applied"
+                } else {
+                    "refused"
+                }])
+            }),
+            config_loaded_timestamp_seconds: families.gauge(
+                "config_loaded_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
+            ),
             process: Process::new(),
             listeners: ListenerFamilies::new(&families),
             certificate_expiry: families.gauges(

@@ -31,7 +31,7 @@ mod words;
 pub use audit::{AuditError, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
-pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
+pub use logging::{LOG_VARIABLE, LogFormat, LogHandle, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
 
 use crate::report::Report;
@@ -41,7 +41,7 @@ use live::Live;
 use metrics::{ListenerMetrics, Metrics};
 use snapshot::{ListenerSnapshot, Snapshot, View};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 /// Where an observer receives every report, beside log and metrics.
@@ -120,6 +120,18 @@ impl Telemetry {
     pub fn set_ports_free(&self, free: usize) {
         self.metrics.ports_free.set(gauge(free));
         self.live.set_ports_free(free);
+    }
+
+    /// The configuration that was read at this time is in force.
+    pub fn set_config_loaded(&self, at: SystemTime) {
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let at = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.metrics.config_loaded_timestamp_seconds.set(at);
+    }
+
+    /// The configuration was to be read again: the new one is in force, or the old one still is.
+    pub fn count_reload(&self, applied: bool) {
+        self.metrics.config_reloads_total.of(applied).inc();
     }
 
     /// Tells where clients are accepted, in place of what was told before.

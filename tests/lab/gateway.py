@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import urllib.error
 import urllib.request
 
@@ -52,7 +53,8 @@ def config(setting, servers, data=None, limits=None, policy=None, extra_listener
                  "open_timeout": open_timeout} | (data or {}),
         "firewall": {"backend": "nftables", "table": "ftpgate", "mark": MARK},
         **({"policies": {"default": policy}} if policy else {}),
-        **({"limits": limits} if limits else {}),
+        # What a test leaves open at its end is not waited for.
+        "limits": {"drain_timeout": "1s"} | (limits or {}),
         **({"tls": certificates} if certificates else {}),
         "telemetry": {"listen": f"127.0.0.1:{TELEMETRY_PORT}",
                       # One form of log in half of the runs, the other in the other half.
@@ -83,8 +85,34 @@ class Gateway:
         self.config = os.path.join(folder, "ftpgate.yaml")
         self.log = os.path.join(folder, "ftpgate.log")
         self.process = None
-        with open(self.config, "w", encoding="utf-8") as out:
-            json.dump(settings, out, indent=1)
+        self.settings = settings
+        self.write(json.dumps(settings, indent=1))
+
+    def write(self, text):
+        """Makes this the configuration file; whoever reads it sees the old one or the new one."""
+        with open(self.config + ".new", "w", encoding="utf-8") as out:
+            out.write(text)
+        os.replace(self.config + ".new", self.config)
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def reload(self, **sections):
+        """Lays these sections over the configuration and asks for a reload. Returns its outcome."""
+        self.settings = self.settings | sections
+        return self.reload_text(json.dumps(self.settings, indent=1))
+
+    def reload_text(self, text):
+        """As `reload`, with a whole file."""
+        def counts():
+            metrics = self.metrics()
+            return {outcome: metrics.sum("config_reloads_total", outcome=outcome)
+                    for outcome in ("applied", "refused")}
+        before = counts()
+        self.write(text)
+        self.signal(signal.SIGHUP)
+        wait_until(lambda: counts() != before, "SIGHUP has no effect")
+        return next(outcome for outcome, count in counts().items() if count != before[outcome])
 
     def start(self):
         """Starts it and waits until it says that it is ready."""

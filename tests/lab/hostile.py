@@ -103,7 +103,7 @@ class Gate:
                      "open_timeout": "5s"} | (data or {}),
             "firewall": {"backend": "none"},
             **({"policies": {"default": policy}} if policy else {}),
-            **({"limits": limits} if limits else {}),
+            "limits": {"drain_timeout": "1s"} | (limits or {}),
             **({"tls": sections} if sections else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
                           "log": {"format": "text", "level": "debug"}},

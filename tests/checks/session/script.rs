@@ -192,6 +192,8 @@ pub(super) enum Step {
     Loop,
     /// The owner of the gateway ends the session.
     OwnerCloses,
+    /// The gateway takes no more.
+    Drain,
     /// The gateway shuts down.
     Shutdown,
     /// News of TLS that ends at the gateway.
@@ -426,6 +428,7 @@ impl Script {
             61 => Step::FailToConnect,
             62 => Step::Loop,
             63 => Step::OwnerCloses,
+            _ if rest.byte().is_some_and(|choice| choice & 1 == 1) => Step::Drain,
             _ => Step::Shutdown,
         })
     }

@@ -202,6 +202,7 @@ impl<'a> Play<'a> {
             Step::FailToConnect => self.tell(Event::ServerConnectFailed),
             Step::Loop => self.tell(Event::LoopDetected),
             Step::OwnerCloses => self.tell(Event::CloseRequested),
+            Step::Drain => self.tell(Event::DrainRequested),
             Step::Shutdown => self.tell(Event::ShutdownRequested),
         }
     }

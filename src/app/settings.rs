@@ -1,0 +1,129 @@
+//! What the configuration says, in the words of the parts that act on it.
+
+use super::tls;
+use crate::config::{self, Config};
+use crate::firewall;
+use crate::net::interfaces;
+use crate::policy::Policy;
+use crate::relay::{CaptureKind, Intake, Limits, ListenerSettings, ServerAddress, SharedSettings};
+use crate::session::{ModeChoice, PathChoice, Settings, Source};
+use anyhow::Context;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub(super) fn shared_settings(config: &Config) -> SharedSettings {
+    SharedSettings {
+        ports: config.data.ports,
+        limits: Limits {
+            sessions: config.limits.sessions,
+            sessions_per_client: config.limits.sessions_per_client,
+        },
+        open_timeout: config.data.open_timeout,
+        data_idle_timeout: config.data.idle_timeout,
+    }
+}
+
+/// Transparent sockets are in use wherever a foreign address is bound or captured.
+pub fn needs_transparency(config: &Config) -> bool {
+    config.listeners.iter().any(|listener| {
+        listener.capture != config::Capture::Direct || listener.source == config::Source::Client
+    })
+}
+
+pub(super) fn intake_ports(intake: &Intake) -> firewall::Intake {
+    firewall::Intake { v4: intake.port_v4(), v6: intake.port_v6() }
+}
+
+/// What the firewall has to hold for this configuration; also what `ftpgate rules` prints.
+/// `intake` is where captured data connections are delivered, if there can be any.
+pub fn firewall_settings(config: &Config, intake: Option<firewall::Intake>) -> firewall::Settings {
+    firewall::Settings {
+        table: config.firewall.table.clone(),
+        mark: config.firewall.mark,
+        captures: captures(config),
+        intake,
+        transparent: needs_transparency(config),
+        blind_ports: config.data.blind_ports,
+    }
+}
+
+/// The control connections that are steered to listeners.
+pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
+    let captures = config.listeners.iter().filter_map(|listener| {
+        let kind = match listener.capture {
+            config::Capture::Direct => return None,
+            config::Capture::Redirect => firewall::CaptureKind::Redirect,
+            config::Capture::Tproxy => firewall::CaptureKind::Tproxy,
+        };
+        let ports = listener.capture_ports.clone();
+        Some(firewall::Capture { kind, ports, to: listener.listen, dual: config.is_dual(listener) })
+    });
+    captures.collect()
+}
+
+pub(super) fn listener_settings(
+    config: &Config,
+    listener: &config::Listener,
+    kernel: bool,
+) -> anyhow::Result<ListenerSettings> {
+    let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
+    let v6 = listener.listen.is_ipv6();
+    let advertise =
+        |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
+            match choice {
+                config::AdvertiseChoice::Auto => Ok(None),
+                config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
+                config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
+                    .map(Some)
+                    .with_context(|| format!("advertise.{key}: interface {name} has no address")),
+            }
+        };
+    let session = Settings {
+        policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
+        path: match config.data.path {
+            config::PathChoice::Auto => PathChoice::Auto,
+            config::PathChoice::Kernel => PathChoice::Kernel,
+            config::PathChoice::Relay => PathChoice::Relay,
+        },
+        mode: match config.data.mode {
+            config::ModeChoice::Keep => ModeChoice::Keep,
+            config::ModeChoice::Passive => ModeChoice::Passive,
+            config::ModeChoice::Active => ModeChoice::Active,
+        },
+        tls_required: listener.tls.required,
+        tls: tls::mode(listener.tls.mode),
+        client_start: tls::start(listener.tls.client_start),
+        server_start: tls::start(listener.tls.server_start),
+        server_ccc: tls::server_ccc(listener.tls.server_ccc),
+        bypass: listener.tls.bypass.clone(),
+        blind_ports: kernel && config.data.blind_ports.is_some(),
+        source: match listener.source {
+            config::Source::Gateway => Source::Gateway,
+            config::Source::Client => Source::Client,
+        },
+        kernel,
+        advertise_client: advertise("client", &listener.advertise.client)?,
+        advertise_server: advertise("server", &listener.advertise.server)?,
+        login_timeout: config.limits.login_timeout,
+        idle_timeout: config.limits.idle_timeout,
+        open_timeout: config.data.open_timeout,
+        line_limit: config.limits.line,
+    };
+    Ok(ListenerSettings {
+        listen: listener.listen,
+        dual: config.is_dual(listener),
+        capture: match listener.capture {
+            config::Capture::Direct => CaptureKind::Direct,
+            config::Capture::Redirect => CaptureKind::Redirect,
+            config::Capture::Tproxy => CaptureKind::Tproxy,
+        },
+        server: match &listener.server {
+            config::Server::Original => ServerAddress::Original,
+            config::Server::Address { host, port } => {
+                ServerAddress::Fixed { host: host.clone(), port: *port }
+            }
+        },
+        session: Arc::new(session),
+        tls: None,
+    })
+}

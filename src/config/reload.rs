@@ -1,0 +1,269 @@
+//! What changes from one configuration to the next, key by key, and what cannot while the gateway
+//! runs.
+//!
+//! Not here: how the change is made (the application does it).
+
+use super::types::{AdvertiseChoice, Config, Listener, Server};
+use super::{CertificateFiles, Roots};
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keys that are fixed when the gateway starts: its table and mark are in the owner's rules and on
+/// connections that run, its sets are sized for the blind range, and these sockets and files have one
+/// owner.
+const FIXED: &[&str] = &[
+    "admin.socket",
+    "data.blind_ports",
+    "firewall.backend",
+    "firewall.mark",
+    "firewall.table",
+    "telemetry.audit.journald",
+    "telemetry.audit.path",
+    "telemetry.listen",
+    "telemetry.log.format",
+    "telemetry.page",
+];
+
+/// Every key that has another value in `new`, a line each: `listeners[out].tls.mode: passthrough ->
+/// intercept`. A listener or policy that comes or goes is one line.
+pub fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (flat(old), flat(new));
+    let mut lines = Vec::new();
+    for (item, keys) in &old {
+        match new.get(item) {
+            None => lines.push(format!("{item}: removed")),
+            Some(others) => lines.extend(keys.iter().filter_map(|(key, value)| {
+                let other = others.get(key)?;
+                (other != value).then(|| format!("{item}{key}: {value} -> {other}"))
+            })),
+        }
+    }
+    lines.extend(new.keys().filter(|item| !old.contains_key(*item)).map(|i| format!("{i}: added")));
+    lines.sort();
+    lines
+}
+
+/// The keys with another value in `new` that need a restart.
+pub fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (flat(old), flat(new));
+    let of = |config: &Flat, key: &str| config.get("").and_then(|keys| keys.get(key)).cloned();
+    FIXED.iter().copied().filter(|key| of(&old, key) != of(&new, key)).collect()
+}
+
+/// Values by key, by the item of a list that they belong to; the item is empty for keys that stand
+/// once.
+type Flat = BTreeMap<String, BTreeMap<&'static str, String>>;
+
+fn flat(config: &Config) -> Flat {
+    let mut items = Flat::new();
+    for listener in &config.listeners {
+        items.insert(format!("listeners[{}]", listener.name), listener_keys(listener));
+    }
+    for (name, policy) in &config.policies {
+        let keys = BTreeMap::from([
+            (".strict", policy.strict.to_string()),
+            (".low_ports", policy.low_ports.to_string()),
+        ]);
+        items.insert(format!("policies.{name}"), keys);
+    }
+    items.insert(String::new(), single_keys(config));
+    items
+}
+
+fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
+    let tls = &listener.tls;
+    BTreeMap::from([
+        (".listen", listener.listen.to_string()),
+        (".capture", listener.capture.label().to_owned()),
+        (".capture_ports", list(&listener.capture_ports)),
+        (
+            ".server",
+            match &listener.server {
+                Server::Original => "original".to_owned(),
+                Server::Address { host, port } => format!("{host}:{port}"),
+            },
+        ),
+        (".source", listener.source.label().to_owned()),
+        (".policy", listener.policy.clone()),
+        (".tls.mode", word(tls.mode)),
+        (".tls.required", tls.required.to_string()),
+        (".tls.client_start", word(tls.client_start)),
+        (".tls.server_start", word(tls.server_start)),
+        (".tls.verify", optional(tls.verify.map(word))),
+        (".tls.client_reuse", word(tls.client_reuse)),
+        (".tls.client_certificates", word(tls.client_certificates)),
+        (".tls.server_ccc", word(tls.server_ccc)),
+        (".tls.bypass", list(&tls.bypass)),
+        (".advertise.client", advertised(&listener.advertise.client)),
+        (".advertise.server", advertised(&listener.advertise.server)),
+    ])
+}
+
+fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
+    let Config { data, firewall, tls, limits, telemetry, admin, .. } = config;
+    BTreeMap::from([
+        ("data.path", data.path.label().to_owned()),
+        ("data.mode", word(data.mode)),
+        ("data.ports", data.ports.to_string()),
+        ("data.blind_ports", data.blind_ports.map_or("none".to_owned(), |range| range.to_string())),
+        ("data.open_timeout", time(data.open_timeout)),
+        ("data.idle_timeout", time(data.idle_timeout)),
+        ("firewall.backend", firewall.backend.label().to_owned()),
+        ("firewall.table", firewall.table.clone()),
+        ("firewall.mark", format!("{:#x}", firewall.mark)),
+        ("tls.ca.certificate", tls.ca.certificate.display().to_string()),
+        ("tls.ca.key", tls.ca.key.display().to_string()),
+        ("tls.certificate.chain", file(tls.certificate.as_ref(), |files| &files.chain)),
+        ("tls.certificate.key", file(tls.certificate.as_ref(), |files| &files.key)),
+        ("tls.client.roots", optional(tls.client_roots.as_ref().map(|path| path.display()))),
+        (
+            "tls.server.roots",
+            match &tls.server.roots {
+                Roots::System => "system".to_owned(),
+                Roots::File(path) => path.display().to_string(),
+            },
+        ),
+        ("tls.server.verify", word(tls.server.verify)),
+        (
+            "tls.server.fingerprints",
+            list(
+                tls.server.fingerprints.iter().map(|bytes| {
+                    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+                }),
+            ),
+        ),
+        ("tls.server.untrusted", word(tls.server.untrusted)),
+        (
+            "tls.server.certificate.chain",
+            file(tls.server.certificate.as_ref(), |files| &files.chain),
+        ),
+        ("tls.server.certificate.key", file(tls.server.certificate.as_ref(), |files| &files.key)),
+        ("tls.server.client_certificates", word(tls.server.client_certificates)),
+        ("limits.sessions", limits.sessions.to_string()),
+        ("limits.sessions_per_client", limits.sessions_per_client.to_string()),
+        ("limits.login_timeout", time(limits.login_timeout)),
+        ("limits.idle_timeout", time(limits.idle_timeout)),
+        ("limits.drain_timeout", time(limits.drain_timeout)),
+        ("limits.line", limits.line.to_string()),
+        ("telemetry.listen", optional(telemetry.listen)),
+        ("telemetry.log.format", word(telemetry.log.format)),
+        ("telemetry.log.level", word(telemetry.log.level)),
+        ("telemetry.page", telemetry.page.to_string()),
+        ("telemetry.audit.journald", telemetry.audit.journald.to_string()),
+        ("admin.socket", optional(admin.socket.as_ref().map(|path| path.display()))),
+        (
+            "telemetry.audit.path",
+            optional(telemetry.audit.path.as_ref().map(|path| path.display())),
+        ),
+    ])
+}
+
+/// A variant without values, as the file writes it: `ImplicitAfterGreeting` is
+/// `implicit-after-greeting`.
+fn word(variant: impl Debug) -> String {
+    let mut word = String::new();
+    for letter in format!("{variant:?}").chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn optional(value: Option<impl Display>) -> String {
+    value.map_or("null".to_owned(), |value| value.to_string())
+}
+
+fn file(files: Option<&CertificateFiles>, of: impl Fn(&CertificateFiles) -> &PathBuf) -> String {
+    optional(files.map(|files| of(files).display()))
+}
+
+fn time(duration: Duration) -> String {
+    format!("{duration:?}")
+}
+
+fn advertised(choice: &AdvertiseChoice) -> String {
+    match choice {
+        AdvertiseChoice::Auto => "auto".to_owned(),
+        AdvertiseChoice::Address(address) => address.to_string(),
+        AdvertiseChoice::Interface(name) => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{keys, parse};
+    use std::collections::BTreeSet;
+
+    const OLD: &str = "listeners:\n  - { name: a, server: 'h:21' }\n  - { name: b, listen: \
+                       '0.0.0.0:2122', server: 'h:21' }\n";
+
+    fn config(text: &str) -> Config {
+        parse("x.yaml", text).unwrap()
+    }
+
+    #[test]
+    fn every_key_that_can_be_written_is_compared() {
+        let flat = flat(&config("listeners: [{ server: 'h:21' }]\n"));
+        let pattern = |item: &str| match item {
+            "" => "",
+            item if item.starts_with("listeners[") => "listeners[]",
+            _ => "policies.*",
+        };
+        let compared: BTreeSet<String> = flat
+            .iter()
+            .flat_map(|(item, keys)| keys.keys().map(move |key| format!("{}{key}", pattern(item))))
+            .collect();
+        // The name is what a listener is known by; the others cannot be set to anything yet.
+        let others = [
+            "listeners[].name",
+            "listeners[].proxy_protocol.accept_from",
+            "listeners[].proxy_protocol.send",
+        ];
+        let left: Vec<String> = keys().difference(&compared).cloned().collect();
+        assert_eq!(left, others);
+        assert!(FIXED.iter().all(|key| compared.contains(*key)));
+    }
+
+    #[test]
+    fn a_change_is_told_with_its_key_and_both_values() {
+        let old = config(OLD);
+        assert!(changes(&old, &old).is_empty());
+        let new = config(
+            "listeners:\n  - { name: a, server: 'h:21', tls: { mode: refuse } }\n  - { name: c, \
+             server: 'h:21', listen: '0.0.0.0:2123' }\nlimits: { idle_timeout: 90s }\n",
+        );
+        let expected = [
+            "limits.idle_timeout: 900s -> 90s",
+            "listeners[a].tls.mode: passthrough -> refuse",
+            "listeners[b]: removed",
+            "listeners[c]: added",
+        ];
+        assert_eq!(changes(&old, &new), expected);
+        assert!(fixed_changes(&old, &new).is_empty());
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_known() {
+        let new = format!("{OLD}firewall: {{ mark: 0x77 }}\ntelemetry: {{ listen: null }}\n");
+        assert_eq!(
+            fixed_changes(&config(OLD), &config(&new)),
+            ["firewall.mark", "telemetry.listen"]
+        );
+    }
+
+    #[test]
+    fn variants_are_written_as_in_the_file() {
+        let start = crate::config::TlsStart::ImplicitAfterGreeting;
+        assert_eq!(word(start), start.label());
+    }
+}
