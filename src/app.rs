@@ -3,7 +3,10 @@
 //!
 //! Not here: anything that decides about a session.
 
+mod handover;
 mod tls;
+
+pub use handover::{Handover, Manager};
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
@@ -38,6 +41,7 @@ pub struct RunningGateway {
     shards: Arc<Shards>,
     routing: Option<PolicyRouting>,
     firewall: Option<Firewall>,
+    manager: Manager,
 }
 
 /// Starts a gateway; returns when it accepts clients. `observer` is told every report.
@@ -45,6 +49,20 @@ pub struct RunningGateway {
 /// # Errors
 /// What could not be had, with the key or the right that it takes. Nothing is left behind.
 pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
+    start_after(config, observer, Handover::default()).await
+}
+
+/// As [`start`], with what was handed over: sockets that are bound already, the table of an earlier
+/// process, and a service manager that is told. What the manager keeps is not taken back when the
+/// start fails, nor by [`RunningGateway::shutdown`].
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_after(
+    config: &Config,
+    observer: Option<Observer>,
+    mut handover: Handover,
+) -> anyhow::Result<RunningGateway> {
     let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
     if let Some(path) = &config.telemetry.audit.path {
         telemetry = telemetry.with_audit(path).with_context(|| {
@@ -58,9 +76,12 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let telemetry_address = match config.telemetry.listen {
         None => None,
         Some(address) => {
-            let listener = tokio::net::TcpListener::bind(address)
-                .await
-                .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
+            let handed_over = handover.sockets.listener(address, false, false);
+            let listener = match handed_over.context("telemetry.listen")? {
+                Some(socket) => tokio::net::TcpListener::from_std(socket),
+                None => tokio::net::TcpListener::bind(address).await,
+            }
+            .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
             let served =
                 serve_telemetry(listener, telemetry.clone(), readiness.clone(), stopped.clone());
@@ -75,7 +96,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let firewall = match config.firewall.backend {
         config::Backend::None => None,
         config::Backend::Nftables => Some(
-            Firewall::start(&firewall_settings(config, ports))
+            handover
+                .start_firewall(&firewall_settings(config, ports))
+                .await
                 .context("firewall.backend: nftables")?,
         ),
     };
@@ -92,6 +115,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         let settings = ListenerSettings { tls, ..listener_settings(config, listener, kernel)? };
         let socket = Listener::bind(
             settings,
+            &mut handover.sockets,
             Arc::clone(&shared),
             Arc::clone(&shards),
             telemetry.listener(&listener.name),
@@ -117,6 +141,8 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         tasks.spawn(socket.run(stopped.clone()));
     }
     readiness.set_ready();
+    let manager = handover.finish();
+    manager.ready();
     Ok(RunningGateway {
         listeners,
         telemetry_address,
@@ -127,6 +153,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         shards,
         routing,
         firewall,
+        manager,
     })
 }
 
@@ -141,9 +168,15 @@ impl RunningGateway {
         self.telemetry_address
     }
 
+    /// The service manager that has started this process, if one has.
+    pub fn manager(&self) -> Manager {
+        self.manager
+    }
+
     /// Stops accepting, says good-bye to every session, and takes back what was set up in the
-    /// kernel. Transfers that the kernel carries go on.
+    /// kernel, except what is left for the next process. Transfers that the kernel carries go on.
     pub async fn shutdown(mut self) {
+        self.manager.stopping();
         self.readiness.set_not_ready("shutting down");
         let _ = self.stop.send(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -158,7 +191,9 @@ impl RunningGateway {
         if tokio::task::spawn_blocking(move || drop(shards)).await.is_err() {
             tracing::warn!("the threads for sessions did not stop in order");
         }
-        if let Some(routing) = self.routing
+        if self.manager.keeps() && self.firewall.is_some() {
+            tracing::info!("captures of control connections are left for the next process");
+        } else if let Some(routing) = self.routing
             && let Err(error) = routing.remove().await
         {
             tracing::warn!(%error, "policy routing is left behind");

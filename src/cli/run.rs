@@ -1,7 +1,7 @@
 //! `ftpgate run`: the gateway until SIGTERM or SIGINT.
 
 use super::{EXIT_CONFIG, RunArguments, complain};
-use crate::app;
+use crate::app::{self, Handover};
 use crate::config::{self, Config};
 use crate::telemetry;
 use anyhow::Context;
@@ -27,18 +27,19 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         }
     };
     telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
+    let handover = Handover::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(&config))?;
+    runtime.block_on(serve(&config, handover))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, handover: Handover) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let gateway = app::start(config, None).await?;
+    let gateway = app::start_after(config, None, handover).await?;
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -2,12 +2,14 @@
 
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
+use super::handover::Predecessor;
 use super::netlink::{Rejection, Socket, answers, attribute, attributes};
 use super::range::Ranges;
 use super::rule::{SET_SIZE, Table};
 use super::ruleset::{Element, range_elements};
 use super::{BlindRange, Closed};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The translations outlive the pinhole by this much, so that a connection that begins in the last
@@ -21,6 +23,8 @@ const RESTORED_AT_ONCE: usize = 32;
 const ATTEMPTS: u32 = 5;
 /// The pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(2);
+/// In the words of an error.
+const INSTALLING: &str = "install the nftables table";
 
 /// A table and the socket that owns it.
 #[derive(Debug)]
@@ -62,24 +66,44 @@ impl Nftables {
     /// Opens the socket in the network namespace of the calling thread and installs the table,
     /// replacing an older one of the same name, in one step. With a `keeper`, which is left behind
     /// for the connections that run, the table lives no longer than the socket, and nobody else may
-    /// change it; without one it lives until anybody removes it.
-    pub(super) fn install(table: Table, keeper: Option<Table>) -> Result<Self, FirewallError> {
-        const DOING: &str = "install the nftables table";
-        let socket = Socket::open().map_err(|error| match error.raw_os_error() {
-            Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
-            _ => kernel(DOING, &error.to_string()),
-        })?;
+    /// change it; without one it lives until anybody removes it. The socket of a `predecessor` is
+    /// taken instead of a new one, and its table is replaced, whatever its name.
+    pub(super) fn install(
+        table: Table,
+        keeper: Option<Table>,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, FirewallError> {
+        let (socket, older) = match predecessor.and_then(Predecessor::adopt) {
+            Some((socket, older)) => (socket, Some(older)),
+            None => (Socket::open().map_err(no_socket)?, None),
+        };
         let (batch, ranges) = (Batch::default(), Ranges::default());
         let mut this = Self { socket, batch, table, keeper, ranges };
-        this.install_table()?;
+        this.install_table(older.as_deref())?;
         Ok(this)
     }
 
-    fn install_table(&mut self) -> Result<(), FirewallError> {
-        const DOING: &str = "install the nftables table";
+    /// Empties the table: nothing but its rules stands, and these without a gap.
+    pub(super) fn empty(&mut self) -> Result<(), FirewallError> {
+        self.ranges.clear();
+        self.install_table(None)
+    }
+
+    /// The socket, for whoever is to keep the table when this process has ended.
+    pub(super) fn hand_over(&self) -> Result<OwnedFd, FirewallError> {
+        let cloned = self.socket.try_clone();
+        cloned.map_err(|error| kernel("hand the nftables table over", &error.to_string()))
+    }
+
+    /// Makes the table in place of what is there under its name, and of one named `older`.
+    fn install_table(&mut self, older: Option<&str>) -> Result<(), FirewallError> {
         let keeper = self.keeper.clone();
+        let older = older.filter(|older| *older != self.table.name).map(str::to_owned);
         let install = |batch: &mut Batch, table: &Table, flags| {
             batch.begin();
+            if let Some(older) = &older {
+                batch.delete_table_if_there(older);
+            }
             batch.replace_table(table, flags);
             if let Some(keeper) = &keeper {
                 batch.ensure_table(keeper);
@@ -98,7 +122,7 @@ impl Nftables {
             );
             result = self.commit(|batch, table| install(batch, table, 0));
         }
-        result.map_err(|failure| self.explain(DOING, &failure))
+        result.map_err(|failure| self.explain(INSTALLING, &failure))
     }
 
     /// Adds the elements of one opening, all or none.
@@ -194,7 +218,7 @@ impl Nftables {
     /// while the pinholes that were lost would not have stood for long.
     fn reinstall(&mut self) -> Result<(), FirewallError> {
         tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
-        self.install_table()?;
+        self.install_table(None)?;
         for some in self.ranges.standing().chunks(RESTORED_AT_ONCE) {
             let elements: Vec<Element> = some.iter().flat_map(range_elements).collect();
             self.commit_standing(&elements)
@@ -374,6 +398,13 @@ impl Nftables {
             }
             _ => None,
         }
+    }
+}
+
+fn no_socket(error: io::Error) -> FirewallError {
+    match error.raw_os_error() {
+        Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
+        _ => kernel(INSTALLING, &error.to_string()),
     }
 }
 

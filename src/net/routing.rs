@@ -55,7 +55,8 @@ pub struct PolicyRouting {
 
 impl PolicyRouting {
     /// Delivers packets with `mark` to this host, by way of the routing table `table`. What an
-    /// earlier process left behind for that mark is replaced. A host without IPv6 gets IPv4 only.
+    /// earlier process left behind for that mark is taken over as it stands. A host without IPv6
+    /// gets IPv4 only.
     ///
     /// # Errors
     ///
@@ -105,15 +106,18 @@ impl PolicyRouting {
         const DOING: &str = "add the rule and the local route for marked packets";
         let route = self.route(&version);
         self.handle.route().add(route).replace().execute().await.map_err(failed(DOING))?;
-        self.remove_rules(version.clone()).await?;
         let rule = self.handle.rule().add();
         let rule = rule.fw_mark(self.mark).priority(PRIORITY).table_id(self.table);
         let rule = rule.action(RuleAction::ToTable);
-        match version {
+        let added = match version {
             IpVersion::V4 => rule.v4().execute().await,
             IpVersion::V6 => rule.v6().execute().await,
+        };
+        match added.map_err(failed(DOING)) {
+            // Left behind by an earlier process: clients that dial meanwhile depend on it.
+            Err(Failed { errno: libc::EEXIST, .. }) => Ok(()),
+            result => result,
         }
-        .map_err(failed(DOING))
     }
 
     async fn remove_family(&self, version: IpVersion) -> Result<(), Failed> {

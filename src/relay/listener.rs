@@ -5,7 +5,7 @@ use super::shards::Shards;
 use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
-use crate::net::{self, Acceptor, Dialling, NetError};
+use crate::net::{self, Acceptor, Dialling, Inherited, NetError};
 use crate::report::{CloseCause, Report};
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
@@ -90,16 +90,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the socket.
+    /// Binds the socket, or takes the one among `inherited` that was bound for it.
     pub fn bind(
         settings: ListenerSettings,
+        inherited: &mut Inherited,
         shared: Arc<Shared>,
         shards: Arc<Shards>,
         telemetry: ListenerTelemetry,
     ) -> Result<Self, NetError> {
         let transparent = settings.capture == CaptureKind::Tproxy;
         let address = settings.listen;
-        let socket = net::listen(address, transparent, settings.dual)?;
+        let socket = inherited.listen(address, transparent, settings.dual)?;
         // Accepted connections inherit the options of their listener.
         net::tune_control(&socket).map_err(|reason| NetError::Listen { address, reason })?;
         let socket =
