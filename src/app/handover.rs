@@ -34,13 +34,10 @@ impl Handover {
     /// The environment contradicts itself, or what is open.
     pub fn take() -> Result<Self, InheritedError> {
         let sockets = Inherited::take()?;
-        let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
         let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
-        // systemd says since version 254 whether it keeps descriptors. Before that the owner of a
-        // unit with sockets is taken to want the rest of an upgrade in place as well: where nothing
-        // is kept, all that comes of it is a routing rule without effect that stays behind.
-        let keeps = number("FDSTORE").map_or(!sockets.is_empty(), |most| most > 0);
-        Ok(Self { sockets, manager: Manager { listens, keeps: listens && keeps } })
+        let most = std::env::var("FDSTORE").ok().and_then(|most| most.parse().ok());
+        let keeps = listens && keeps_descriptors(most, &sockets);
+        Ok(Self { sockets, manager: Manager { listens, keeps } })
     }
 
     /// Starts the firewall over what an earlier process has left, and leaves it for the next one.
@@ -130,5 +127,34 @@ impl Manager {
         if let Err(error) = sd_notify::notify(state) {
             tracing::warn!(%error, "NOTIFY_SOCKET: the service manager cannot be told");
         }
+    }
+}
+
+/// True if the service manager may be relied on to keep what it is given. `most`: how many
+/// descriptors it says that it keeps (FDSTORE, systemd 254 or newer). Where it says nothing, the
+/// owner of a unit with sockets is taken to want the rest of an upgrade in place as well: if nothing
+/// is kept after all, only a routing rule without effect stays behind.
+fn keeps_descriptors(most: Option<u32>, sockets: &Inherited) -> bool {
+    most.map_or(!sockets.is_empty(), |most| most > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_says_what_it_keeps_is_believed() {
+        let none = Inherited::default();
+        assert!(keeps_descriptors(Some(4), &none));
+        assert!(!keeps_descriptors(Some(0), &none));
+        assert!(!keeps_descriptors(None, &none), "a unit without sockets, of whatever systemd");
+    }
+
+    #[test]
+    fn without_a_manager_nobody_is_told_and_nothing_is_kept() {
+        let manager = Handover::default().finish();
+        assert!(!manager.keeps());
+        manager.ready();
+        manager.stopping();
     }
 }

@@ -1,14 +1,16 @@
 //! One table in the kernel: installed, filled, emptied and removed over one kept socket.
 
+mod failure;
+
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
 use super::handover::Predecessor;
-use super::netlink::{Rejection, Socket, answers, attribute, attributes};
+use super::netlink::{Socket, answers, attribute, attributes};
 use super::range::Ranges;
 use super::rule::{SET_SIZE, Table};
 use super::ruleset::{Element, range_elements};
 use super::{BlindRange, Closed};
-use std::io;
+use failure::{Failure, describe, kernel, missing, no_socket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -36,30 +38,6 @@ pub(super) struct Nftables {
     keeper: Option<Table>,
     /// What stands until it is closed, and is restored with the table.
     ranges: Ranges,
-}
-
-/// Why a batch was not carried out.
-#[derive(Debug)]
-enum Failure {
-    /// The kernel says which message is wrong.
-    Rejected(Rejection),
-    /// The socket failed. `ENOBUFS` or `WouldBlock`: the answer was lost, and whether the batch was
-    /// carried out is unknown.
-    Socket(io::Error),
-}
-
-impl Failure {
-    fn errno(&self) -> i32 {
-        match self {
-            Self::Rejected(rejection) => rejection.errno,
-            Self::Socket(error) => error.raw_os_error().unwrap_or(0),
-        }
-    }
-
-    fn answer_lost(&self) -> bool {
-        matches!(self, Self::Socket(error) if error.kind() == io::ErrorKind::WouldBlock
-            || error.raw_os_error() == Some(libc::ENOBUFS))
-    }
 }
 
 impl Nftables {
@@ -398,29 +376,6 @@ impl Nftables {
             }
             _ => None,
         }
-    }
-}
-
-fn no_socket(error: io::Error) -> FirewallError {
-    match error.raw_os_error() {
-        Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
-        _ => kernel(INSTALLING, &error.to_string()),
-    }
-}
-
-fn missing(feature: &str) -> FirewallError {
-    FirewallError::MissingFeature { feature: feature.to_owned() }
-}
-
-fn kernel(doing: &'static str, reason: &str) -> FirewallError {
-    FirewallError::Kernel { doing, reason: reason.to_owned() }
-}
-
-fn describe(rejection: &Rejection) -> String {
-    let errno = io::Error::from_raw_os_error(rejection.errno);
-    match &rejection.message {
-        Some(message) => format!("{errno}: {message}"),
-        None => errno.to_string(),
     }
 }
 

@@ -36,7 +36,6 @@ class SupervisedGateway(Gateway):
         self.keeps = keeps
         self.stored = {}               # name: descriptors
         self.told = []                 # the assignments of each message, in order
-        self.exits = []
         with self.topology.inside("gateway"):
             self.sockets = [_listening(address, transparent) for address in addresses]
         self._path = os.path.join(self.folder, "notify")
@@ -71,15 +70,18 @@ class SupervisedGateway(Gateway):
 
     def end(self, how=signal.SIGTERM, timeout=30):
         """Ends the process, keeps everything else. Returns when it told that it would end, or for
-        SIGKILL when it was sent, as `time.monotonic`, and the exit code."""
+        SIGKILL when that was sent, as `time.monotonic`."""
         process, self.process = self.process, None
         os.kill(process.pid, how)
         moment = time.monotonic()
         if how == signal.SIGTERM:
             wait_until(lambda: self.has_told("STOPPING=1"), "STOPPING=1 has not come")
             moment = time.monotonic()
-        process.popen.wait(timeout)
-        return moment, process.stop()
+        code = process.popen.wait(timeout)
+        process.stop()
+        if code != (0 if how == signal.SIGTERM else -how):
+            raise Failed(f"the exit code after {how.name} is {code}")
+        return moment
 
     def forget(self):
         """Closes what is stored, as systemd does at the end of a service."""
@@ -89,14 +91,14 @@ class SupervisedGateway(Gateway):
         self.stored = {}
 
     def stop(self):
-        """The end of the service and of its sockets. Returns the exit code of the process."""
-        code = self.end()[1] if self.process else None
+        """The end of the service and of its sockets."""
+        if self.process:
+            self.end()
         self.forget()
         for sock in self.sockets:
             sock.close()
         self.sockets = []
         self._ear.close()
-        return code
 
     def _hear(self):
         while True:
