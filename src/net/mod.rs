@@ -1,4 +1,5 @@
-//! The few socket options that a transparent gateway needs, and the host's own addresses.
+//! The few socket options that a transparent gateway needs, the sockets it was started with, and the
+//! host's own addresses.
 //!
 //! Not here: what the sockets are for.
 
