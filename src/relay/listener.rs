@@ -141,6 +141,9 @@ impl Listener {
         shutdown: watch::Receiver<bool>,
     ) {
         let started = Instant::now();
+        // Nothing is inherited by those that had dialled a socket before it came to this process; an
+        // error means that the connection is gone, which reading will tell.
+        let _ = net::tune_control(&stream);
         let telemetry = self.telemetry.session(self.shared.next_session_id());
         let Ok(original_dst) = self.original_dst(&stream) else { return };
         let Some(permit) = self.shared.admit(client.ip()) else {
