@@ -89,7 +89,7 @@ class Greeter:
 
 
 class Stream:
-    """Clients of the greeter, one every `PACE`, IPv4 and IPv6 in turn, until `end`. A context manager."""
+    """Clients of the greeter, one every `PACE`, IPv4 and IPv6 in turn. A context manager."""
 
     def __init__(self, lab):
         self.lab = lab
@@ -156,7 +156,9 @@ def check(lab, results, ending):
 def supervised(folder, binary, capture, keeps=True):
     """A lab whose gateway has sockets of a supervisor, with vsftpd and a greeter behind it."""
     greeter = Greeter()
-    with Lab(folder, binary, Setting(capture, "gateway", "kernel"),
+    # Those who wait come all at once, and from one address.
+    limits = {"sessions_per_client": 10 * CLIENTS}
+    with Lab(folder, binary, Setting(capture, "gateway", "kernel"), limits=limits,
              stand_ins={"greeter": greeter}) as lab:
         lab.gateway.stop()
         addresses = [("127.0.0.1", TELEMETRY_PORT)]
