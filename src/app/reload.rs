@@ -6,6 +6,7 @@
 use super::settings::{captures, listener_settings, needs_transparency, shared_settings};
 use super::{RunningGateway, carries_data, notices, tls};
 use crate::config::{self, Capture, Config};
+use crate::net::Inherited;
 use crate::relay::{Listener, ListenerHandle, ListenerSettings};
 use crate::telemetry::snapshot::ListenerSnapshot;
 use anyhow::Context;
@@ -192,7 +193,9 @@ impl RunningGateway {
         settings: ListenerSettings,
     ) -> anyhow::Result<Listener> {
         let (shared, shards) = (Arc::clone(&self.shared), Arc::clone(&self.shards));
-        Listener::bind(settings, shared, shards, self.telemetry.listener(&listener.name))
+        // What was handed over has been taken or closed at the start.
+        let none = &mut Inherited::default();
+        Listener::bind(settings, none, shared, shards, self.telemetry.listener(&listener.name))
             .with_context(|| format!("listener {}", listener.name))
     }
 }

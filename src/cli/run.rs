@@ -2,7 +2,7 @@
 
 use super::{EXIT_CONFIG, RunArguments, check, complain};
 use crate::admin::{Order, Orders};
-use crate::app::{self, RunningGateway};
+use crate::app::{self, Handover, RunningGateway};
 use crate::config::{self, Config};
 use crate::telemetry::{self, LogHandle};
 use anyhow::Context;
@@ -29,6 +29,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
+    let handover = Handover::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -38,7 +39,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         // would kill it.
         let signals = Signals::new()?;
         let control = app::open_control(&config.admin)?;
-        let mut gateway = app::start(&config, None).await?;
+        let mut gateway = app::start_after(&config, None, handover).await?;
         announce(&gateway);
         let orders = gateway.serve_control(control);
         let file = arguments.config.as_deref();
@@ -180,7 +181,9 @@ impl Service<'_> {
             return Err(reason);
         };
         let known = self.gateway.notices().to_vec();
+        self.gateway.manager().reloading();
         let result = self.gateway.reload(file).await;
+        self.gateway.manager().ready();
         match &result {
             Ok(changes) => {
                 let level = self.gateway.config().telemetry.log.level;
