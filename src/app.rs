@@ -4,21 +4,24 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `settings`, `tls` | what the configuration says, in the words of the parts |
-//! | `control` | the control socket |
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
+//! | `control` | the control socket |
+//! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
 //!
 //! Not here: anything that decides about a session.
 
 mod control;
 mod ending;
+mod handover;
 mod notices;
 mod reload;
 mod settings;
 mod tls;
 
 pub use control::open_control;
+pub use handover::{Handover, Manager};
 pub use settings::{firewall_settings, needs_transparency};
 
 use crate::admin::{self, Readiness};
@@ -55,6 +58,7 @@ pub struct RunningGateway {
     /// The kernel can carry data connections.
     kernel: bool,
     notices: Vec<String>,
+    manager: Manager,
 }
 
 /// Starts a gateway; returns when it accepts clients. `observer` is told every report.
@@ -62,6 +66,20 @@ pub struct RunningGateway {
 /// # Errors
 /// What could not be had, with the key or the right that it takes. Nothing is left behind.
 pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Result<RunningGateway> {
+    start_after(config, observer, Handover::default()).await
+}
+
+/// As [`start`], with what was handed over: sockets that are bound already, the table of an earlier
+/// process, and a service manager that is told. What the manager keeps is not taken back when the
+/// start fails, nor by [`RunningGateway::shutdown`].
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_after(
+    config: &Config,
+    observer: Option<Observer>,
+    mut handover: Handover,
+) -> anyhow::Result<RunningGateway> {
     let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
     let audit = &config.telemetry.audit;
     telemetry = telemetry.with_audit(AuditPlaces {
@@ -75,9 +93,12 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let telemetry_address = match config.telemetry.listen {
         None => None,
         Some(address) => {
-            let listener = tokio::net::TcpListener::bind(address)
-                .await
-                .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
+            let handed_over = handover.sockets.listener(address, false, false);
+            let listener = match handed_over.context("telemetry.listen")? {
+                Some(socket) => tokio::net::TcpListener::from_std(socket),
+                None => tokio::net::TcpListener::bind(address).await,
+            }
+            .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
             let bound = listener.local_addr()?;
             let page = config.telemetry.page;
             let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
@@ -92,7 +113,9 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
     let firewall = match config.firewall.backend {
         config::Backend::None => None,
         config::Backend::Nftables => Some(
-            Firewall::start(&firewall_settings(config, ports))
+            handover
+                .start_firewall(&firewall_settings(config, ports))
+                .await
                 .context("firewall.backend: nftables")?,
         ),
     };
@@ -109,6 +132,7 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         let settings = ListenerSettings { tls, ..listener_settings(config, listener, kernel)? };
         let socket = Listener::bind(
             settings,
+            &mut handover.sockets,
             Arc::clone(&shared),
             Arc::clone(&shards),
             telemetry.listener(&listener.name),
@@ -131,10 +155,11 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         let task = tasks.spawn(socket.run(course.subscribe()));
         listeners.push(Accepting { listener: listener.clone(), dual, handle, task });
     }
-    telemetry.set_listeners(reload::shown(&listeners));
     readiness.set_ready();
     telemetry.set_config_loaded(SystemTime::now());
-    Ok(RunningGateway {
+    let manager = handover.finish();
+    manager.ready();
+    let gateway = RunningGateway {
         config: config.clone(),
         listeners,
         telemetry_address,
@@ -148,7 +173,10 @@ pub async fn start(config: &Config, observer: Option<Observer>) -> anyhow::Resul
         firewall,
         kernel,
         notices,
-    })
+        manager,
+    };
+    gateway.show_listeners();
+    Ok(gateway)
 }
 
 impl RunningGateway {
@@ -160,6 +188,11 @@ impl RunningGateway {
     /// Where metrics are served.
     pub fn telemetry_address(&self) -> Option<SocketAddr> {
         self.telemetry_address
+    }
+
+    /// The service manager that has started this process, if one has.
+    pub fn manager(&self) -> Manager {
+        self.manager
     }
 
     /// What is in force.

@@ -7,6 +7,7 @@ use ftpgate::config::{
     Untrusted, Verify,
 };
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -48,6 +49,17 @@ fn the_reference_is_the_defaults() {
     let defaults = "listeners: [{ server: \"192.0.2.10:21\" }]";
     let beside = root().join("config/defaults").display().to_string();
     assert_eq!(sample("reference.yaml"), config::parse(&beside, defaults).unwrap());
+}
+
+#[test]
+fn the_socket_unit_has_the_addresses_of_the_gateway() {
+    let unit = std::fs::read_to_string(root().join("deploy/systemd/ftpgate.socket")).unwrap();
+    let lines = unit.lines().filter_map(|line| line.strip_prefix("ListenStream="));
+    let bound: BTreeSet<SocketAddr> = lines.map(|address| address.parse().unwrap()).collect();
+    let gateway = sample("gateway.yaml");
+    let listeners = gateway.listeners.iter().map(|listener| listener.listen);
+    assert_eq!(bound, listeners.chain(gateway.telemetry.listen).collect());
+    assert!(unit.contains("BindIPv6Only=ipv6-only"), "one address for each family");
 }
 
 #[test]

@@ -13,6 +13,7 @@ impl RunningGateway {
     /// [`shutdown`](Self::shutdown), which has to follow. Metrics and health are served meanwhile,
     /// and `/readyz` says that the gateway drains. May be dropped at any time.
     pub async fn drain(&self) {
+        self.manager.stopping();
         self.readiness.set_not_ready("draining");
         self.course.set(Course::Draining);
         let limit = self.config.limits.drain_timeout;
@@ -22,8 +23,9 @@ impl RunningGateway {
     }
 
     /// Stops accepting, says good-bye to every session, and takes back what was set up in the
-    /// kernel. Transfers that the kernel carries go on.
+    /// kernel, except what is left for the next process. Transfers that the kernel carries go on.
     pub async fn shutdown(mut self) {
+        self.manager.stopping();
         self.readiness.set_not_ready("shutting down");
         self.course.set(Course::Ending);
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -40,7 +42,9 @@ impl RunningGateway {
         if tokio::task::spawn_blocking(move || drop(shards)).await.is_err() {
             tracing::warn!("the threads for sessions did not stop in order");
         }
-        if let Some(routing) = self.routing
+        if self.manager.keeps() && self.firewall.is_some() {
+            tracing::info!("captures of control connections are left for the next process");
+        } else if let Some(routing) = self.routing
             && let Err(error) = routing.remove().await
         {
             tracing::warn!(%error, "policy routing is left behind");

@@ -6,6 +6,7 @@
 use super::settings::{captures, listener_settings, needs_transparency, shared_settings};
 use super::{RunningGateway, carries_data, notices, tls};
 use crate::config::{self, Capture, Config};
+use crate::net::Inherited;
 use crate::relay::{Listener, ListenerHandle, ListenerSettings};
 use crate::telemetry::snapshot::ListenerSnapshot;
 use anyhow::Context;
@@ -29,17 +30,6 @@ impl Accepting {
     }
 }
 
-/// What is shown of those that accept.
-pub(super) fn shown(listeners: &[Accepting]) -> Vec<ListenerSnapshot> {
-    let shown = |Accepting { listener, handle, .. }: &Accepting| ListenerSnapshot {
-        name: listener.name.clone(),
-        address: handle.address(),
-        capture: listener.capture.label().into(),
-        server: listener.server.to_string(),
-    };
-    listeners.iter().map(shown).collect()
-}
-
 /// What becomes of one listener of the new configuration.
 struct Next<'a> {
     listener: &'a config::Listener,
@@ -61,6 +51,23 @@ impl RunningGateway {
         };
         self.telemetry.count_reload(result.is_ok());
         result
+    }
+
+    /// Opens the file of the audit anew, for one that has been renamed.
+    pub fn reopen_audit(&self) {
+        self.telemetry.reopen_audit();
+    }
+
+    /// Tells where clients are accepted.
+    pub(super) fn show_listeners(&self) {
+        let shown =
+            self.listeners.iter().map(|Accepting { listener, handle, .. }| ListenerSnapshot {
+                name: listener.name.clone(),
+                address: handle.address(),
+                capture: listener.capture.label().into(),
+                server: listener.server.to_string(),
+            });
+        self.telemetry.set_listeners(shown.collect());
     }
 
     async fn change(&mut self, new: Config) -> Result<Vec<String>, Vec<String>> {
@@ -118,10 +125,9 @@ impl RunningGateway {
             removed.task.abort();
         }
         while self.tasks.try_join_next().is_some() {}
-        let ca_expires = certificates.ca_expires();
-        self.notices = notices::missing(self.kernel, ca_expires, SystemTime::now());
+        self.show_listeners();
         self.telemetry.watch_certificates(certificates.expiries());
-        self.telemetry.set_listeners(shown(&self.listeners));
+        self.notices = notices::missing(self.kernel, certificates.ca_expires(), SystemTime::now());
         self.config = new;
         self.telemetry.set_config_loaded(SystemTime::now());
         Ok(changes)
@@ -147,8 +153,7 @@ impl RunningGateway {
         problems
     }
 
-    /// Reads what the listeners of `new` need, and finds the sockets that there are; also the
-    /// certificates that they share.
+    /// Reads what the listeners of `new` need, and finds the sockets that there are.
     fn next<'a>(
         &self,
         new: &'a Config,
@@ -188,7 +193,9 @@ impl RunningGateway {
         settings: ListenerSettings,
     ) -> anyhow::Result<Listener> {
         let (shared, shards) = (Arc::clone(&self.shared), Arc::clone(&self.shards));
-        Listener::bind(settings, shared, shards, self.telemetry.listener(&listener.name))
+        // What was handed over has been taken or closed at the start.
+        let none = &mut Inherited::default();
+        Listener::bind(settings, none, shared, shards, self.telemetry.listener(&listener.name))
             .with_context(|| format!("listener {}", listener.name))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{EXIT_CONFIG, RunArguments, check, complain};
 use crate::admin::{Order, Orders};
-use crate::app::{self, RunningGateway};
+use crate::app::{self, Handover, RunningGateway};
 use crate::config::{self, Config};
 use crate::telemetry::{self, LogHandle};
 use anyhow::Context;
@@ -29,6 +29,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         }
     };
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
+    let handover = Handover::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -38,10 +39,11 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         // would kill it.
         let signals = Signals::new()?;
         let control = app::open_control(&config.admin)?;
-        let mut gateway = app::start(&config, None).await?;
-        let orders = gateway.serve_control(control);
+        let mut gateway = app::start_after(&config, None, handover).await?;
         announce(&gateway);
-        Service { gateway, file: arguments.config.as_deref(), log, signals }.run(orders).await
+        let orders = gateway.serve_control(control);
+        let file = arguments.config.as_deref();
+        Service { gateway, file, log, signals, orders }.run().await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -101,10 +103,12 @@ struct Service<'a> {
     file: Option<&'a Path>,
     log: LogHandle,
     signals: Signals,
+    /// What is asked for at the control socket.
+    orders: Orders,
 }
 
 impl Service<'_> {
-    async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
+    async fn run(mut self) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 caught = self.signals.next() => match caught {
@@ -121,7 +125,7 @@ impl Service<'_> {
                         let _ = self.reload().await;
                     }
                 },
-                Some(order) = orders.recv() => match order {
+                Some(order) = self.orders.recv() => match order {
                     Order::Reload { answer } => {
                         let _ = answer.send(self.reload().await);
                     }
@@ -135,14 +139,14 @@ impl Service<'_> {
                 },
             }
         }
-        self.drain(orders).await;
+        self.drain().await;
         self.gateway.shutdown().await;
         Ok(())
     }
 
     /// Until nothing runs any more, the time is over, or somebody will not wait.
-    async fn drain(&mut self, mut orders: Orders) {
-        let Self { gateway, signals, .. } = self;
+    async fn drain(&mut self) {
+        let Self { gateway, signals, orders, .. } = self;
         let drained = gateway.drain();
         tokio::pin!(drained);
         loop {
@@ -169,13 +173,17 @@ impl Service<'_> {
     }
 
     async fn reload(&mut self) -> Result<Vec<String>, String> {
+        // Whoever rotates the file asks for it in this way, whatever stands in the configuration.
+        self.gateway.reopen_audit();
         let Some(file) = self.file else {
             let reason = "started without --config: there is no file to read again".to_owned();
             tracing::error!("{reason}");
             return Err(reason);
         };
         let known = self.gateway.notices().to_vec();
+        self.gateway.manager().reloading();
         let result = self.gateway.reload(file).await;
+        self.gateway.manager().ready();
         match &result {
             Ok(changes) => {
                 let level = self.gateway.config().telemetry.log.level;

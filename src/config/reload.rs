@@ -104,7 +104,6 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
 fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
     let Config { data, firewall, tls, limits, telemetry, admin, .. } = config;
     BTreeMap::from([
-        ("admin.socket", optional(admin.socket.as_ref().map(|path| path.display()))),
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
         ("data.ports", data.ports.to_string()),
@@ -149,14 +148,15 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ("limits.drain_timeout", time(limits.drain_timeout)),
         ("limits.line", limits.line.to_string()),
         ("telemetry.listen", optional(telemetry.listen)),
-        ("telemetry.page", telemetry.page.to_string()),
         ("telemetry.log.format", word(telemetry.log.format)),
         ("telemetry.log.level", word(telemetry.log.level)),
+        ("telemetry.page", telemetry.page.to_string()),
+        ("telemetry.audit.journald", telemetry.audit.journald.to_string()),
+        ("admin.socket", optional(admin.socket.as_ref().map(|path| path.display()))),
         (
             "telemetry.audit.path",
             optional(telemetry.audit.path.as_ref().map(|path| path.display())),
         ),
-        ("telemetry.audit.journald", telemetry.audit.journald.to_string()),
     ])
 }
 

@@ -73,9 +73,7 @@ impl Batch {
 
     /// Makes the table, in place of any of the same name.
     pub(super) fn replace_table(&mut self, table: &Table, flags: u32) {
-        // Deleting what may not exist is an error; making what exists is none.
-        self.push(kind::NEWTABLE, flag::CREATE, |r| r.text(1, &table.name));
-        self.push(kind::DELTABLE, 0, |r| r.text(1, &table.name));
+        self.delete_table_if_there(&table.name);
         self.push(kind::NEWTABLE, flag::CREATE, |r| {
             r.text(1, &table.name);
             r.number(2, flags);
@@ -117,6 +115,13 @@ impl Batch {
                 r.nest(4, |r| encode_rule(r, rule));
             });
         }
+    }
+
+    /// Deletes the table, whether it exists or not.
+    pub(super) fn delete_table_if_there(&mut self, name: &str) {
+        // Deleting what may not exist is an error; making what exists is none.
+        self.push(kind::NEWTABLE, flag::CREATE, |r| r.text(1, name));
+        self.delete_table(name);
     }
 
     /// Deletes the table.

@@ -18,8 +18,9 @@ pub enum FirewallError {
     },
     /// Another live process owns a table of the same name.
     #[error(
-        "the nftables table `inet {table}` belongs to another running process: stop that process, \
-         or give this one another `firewall.table`"
+        "the nftables table `inet {table}` belongs to another running process, or is kept by a \
+         service manager for one that restarts: stop that process or service, or give this one \
+         another `firewall.table`"
     )]
     TableOwned {
         /// Its name.

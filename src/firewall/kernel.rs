@@ -6,9 +6,10 @@ use super::rule::Family;
 use super::ruleset::{self, elements};
 use super::watcher::Watcher;
 use super::worker::Worker;
-use super::{BlindRange, Capture, Closed, FlowEvent, Opening, Settings};
+use super::{BlindRange, Capture, Closed, FlowEvent, Opening, Predecessor, Settings};
 use crate::addr::canonical;
 use crate::pinhole::{Pinhole, PortRange};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -24,11 +25,14 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Installs the table and starts the threads, see [`super::Firewall::start`].
-    pub(super) fn start(settings: &Settings) -> Result<Self, FirewallError> {
+    pub(super) fn start(
+        settings: &Settings,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, FirewallError> {
         // Conntrack keeps events only while somebody listens, so this comes first.
         let watcher = Watcher::start(settings.mark);
-        let nftables =
-            Nftables::install(ruleset::gateway(settings), Some(ruleset::keeper(settings)))?;
+        let keeper = Some(ruleset::keeper(settings));
+        let nftables = Nftables::install(ruleset::gateway(settings), keeper, predecessor)?;
         let watcher = watcher.inspect_err(|error| {
             tracing::warn!(
                 %error,
@@ -43,6 +47,10 @@ impl Kernel {
     /// True if connections are watched.
     pub(super) fn watches(&self) -> bool {
         self.watcher.is_some()
+    }
+
+    pub(super) async fn hand_over(&self) -> Result<OwnedFd, FirewallError> {
+        self.worker.hand_over().await
     }
 
     pub(super) fn stop(&self) {

@@ -7,7 +7,7 @@
 //! is kept for the life of the process.
 //!
 //! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
-//! printed by `render`. `worker` is the thread that changes it, `watcher` the one that hears from
+//! printed by `render`. `handover` lets a table outlive its process. `worker` is the thread that changes it, `watcher` the one that hears from
 //! conntrack, `flows` what they know, `kernel` the two together; `netlink` is the transport of both.
 //!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
@@ -18,6 +18,7 @@ mod encode;
 mod error;
 mod expression;
 mod flows;
+mod handover;
 mod kernel;
 mod memory;
 mod netlink;
@@ -31,6 +32,7 @@ mod watcher;
 mod worker;
 
 pub use error::FirewallError;
+pub use handover::Predecessor;
 pub use memory::MemoryView;
 pub use range::BlindRange;
 pub use render::{owner_rules, render};
@@ -42,6 +44,7 @@ use kernel::Kernel;
 use memory::Memory;
 use nftables::Nftables;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -155,8 +158,22 @@ impl Firewall {
     /// Without CAP_NET_ADMIN in that namespace, without a kernel feature that the settings need, and
     /// while another live process owns a table of that name.
     pub fn start(settings: &Settings) -> Result<Self, FirewallError> {
+        Self::start_after(settings, None)
+    }
+
+    /// As [`Firewall::start`], over the socket that an earlier process has handed over: its table is
+    /// replaced in one step, so that captures of control connections have no gap. A socket that
+    /// cannot be used is told, and does not keep the firewall from starting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Firewall::start`].
+    pub fn start_after(
+        settings: &Settings,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, FirewallError> {
         check_table_name(&settings.table)?;
-        let kernel = Kernel::start(settings)?;
+        let kernel = Kernel::start(settings, predecessor)?;
         Ok(Self { backend: Backend::Kernel(Arc::new(kernel)) })
     }
 
@@ -272,9 +289,23 @@ impl Firewall {
         }
     }
 
-    /// Removes the table, and with it every unused pinhole, whoever still holds a handle. Blocks
-    /// for some 20 ms. While connections run that came through the kernel, an idle second table
-    /// (`<table>_keep`) stays behind, so that they stay translated.
+    /// The socket that owns the table, to be kept by another process. From now on the end of this
+    /// firewall only empties the table: its rules stand for as long as that process keeps the
+    /// socket, and the next one goes on with it (see [`Firewall::start_after`]).
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or after [`Firewall::shutdown`].
+    pub async fn hand_over(&self) -> Result<OwnedFd, FirewallError> {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.hand_over().await,
+            Backend::Memory(_) => Err(FirewallError::Stopped),
+        }
+    }
+
+    /// Removes the table, and with it every unused pinhole, whoever still holds a handle; empties it
+    /// after [`Firewall::hand_over`]. Blocks for some 20 ms. While connections run that came through
+    /// the kernel, an idle second table (`<table>_keep`) stays behind, so that they stay translated.
     pub fn shutdown(self) {
         match &self.backend {
             Backend::Kernel(kernel) => kernel.stop(),
@@ -296,7 +327,7 @@ pub struct DemoPolicy {
 ///
 /// As [`Firewall::start`].
 pub fn install_demo_policy(mark: u32) -> Result<DemoPolicy, FirewallError> {
-    let nftables = Nftables::install(ruleset::demo_owner(mark), None)?;
+    let nftables = Nftables::install(ruleset::demo_owner(mark), None, None)?;
     Ok(DemoPolicy { nftables })
 }
 

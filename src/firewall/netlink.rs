@@ -234,7 +234,7 @@ impl Socket {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        let socket = Self { fd, buffer: vec![0; RECEIVE_BUFFER] };
+        let socket = Self::from_fd(fd);
         // Both are comforts: the kernel's words in errors, and short echoes.
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
@@ -247,6 +247,16 @@ impl Socket {
             libc::bind(socket.fd.as_raw_fd(), std::ptr::from_ref(&address).cast(), length)
         };
         if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    }
+
+    /// Goes on with a socket that is open and bound.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd, buffer: vec![0; RECEIVE_BUFFER] }
+    }
+
+    /// The same socket for another process.
+    pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
     }
 
     /// Joins a multicast group.

@@ -1,13 +1,17 @@
 //! One table in the kernel: installed, filled, emptied and removed over one kept socket.
 
+mod failure;
+
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
-use super::netlink::{Rejection, Socket, answers, attribute, attributes};
+use super::handover::Predecessor;
+use super::netlink::{Socket, answers, attribute, attributes};
 use super::range::Ranges;
 use super::rule::{SET_SIZE, Table};
 use super::ruleset::{Element, range_elements};
 use super::{BlindRange, Closed};
-use std::io;
+use failure::{Failure, describe, kernel, missing, no_socket};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The translations outlive the pinhole by this much, so that a connection that begins in the last
@@ -21,6 +25,8 @@ const RESTORED_AT_ONCE: usize = 32;
 const ATTEMPTS: u32 = 5;
 /// The pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(2);
+/// In the words of an error.
+const INSTALLING: &str = "install the nftables table";
 
 /// A table and the socket that owns it.
 #[derive(Debug)]
@@ -34,52 +40,48 @@ pub(super) struct Nftables {
     ranges: Ranges,
 }
 
-/// Why a batch was not carried out.
-#[derive(Debug)]
-enum Failure {
-    /// The kernel says which message is wrong.
-    Rejected(Rejection),
-    /// The socket failed. `ENOBUFS` or `WouldBlock`: the answer was lost, and whether the batch was
-    /// carried out is unknown.
-    Socket(io::Error),
-}
-
-impl Failure {
-    fn errno(&self) -> i32 {
-        match self {
-            Self::Rejected(rejection) => rejection.errno,
-            Self::Socket(error) => error.raw_os_error().unwrap_or(0),
-        }
-    }
-
-    fn answer_lost(&self) -> bool {
-        matches!(self, Self::Socket(error) if error.kind() == io::ErrorKind::WouldBlock
-            || error.raw_os_error() == Some(libc::ENOBUFS))
-    }
-}
-
 impl Nftables {
     /// Opens the socket in the network namespace of the calling thread and installs the table,
     /// replacing an older one of the same name, in one step. With a `keeper`, which is left behind
     /// for the connections that run, the table lives no longer than the socket, and nobody else may
-    /// change it; without one it lives until anybody removes it.
-    pub(super) fn install(table: Table, keeper: Option<Table>) -> Result<Self, FirewallError> {
-        const DOING: &str = "install the nftables table";
-        let socket = Socket::open().map_err(|error| match error.raw_os_error() {
-            Some(libc::EPROTONOSUPPORT) => missing("nfnetlink"),
-            _ => kernel(DOING, &error.to_string()),
-        })?;
+    /// change it; without one it lives until anybody removes it. The socket of a `predecessor` is
+    /// taken instead of a new one, and its table is replaced, whatever its name.
+    pub(super) fn install(
+        table: Table,
+        keeper: Option<Table>,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, FirewallError> {
+        let (socket, older) = match predecessor.and_then(Predecessor::adopt) {
+            Some((socket, older)) => (socket, Some(older)),
+            None => (Socket::open().map_err(no_socket)?, None),
+        };
         let (batch, ranges) = (Batch::default(), Ranges::default());
         let mut this = Self { socket, batch, table, keeper, ranges };
-        this.install_table()?;
+        this.install_table(older.as_deref())?;
         Ok(this)
     }
 
-    fn install_table(&mut self) -> Result<(), FirewallError> {
-        const DOING: &str = "install the nftables table";
+    /// Empties the table: nothing but its rules stands, and these without a gap.
+    pub(super) fn empty(&mut self) -> Result<(), FirewallError> {
+        self.ranges.clear();
+        self.install_table(None)
+    }
+
+    /// The socket, for whoever is to keep the table when this process has ended.
+    pub(super) fn hand_over(&self) -> Result<OwnedFd, FirewallError> {
+        let cloned = self.socket.try_clone();
+        cloned.map_err(|error| kernel("hand the nftables table over", &error.to_string()))
+    }
+
+    /// Makes the table in place of what is there under its name, and of one named `older`.
+    fn install_table(&mut self, older: Option<&str>) -> Result<(), FirewallError> {
         let keeper = self.keeper.clone();
+        let older = older.filter(|older| *older != self.table.name).map(str::to_owned);
         let install = |batch: &mut Batch, table: &Table, flags| {
             batch.begin();
+            if let Some(older) = &older {
+                batch.delete_table_if_there(older);
+            }
             batch.replace_table(table, flags);
             if let Some(keeper) = &keeper {
                 batch.ensure_table(keeper);
@@ -98,7 +100,7 @@ impl Nftables {
             );
             result = self.commit(|batch, table| install(batch, table, 0));
         }
-        result.map_err(|failure| self.explain(DOING, &failure))
+        result.map_err(|failure| self.explain(INSTALLING, &failure))
     }
 
     /// Puts the rules of `table`, which has the name, the sets and the chains of this one, in place
@@ -220,7 +222,7 @@ impl Nftables {
     /// while the pinholes that were lost would not have stood for long.
     fn reinstall(&mut self) -> Result<(), FirewallError> {
         tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
-        self.install_table()?;
+        self.install_table(None)?;
         for some in self.ranges.standing().chunks(RESTORED_AT_ONCE) {
             let elements: Vec<Element> = some.iter().flat_map(range_elements).collect();
             self.commit_standing(&elements)
@@ -400,22 +402,6 @@ impl Nftables {
             }
             _ => None,
         }
-    }
-}
-
-fn missing(feature: &str) -> FirewallError {
-    FirewallError::MissingFeature { feature: feature.to_owned() }
-}
-
-fn kernel(doing: &'static str, reason: &str) -> FirewallError {
-    FirewallError::Kernel { doing, reason: reason.to_owned() }
-}
-
-fn describe(rejection: &Rejection) -> String {
-    let errno = io::Error::from_raw_os_error(rejection.errno);
-    match &rejection.message {
-        Some(message) => format!("{errno}: {message}"),
-        None => errno.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use super::ruleset::{Element, Layout};
 use super::{BlindRange, Closed};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -47,6 +48,10 @@ enum Request {
     },
     /// There are remains to be swept.
     Sweep,
+    /// The table is to outlive this process.
+    HandOver {
+        done: Done<OwnedFd>,
+    },
 }
 
 /// The elements of used pinholes by the key that all elements of a pinhole share.
@@ -73,8 +78,8 @@ impl Worker {
             .name("ftpgate-nft".to_owned())
             .spawn(move || {
                 let mut nftables = nftables;
-                serve(&mut nftables, &receiver, &swept);
-                clean_up(&mut nftables, query);
+                let handed_over = serve(&mut nftables, &receiver, &swept);
+                clean_up(&mut nftables, handed_over, query);
             })
             .map_err(|error| FirewallError::Kernel {
                 doing: "start the thread ftpgate-nft",
@@ -113,6 +118,12 @@ impl Worker {
         self.ask(|done| Request::ReplaceRules { table, done }).await
     }
 
+    /// The socket that owns the table; from now on [`Worker::stop`] empties the table instead of
+    /// removing it.
+    pub(super) async fn hand_over(&self) -> Result<OwnedFd, FirewallError> {
+        self.ask(|done| Request::HandOver { done }).await
+    }
+
     /// Deletes elements some time soon, whether they exist or not; nobody waits for it. They are
     /// swept together with others, and forgotten where the same key is opened anew before that.
     pub(super) fn sweep(&self, elements: Vec<Element>) {
@@ -137,7 +148,7 @@ impl Worker {
         answer.await.map_err(|_| FirewallError::Stopped)?
     }
 
-    /// Removes the table and waits for the thread, some 20 ms. Further requests fail.
+    /// Removes or empties the table and waits for the thread, some 20 ms. Further requests fail.
     pub(super) fn stop(&self) {
         *lock(&self.requests) = None;
         let thread = lock(&self.thread).take();
@@ -155,7 +166,9 @@ impl Drop for Worker {
     }
 }
 
-fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &Remains) {
+/// Until nobody can ask any longer; true if the table has been handed over.
+fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &Remains) -> bool {
+    let mut handed_over = false;
     let mut sweep_at: Option<Instant> = None;
     loop {
         let request = match sweep_at {
@@ -196,7 +209,13 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
                 sweep_at = None;
                 sweep(nftables, remains);
             }
-            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Request::HandOver { done }) => {
+                let socket = nftables.hand_over();
+                handed_over |= socket.is_ok();
+                // Where nobody waits any longer, nobody keeps the socket: the table goes with it.
+                let _ = done.send(socket);
+            }
+            Err(RecvTimeoutError::Disconnected) => return handed_over,
         }
     }
 }
@@ -210,17 +229,17 @@ fn sweep(nftables: &mut Nftables, remains: &Remains) {
     }
 }
 
-/// Takes the table away, and with it every unused pinhole; what keeps running connections translated
-/// goes only where none runs.
-fn clean_up(nftables: &mut Nftables, query: io::Result<Query>) {
-    let mut result = nftables.remove();
+/// Takes every unused pinhole away, with the table unless that has been handed over; what keeps
+/// running connections translated goes only where none runs.
+fn clean_up(nftables: &mut Nftables, handed_over: bool, query: io::Result<Query>) {
+    let mut result = if handed_over { nftables.empty() } else { nftables.remove() };
     let runs = |flow: &Flow| flow.state == Some(State::Alive);
     match query.and_then(|mut query| query.all()) {
         Ok(flows) if !flows.iter().any(runs) => result = result.and(nftables.remove_keeper()),
         Ok(_) | Err(_) => {}
     }
     if let Err(error) = result {
-        tracing::warn!(%error, "the nftables table is left to the kernel to remove");
+        tracing::warn!(%error, "the nftables table is left as it is");
     }
 }
 

@@ -1,13 +1,16 @@
-//! The few socket options that a transparent gateway needs, and the host's own addresses.
+//! The few socket options that a transparent gateway needs, the sockets it was started with, and the
+//! host's own addresses.
 //!
 //! Not here: what the sockets are for.
 
 mod acceptor;
+mod inherited;
 pub mod interfaces;
 pub mod routing;
 mod sockets;
 
 pub use acceptor::Acceptor;
+pub use inherited::{Inherited, InheritedError};
 pub use sockets::{
     Dialled, Dialling, NetError, connect, dial, end_on_close, listen, original_dst, reset_on_close,
     tune_control,

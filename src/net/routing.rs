@@ -55,7 +55,8 @@ pub struct PolicyRouting {
 
 impl PolicyRouting {
     /// Delivers packets with `mark` to this host, by way of the routing table `table`. What an
-    /// earlier process left behind for that mark is replaced. A host without IPv6 gets IPv4 only.
+    /// earlier process left behind for that mark is taken over, or replaced where it leads to another
+    /// table. A host without IPv6 gets IPv4 only.
     ///
     /// # Errors
     ///
@@ -105,31 +106,47 @@ impl PolicyRouting {
         const DOING: &str = "add the rule and the local route for marked packets";
         let route = self.route(&version);
         self.handle.route().add(route).replace().execute().await.map_err(failed(DOING))?;
-        self.remove_rules(version.clone()).await?;
         let rule = self.handle.rule().add();
         let rule = rule.fw_mark(self.mark).priority(PRIORITY).table_id(self.table);
         let rule = rule.action(RuleAction::ToTable);
-        match version {
+        let added = match version {
             IpVersion::V4 => rule.v4().execute().await,
             IpVersion::V6 => rule.v6().execute().await,
+        };
+        match added.map_err(failed(DOING)) {
+            // Left behind by an earlier process: clients that dial meanwhile depend on it.
+            Err(Failed { errno: libc::EEXIST, .. }) => {}
+            result => result?,
         }
-        .map_err(failed(DOING))
+        self.remove_rules(version, |table| table != self.table).await
     }
 
     async fn remove_family(&self, version: IpVersion) -> Result<(), Failed> {
         let route = self.route(&version);
-        self.remove_rules(version).await?;
+        self.remove_rules(version, |_| true).await?;
         let removed = self.handle.route().del(route).execute().await;
         removed.map_err(failed("remove the local route for marked packets"))
     }
 
-    async fn remove_rules(&self, version: IpVersion) -> Result<(), Failed> {
+    /// Removes the rules for the mark that lead to such a table.
+    async fn remove_rules(
+        &self,
+        version: IpVersion,
+        which: impl Fn(u32) -> bool,
+    ) -> Result<(), Failed> {
         const DOING: &str = "remove the rule for marked packets";
         let rules: Vec<RuleMessage> =
             self.handle.rule().get(version).execute().try_collect().await.map_err(failed(DOING))?;
         for rule in rules {
             let has = |attribute| rule.attributes.contains(&attribute);
-            if has(RuleAttribute::Priority(PRIORITY)) && has(RuleAttribute::FwMark(self.mark)) {
+            let table = rule.attributes.iter().find_map(|attribute| match attribute {
+                RuleAttribute::Table(table) => Some(*table),
+                _ => None,
+            });
+            if has(RuleAttribute::Priority(PRIORITY))
+                && has(RuleAttribute::FwMark(self.mark))
+                && which(table.unwrap_or_else(|| rule.header.table.into()))
+            {
                 self.handle.rule().del(rule).execute().await.map_err(failed(DOING))?;
             }
         }

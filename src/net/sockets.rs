@@ -44,6 +44,17 @@ pub enum NetError {
         /// Why.
         reason: io::Error,
     },
+    /// A socket that was handed over does not take the families that it should.
+    #[error(
+        "the socket `{name}` that was handed over for {address} takes IPv6 only, while `listen` \
+         means IPv4 as well: bind it for both (systemd: BindIPv6Only=both)"
+    )]
+    OnlyV6 {
+        /// Where it listens.
+        address: SocketAddr,
+        /// As the service manager names it.
+        name: String,
+    },
 }
 
 fn advice(error: &io::Error) -> &'static str {
@@ -79,6 +90,22 @@ pub fn listen(
     socket.bind(&address.into()).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
     Ok(socket.into())
+}
+
+/// Makes of a socket that listens on `address` what [`listen`] would have made of it.
+pub(super) fn adopt_listener(
+    socket: &std::net::TcpListener,
+    address: SocketAddr,
+    transparent: bool,
+) -> Result<(), NetError> {
+    let failed = |reason| NetError::Listen { address, reason };
+    let socket = SockRef::from(socket);
+    if transparent {
+        set_transparent(&socket, address)?;
+    }
+    socket.set_nonblocking(true).map_err(failed)?;
+    // A second time only changes the length of the queue.
+    socket.listen(BACKLOG).map_err(failed)
 }
 
 fn set_transparent(socket: &SockRef<'_>, address: SocketAddr) -> Result<(), NetError> {

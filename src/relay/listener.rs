@@ -6,7 +6,7 @@ use super::shards::Shards;
 use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
-use crate::net::{self, Acceptor, Dialling, NetError};
+use crate::net::{self, Acceptor, Dialling, Inherited, NetError};
 use crate::report::{CloseCause, Report};
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
@@ -124,16 +124,17 @@ impl ListenerHandle {
 }
 
 impl Listener {
-    /// Binds the socket.
+    /// Binds the socket, or takes the one among `inherited` that was bound for it.
     pub fn bind(
         settings: ListenerSettings,
+        inherited: &mut Inherited,
         shared: Arc<Shared>,
         shards: Arc<Shards>,
         telemetry: ListenerTelemetry,
     ) -> Result<Self, NetError> {
         let transparent = settings.capture == CaptureKind::Tproxy;
         let address = settings.listen;
-        let socket = net::listen(address, transparent, settings.dual)?;
+        let socket = inherited.listen(address, transparent, settings.dual)?;
         // Accepted connections inherit the options of their listener.
         net::tune_control(&socket).map_err(|reason| NetError::Listen { address, reason })?;
         let socket =
@@ -171,6 +172,9 @@ impl Listener {
 
     fn welcome(&self, stream: std::net::TcpStream, client: SocketAddr, course: CourseReceiver) {
         let started = Instant::now();
+        // Nothing is inherited by those that had dialled a socket before it came to this process; an
+        // error means that the connection is gone, which reading will tell.
+        let _ = net::tune_control(&stream);
         let Terms { settings, telemetry } = self.handle.terms();
         let id = self.shared.next_session_id();
         let telemetry = telemetry.session(id);

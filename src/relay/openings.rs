@@ -433,7 +433,7 @@ fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
 fn is_taken(error: &net::NetError) -> bool {
     match error {
         net::NetError::Listen { reason, .. } => reason.kind() == io::ErrorKind::AddrInUse,
-        net::NetError::Transparent { .. } => false,
+        net::NetError::Transparent { .. } | net::NetError::OnlyV6 { .. } => false,
     }
 }
 

@@ -99,9 +99,9 @@ impl Shared {
     /// From now on these are in force: at once for new sessions and new ports.
     pub fn change(&self, settings: SharedSettings) {
         *lock(&self.settings) = settings;
-        self.telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
         let mut ports = lock(&self.ports);
         ports.change_range(settings.ports);
+        self.telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
         self.telemetry.set_ports_free(ports.free());
     }
 

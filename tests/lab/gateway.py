@@ -82,6 +82,7 @@ class Gateway:
         self.topology = topology
         self.binary = binary
         self.folder = folder
+        self.settings = settings
         self.config = os.path.join(folder, "ftpgate.yaml")
         self.log = os.path.join(folder, "ftpgate.log")
         self.process = None

@@ -18,14 +18,14 @@ class Failed(Exception):
 class Process:
     """A daemon of the lab: started at once, its output goes to a file, ended by `stop`."""
 
-    def __init__(self, argv, log, namespace=None, env=None, cwd=None):
+    def __init__(self, argv, log, namespace=None, env=None, cwd=None, pass_fds=()):
         if namespace:
             argv = ["ip", "netns", "exec", namespace, *argv]
         self.log = log
         self._out = open(log, "ab")
         self.popen = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._out,
-            env=env, cwd=cwd, start_new_session=True)
+            env=env, cwd=cwd, pass_fds=pass_fds, start_new_session=True)
         with _lock:
             _running.add(self)
 

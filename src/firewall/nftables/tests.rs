@@ -23,7 +23,7 @@ fn install() -> Nftables {
         transparent: false,
         blind_ports: "60000-60100".parse().ok(),
     };
-    Nftables::install(gateway(&settings), None).unwrap()
+    Nftables::install(gateway(&settings), None, None).unwrap()
 }
 
 fn range(client: u8) -> BlindRange {

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import time
 import urllib.error
 import urllib.parse
@@ -185,6 +186,7 @@ class Run:
     def all(self):
         self.clear_sessions()
         self.refusals()
+        self.reload()
         self.passthrough()
         self.blind()
         self.intercepted()
@@ -206,6 +208,11 @@ class Run:
         other = HOST["stranger", 4].replace(".", ",")
         ftp.ask(f"PORT {other},200,10", "500", "501", "504")
         ftp.close()
+
+    def reload(self):
+        """The same configuration once more."""
+        os.kill(self.lab.gateway.process.pid, signal.SIGHUP)
+        self.prometheus.await_value('ftpgate_config_reloads_total{outcome="applied"}')
 
     def secured(self, port=None, reuse=True):
         """A session over TLS with the server, logged in: through the gateway, or at its port."""
