@@ -78,8 +78,15 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         None => "not served".to_owned(),
     };
     lines.push(("metrics", metrics));
-    if let Some(path) = &config.telemetry.audit.path {
-        lines.push(("audit", path.display().to_string()));
+    if config.telemetry.listen.is_some() && !config.telemetry.page {
+        lines.push(("status page", "not served".to_owned()));
+    }
+    let audit = &config.telemetry.audit;
+    let file = audit.path.as_ref().map(|path| path.display().to_string());
+    let journal = audit.journald.then(|| "the journal".to_owned());
+    match [file, journal].into_iter().flatten().collect::<Vec<_>>() {
+        places if places.is_empty() => {}
+        places => lines.push(("audit", places.join(", and "))),
     }
     lines
 }

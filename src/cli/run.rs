@@ -157,7 +157,10 @@ impl Service<'_> {
                         tracing::info!("shutting down without waiting any longer");
                         return;
                     }
-                    Caught::Hangup => tracing::info!("nothing is read again while draining"),
+                    Caught::Hangup => {
+                        gateway.reopen_audit();
+                        tracing::info!("the configuration is not read again while draining");
+                    }
                 },
                 Some(order) = orders.recv() => match order {
                     Order::Reload { answer } => {
