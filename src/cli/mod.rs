@@ -5,6 +5,7 @@
 pub mod ca;
 pub mod check;
 pub mod doctor;
+pub mod observe;
 pub mod rules;
 pub mod run;
 
@@ -46,6 +47,9 @@ pub enum Command {
     },
     /// Tell what this host has and lacks.
     Doctor,
+    /// Look at FTP from aside, on an interface or in a capture file: what a gateway would do for it,
+    /// and what fails without. Nothing is sent or changed.
+    Observe(observe::ObserveArguments),
 }
 
 /// Where the configuration comes from.
@@ -95,6 +99,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(arguments) => Ok(rules::execute(&arguments)),
         Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
+        Command::Observe(arguments) => observe::execute(&arguments),
         Command::Doctor => Ok(success_if(doctor::run())),
     }
 }

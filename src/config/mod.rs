@@ -42,6 +42,7 @@ pub use types::{
     Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source,
     TelemetryConfig,
 };
+pub use value::parse_duration;
 
 use std::collections::BTreeSet;
 use std::path::Path;

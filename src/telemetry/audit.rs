@@ -14,6 +14,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use line::rfc_3339;
 pub(super) use session::SessionAudit;
 
 use super::metrics::AuditLines;

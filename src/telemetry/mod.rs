@@ -15,6 +15,7 @@ mod session;
 mod tests;
 mod words;
 
+pub(crate) use audit::rfc_3339;
 pub use logging::{LOG_VARIABLE, LogFormat, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
 
