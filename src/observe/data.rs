@@ -46,6 +46,10 @@ impl Sent {
     fn count(&mut self, segment: &Segment<'_>) {
         let first = segment.sequence.wrapping_add(segment.syn.into());
         let length = u32::try_from(segment.payload.len() + segment.cut).unwrap_or(u32::MAX);
+        if length == 0 && !segment.syn && !segment.fin {
+            // An acknowledgement behind the FIN has the number behind it, which is that of no byte.
+            return;
+        }
         let behind = first.wrapping_add(length);
         let (start, next) = self.seen.get_or_insert((first, first));
         let new = behind.wrapping_sub(*next);
@@ -180,6 +184,11 @@ impl DataConnection {
         self.outcome.is_some()
     }
 
+    /// True while it stands.
+    pub(super) fn runs(&self) -> bool {
+        self.established && self.outcome.is_none()
+    }
+
     /// How it stands when no more of it will be looked at.
     pub(super) fn give_up(&self) -> DataNews {
         self.over(if self.established { Outcome::Open } else { Outcome::Unanswered })
@@ -253,6 +262,7 @@ mod tests {
                 // Four bytes in between are not in the capture.
                 segment(false, "F", start.wrapping_add(11), b"klm"),
                 segment(true, "F", 8, b""),
+                segment(false, "", start.wrapping_add(15), b""),
             ],
         );
         assert_eq!(news.len(), 3, "{news:?}");

@@ -158,9 +158,10 @@ impl Flows {
         }
     }
 
-    /// True while a data connection of this control connection runs.
+    /// True while a data connection of this control connection runs. One that nobody has answered is not
+    /// waited for.
     pub(super) fn runs_data(&self, control: Key) -> bool {
-        let runs = |flow: &DataFlow| flow.control == control && !flow.connection.is_over();
+        let runs = |flow: &DataFlow| flow.control == control && flow.connection.runs();
         self.data.values().any(runs)
     }
 

@@ -29,5 +29,5 @@ def _label(parameter):
 
 from scenarios.accounts import account  # noqa: E402,F401
 from scenarios import (  # noqa: E402,F401
-    blind_ports, ccc, clearing, commands, ftps, identities, implicit, lifecycle, pinholes, relay,
+    blind_ports, ccc, clearing, commands, ftps, identities, implicit, lifecycle, observe, pinholes, relay,
     reuse, transfers, verification)
