@@ -130,7 +130,12 @@ impl DataConnection {
             if !segment.rst {
                 sent.count(segment);
             }
-            if sent.bytes != before {
+            let more = sent.bytes != before;
+            // A FIN that was sent ahead of the RST.
+            let ended = outcome == Outcome::Reset && self.has_said_all();
+            let outcome = if ended { Outcome::Completed } else { outcome };
+            self.outcome = Some(outcome);
+            if more || ended {
                 news.push(self.over(outcome));
             }
             return news;

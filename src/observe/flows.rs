@@ -134,7 +134,11 @@ impl Flows {
             self.finish(key, Ended::Idle);
             self.candidates.remove(&key);
         } else if known {
-            return self.on_control(key, segment);
+            let late = opens && self.candidates.contains_key(&key);
+            if !(late && self.begin_blind_data(key, segment)) {
+                self.on_control(key, segment);
+            }
+            return;
         }
         if let Some((awaited, listener)) = self.awaited_by(segment) {
             return self.begin_data(key, segment, awaited, listener);
@@ -159,13 +163,13 @@ impl Flows {
 
     /// The capture is over.
     pub(super) fn finish_all(&mut self) {
-        self.give_up_all_data();
         let mut keys: Vec<(u64, Key)> =
             self.controls.iter().map(|(key, flow)| (flow.serial, *key)).collect();
         keys.sort_unstable();
         for (_, key) in keys {
             self.finish(key, Ended::CaptureEnd);
         }
+        self.give_up_data_of(None);
         self.candidates.clear();
     }
 
@@ -270,12 +274,18 @@ impl Flows {
                 if let Some(flow) = self.candidates.remove(&key) {
                     self.insert_control(key, flow);
                 }
-                self.note_awaits(key);
+                self.match_awaits(key);
             }
         }
     }
 
     fn finish(&mut self, key: Key, ended: Ended) {
+        if let Some(flow) = self.controls.get_mut(&key) {
+            flow.end_streams();
+            flow.listen(&self.pretended, self.clock.instant());
+            self.match_awaits(key);
+            self.give_up_data_of(Some(key));
+        }
         let Some(mut flow) = self.controls.remove(&key) else { return };
         let pair = (key.0.ip(), key.1.ip());
         let left = self.pairs.get(&pair).map_or(0, |count| count.saturating_sub(1));
@@ -284,7 +294,7 @@ impl Flows {
         } else {
             self.pairs.insert(pair, left);
         }
-        if let Some(control) = flow.finish(&self.pretended, ended, self.clock.instant()) {
+        if let Some(control) = flow.finish(ended, self.clock.instant()) {
             self.done.push(control);
         }
     }

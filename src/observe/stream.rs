@@ -80,6 +80,8 @@ pub struct Streams {
     settled: bool,
     /// Since when something is held that cannot be passed on.
     stuck_since: Option<Duration>,
+    /// Who said RST, and when.
+    reset: Option<(Side, Duration)>,
     over: bool,
     out: VecDeque<(Side, Piece)>,
 }
@@ -106,6 +108,7 @@ impl Streams {
             since: now,
             settled: false,
             stuck_since: None,
+            reset: None,
             over: false,
             out: VecDeque::new(),
         }
@@ -135,7 +138,7 @@ impl Streams {
             cut: segment.cut,
         };
         if self.settled {
-            self.take(early);
+            self.take(early, now);
         } else {
             self.early.push(early);
         }
@@ -148,17 +151,25 @@ impl Streams {
         let held = || self.early.iter().map(|early| early.bytes.len()).sum::<usize>();
         let full = self.early.len() >= MAX_EARLY || held() > MAX_HELD;
         if !self.settled && (known || full || now >= self.since + START_WAIT) {
-            self.place();
+            self.place(now);
         }
-        self.deliver(now, false);
+        // What was sent ahead of a RST may be captured behind it.
+        let broken = self.reset.filter(|(_, since)| now >= *since + REORDER_WAIT);
+        self.deliver(now, broken.is_some());
+        if let Some((from, _)) = broken {
+            self.break_off(from);
+        }
     }
 
     /// Nothing more comes: what is missing is lost.
     pub fn finish(&mut self) {
         if !self.settled {
-            self.place();
+            self.place(self.since);
         }
         self.deliver(self.since, true);
+        if let Some((from, _)) = self.reset {
+            self.break_off(from);
+        }
         self.over = true;
     }
 
@@ -174,7 +185,7 @@ impl Streams {
 
     /// Settles where the directions begin whose SYN was not captured: with the first byte that was,
     /// or with the first that the other side had not acknowledged.
-    fn place(&mut self) {
+    fn place(&mut self, now: Duration) {
         self.settled = true;
         for side in [Side::Client, Side::Server] {
             let own = self.early.iter().filter(|early| early.from == side && !early.rst);
@@ -186,11 +197,11 @@ impl Streams {
             }
         }
         for early in std::mem::take(&mut self.early) {
-            self.take(early);
+            self.take(early, now);
         }
     }
 
-    fn take(&mut self, early: Early) {
+    fn take(&mut self, early: Early, now: Duration) {
         let Early { from, sequence, acknowledges, fin, rst, bytes, cut } = early;
         // The direction of a side that was silent when the others were placed begins where it speaks.
         self.half(from).start_at(sequence);
@@ -201,7 +212,7 @@ impl Streams {
         }
         if rst {
             if self.half(from).may_reset(sequence) {
-                self.break_off(from);
+                self.reset.get_or_insert((from, now));
             }
             return;
         }
@@ -226,7 +237,6 @@ impl Streams {
     }
 
     fn break_off(&mut self, from: Side) {
-        self.deliver(self.since, true);
         if !self.over {
             self.out.push_back((from, Piece::Ended { orderly: false }));
             self.over = true;

@@ -60,12 +60,15 @@ def in_order_of_time(packets, order):
     return [(when, packets[at][1]) for (when, _), at in zip(packets, order)]
 
 
-def reordered(packets, window=4):
-    """Each `window` of packets the other way round."""
-    order = []
-    for start in range(0, len(packets), window):
-        order += reversed(range(start, min(start + window, len(packets))))
-    return in_order_of_time(packets, order)
+def reordered(packets, window=4, apart=0.1):
+    """Each `window` of packets the other way round, unless they are farther `apart` than that."""
+    order, together = [], []
+    for at, (when, _) in enumerate(packets):
+        if together and (len(together) == window or when - packets[together[0]][0] > apart):
+            order += reversed(together)
+            together = []
+        together.append(at)
+    return in_order_of_time(packets, order + together[::-1])
 
 
 def repeated(packets, every=3):

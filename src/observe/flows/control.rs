@@ -11,6 +11,7 @@ use crate::observe::stream::{Piece, Streams};
 use crate::telemetry::rfc_3339;
 use crate::terms::{DataMode, Side};
 use crate::tls::record;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,7 +68,7 @@ pub(super) struct ControlFlow {
 #[derive(Debug)]
 enum What {
     Undecided { streams: Box<Streams>, said: Vec<(Side, Piece)> },
-    Ftp { streams: Box<Streams>, conversation: Box<Conversation> },
+    Ftp { streams: Box<Streams>, said: VecDeque<(Side, Piece)>, conversation: Box<Conversation> },
     Other,
 }
 
@@ -138,8 +139,8 @@ impl ControlFlow {
         self.listen(pretended, instant)
     }
 
-    /// Takes what was said.
-    fn listen(&mut self, pretended: &Pretended, instant: Instant) -> Step {
+    /// Takes what was said, up to the next data connection that is agreed.
+    pub(super) fn listen(&mut self, pretended: &Pretended, instant: Instant) -> Step {
         if let What::Undecided { streams, said } = &mut self.what {
             while let Some(piece) = streams.next_piece() {
                 said.push(piece);
@@ -153,9 +154,14 @@ impl ControlFlow {
                 Step::Ftp => self.begin(pretended, instant),
             }
         }
-        let What::Ftp { streams, conversation } = &mut self.what else { return Step::NotFtp };
+        let What::Ftp { streams, said, conversation } = &mut self.what else {
+            return Step::NotFtp;
+        };
         conversation.on_time(instant);
-        while let Some((from, piece)) = streams.next_piece() {
+        // A data connection that is agreed is looked for before the next line is read.
+        while conversation.awaits.is_empty()
+            && let Some((from, piece)) = said.pop_front().or_else(|| streams.next_piece())
+        {
             if let Piece::Ended { orderly } = piece {
                 self.ended = end_of(self.ended, orderly);
             }
@@ -217,13 +223,8 @@ impl ControlFlow {
         let mut conversation =
             Conversation::new(pretended, self.client, self.server, start, instant);
         conversation.control.started = rfc_3339(SystemTime::UNIX_EPOCH + self.began.min(YEAR_9000));
-        for (from, piece) in said {
-            if let Piece::Ended { orderly } = piece {
-                self.ended = end_of(self.ended, orderly);
-            }
-            conversation.on_piece(from, &piece, instant);
-        }
-        self.what = What::Ftp { streams, conversation: Box::new(conversation) };
+        let (said, conversation) = (said.into(), Box::new(conversation));
+        self.what = What::Ftp { streams, said, conversation };
     }
 
     /// Data connections that are to be looked out for from now on.
@@ -232,6 +233,11 @@ impl ControlFlow {
             What::Ftp { conversation, .. } => std::mem::take(&mut conversation.awaits),
             What::Undecided { .. } | What::Other => Vec::new(),
         }
+    }
+
+    /// True if there are any.
+    pub(super) fn awaits_any(&self) -> bool {
+        matches!(&self.what, What::Ftp { conversation, .. } if !conversation.awaits.is_empty())
     }
 
     pub(super) fn on_data(&mut self, number: u64, news: DataNews, instant: Instant) {
@@ -294,17 +300,15 @@ impl ControlFlow {
         }
     }
 
-    /// What is told of it, if it was one of FTP.
-    pub(super) fn finish(
-        &mut self,
-        pretended: &Pretended,
-        ended: Ended,
-        instant: Instant,
-    ) -> Option<Control> {
+    /// Nothing more comes of it; what was said is still to be listened to.
+    pub(super) fn end_streams(&mut self) {
         if let What::Undecided { streams, .. } | What::Ftp { streams, .. } = &mut self.what {
             streams.finish();
         }
-        self.listen(pretended, instant);
+    }
+
+    /// What is told of it, if it was one of FTP.
+    pub(super) fn finish(&mut self, ended: Ended, instant: Instant) -> Option<Control> {
         let What::Ftp { mut conversation, .. } = std::mem::replace(&mut self.what, What::Other)
         else {
             return None;

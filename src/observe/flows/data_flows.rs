@@ -1,6 +1,6 @@
 //! The data connections among the flows: which are awaited, whose they are, and what is told of them.
 
-use super::{Flows, IDLE_WAIT, Key, LATE_WAIT, MAX_CONTROL};
+use super::{ControlFlow, Flows, IDLE_WAIT, Key, LATE_WAIT, MAX_CONTROL};
 use crate::observe::conversation::DataNews;
 use crate::observe::data::DataConnection;
 use crate::observe::packet::Segment;
@@ -46,9 +46,20 @@ fn dialler_side(mode: DataMode) -> Side {
 }
 
 impl Flows {
+    /// Looks for each data connection that is agreed, and listens on.
+    pub(super) fn match_awaits(&mut self, key: Key) {
+        while let Some(flow) = self.controls.get_mut(&key)
+            && flow.awaits_any()
+        {
+            self.note_awaits(key);
+            let Some(flow) = self.controls.get_mut(&key) else { return };
+            flow.listen(&self.pretended, self.clock.instant());
+        }
+    }
+
     /// What a control connection awaits, from now on or since it came: packets of several connections
     /// may be captured out of order.
-    pub(super) fn note_awaits(&mut self, key: Key) {
+    fn note_awaits(&mut self, key: Key) {
         let Some(flow) = self.controls.get_mut(&key) else { return };
         let serial = flow.serial;
         let until = self.clock.now + DATA_WAIT;
@@ -56,10 +67,13 @@ impl Flows {
         for (mode, awaits) in flow.take_awaits() {
             for listener in awaits.listeners {
                 let awaited = Awaited { control: key, serial, number: awaits.number, mode, until };
+                // A port may have been used before: the oldest is the one that was meant.
                 let early = self
                     .candidates
                     .iter()
-                    .find_map(|(key, flow)| Some((*key, flow.dialler_of(listener)?)));
+                    .filter_map(|(key, flow)| Some((flow.serial, *key, flow.dialler_of(listener)?)))
+                    .min()
+                    .map(|(_, key, dialler)| (key, dialler));
                 if let Some((early, dialler)) = early {
                     found.push((early, dialler, awaited));
                     break;
@@ -135,8 +149,17 @@ impl Flows {
         });
         let Some((control, serial, number, mode)) = hidden else { return false };
         let until = self.clock.now;
-        let connection = DataConnection::new(segment.from, dialler_side(mode), self.clock.now);
+        // Its other packets may have been captured ahead of the SYN.
+        let late = self.candidates.remove(&key).map(ControlFlow::into_data);
+        let seen = late.is_some();
+        let mut connection = late.unwrap_or_else(|| {
+            DataConnection::new(segment.from, dialler_side(mode), self.clock.now)
+        });
+        let news = connection.adopt(segment.from, dialler_side(mode));
         self.insert_data(key, connection, Awaited { control, serial, number, mode, until });
+        for news in news.into_iter().filter(|_| seen) {
+            self.tell_data(key, news);
+        }
         self.on_data(key, segment);
         true
     }
@@ -182,8 +205,11 @@ impl Flows {
         data.into_iter().for_each(|key| self.give_up_data(key));
     }
 
-    pub(super) fn give_up_all_data(&mut self) {
-        let mut data: Vec<Key> = self.data.keys().copied().collect();
+    /// Gives up the data connections of one control connection, or all.
+    pub(super) fn give_up_data_of(&mut self, control: Option<Key>) {
+        let of = |flow: &DataFlow| control.is_none_or(|control| flow.control == control);
+        let mut data: Vec<Key> =
+            self.data.iter().filter(|(_, flow)| of(flow)).map(|(key, _)| *key).collect();
         data.sort_unstable();
         data.into_iter().for_each(|key| self.give_up_data(key));
     }

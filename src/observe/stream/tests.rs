@@ -131,7 +131,10 @@ fn a_reset_counts_where_the_peer_would_take_it() {
     let mut streams = opened();
     streams.push(Side::Server, &segment(Side::Server, "R", 1 << 30, 0, b""), after(1));
     assert_eq!(told(&mut streams), "");
-    streams.push(Side::Server, &segment(Side::Server, "R", 1000, 0, b""), after(1));
+    streams.push(Side::Server, &segment(Side::Server, "R", 1003, 0, b""), after(1));
+    streams.push(Side::Server, &segment(Side::Server, "A", 1000, 0, b"421"), after(2));
+    assert_eq!(told(&mut streams), "s:421", "it was sent ahead of the RST");
+    streams.settle(after(1100));
     assert_eq!(told(&mut streams), "s!");
     assert!(streams.is_over());
     streams.push(Side::Server, &segment(Side::Server, "A", 1000, 0, b"more"), after(1));
