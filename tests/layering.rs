@@ -119,6 +119,7 @@ const NFTABLES_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("app.rs", "tproxy", "hands a value of the configuration on"),
     ("cli/check.rs", "nftables", "says which backend is configured"),
     ("cli/doctor.rs", "tproxy", "tries out each kind of capture"),
+    ("cli/observe.rs", "tproxy", "a value of `--capture`"),
     ("config/check.rs", "tproxy", "a value of `capture`"),
     ("config/file.rs", "nftables", "a value of `firewall.backend`"),
     ("config/file.rs", "tproxy", "a value of `capture`"),

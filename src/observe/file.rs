@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The buffer, and so the longest packet: four times what tcpdump and dumpcap capture of one at most
+/// The buffer, and so the longest packet: twice what tcpdump and dumpcap capture of one at most
 /// (262,144 bytes).
-const BUFFER: usize = 1024 * 1024;
+const BUFFER: usize = 512 * 1024;
 
 /// Interfaces of one section of a pcapng file. `dumpcap -i any -i …` names a few.
 const MAX_INTERFACES: usize = 1024;

@@ -243,7 +243,8 @@ impl Flows {
         if self.controls.len() >= MAX_CONTROL
             && let Some(oldest) = oldest(&self.controls)
         {
-            self.evicted += 1;
+            let talks = self.controls.get(&oldest).is_some_and(|flow| flow.control().is_some());
+            self.evicted += u64::from(talks);
             self.finish(oldest, Ended::Idle);
         }
         *self.pairs.entry((key.0.ip(), key.1.ip())).or_default() += 1;
@@ -314,7 +315,8 @@ impl Flows {
                 let idle = now.saturating_sub(flow.last);
                 let late = idle >= LINGER || (idle >= LATE_WAIT && !self.runs_data(*key));
                 let over = flow.has_ended().filter(|_| late);
-                let ended = over.or((idle >= IDLE_WAIT).then_some(Ended::Idle))?;
+                let patience = if flow.control().is_some() { IDLE_WAIT } else { GREETING_WAIT };
+                let ended = over.or((idle >= patience).then_some(Ended::Idle))?;
                 Some((flow.last, *key, ended))
             })
             .collect();
@@ -323,7 +325,9 @@ impl Flows {
     }
 }
 
-/// The one that has been silent for longest.
+/// The one that has been silent for longest; first of all one in which nothing has been said, so that
+/// a flood of SYN takes the place of no conversation.
 fn oldest(table: &HashMap<Key, ControlFlow>) -> Option<Key> {
-    table.iter().min_by_key(|(_, flow)| flow.last).map(|(key, _)| *key)
+    let rank = |flow: &ControlFlow| (flow.control().is_some(), flow.last);
+    table.iter().min_by_key(|(_, flow)| rank(flow)).map(|(key, _)| *key)
 }

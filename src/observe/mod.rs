@@ -148,6 +148,7 @@ impl Observer {
             Some(link) => packet::decode(link, packet.bytes),
             None => Err(Skipped::NotTcp),
         };
+        self.flows.advance(packet.time);
         match decoded {
             Ok(segment) => self.flows.on_segment(&segment, packet.time),
             Err(Skipped::NotTcp) => self.summary.not_tcp += 1,

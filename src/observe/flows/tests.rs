@@ -392,6 +392,10 @@ fn case_22_endless_lines_and_floods_stay_within_bounds() {
     let found = (control.close, findings(&control));
     assert_eq!(found, (Some("line_too_long"), vec!["clear_login", "gateway_closes"]));
     let mut many = flows(Settings::default());
+    let talk = Wire::logged_in("192.0.2.9:40000", SERVER);
+    for sent in &talk.sent {
+        many.on_segment(&sent.segment(), Duration::ZERO);
+    }
     let mut peak = 0;
     for n in 0..5000u32 {
         let [_, _, high, low] = n.to_be_bytes();
@@ -404,6 +408,7 @@ fn case_22_endless_lines_and_floods_stay_within_bounds() {
         peak = peak.max(many.controls.len() + many.candidates.len());
     }
     assert_eq!(peak, MAX_CONTROL + MAX_CANDIDATES);
+    assert_eq!((many.rows().len(), many.evicted), (1, 0), "who talks keeps the place");
     // RST of strangers, who do not know the numbers.
     let mut wire = Wire::logged_in(CLIENT, SERVER);
     for n in 1..500u32 {
