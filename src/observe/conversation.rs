@@ -421,6 +421,8 @@ impl Conversation {
         match reason {
             Refusal::ThirdPartyAddress => self.agree_active(None),
             Refusal::ForeignServerAddress => self.agree_passive(None),
+            // The peers go on in TLS, which no gateway of these settings would ever see.
+            Refusal::AuthRefused => self.over = true,
             _ => {}
         }
         if let Some(finding) = Finding::of_refusal(reason) {

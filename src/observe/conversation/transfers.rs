@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// the ends of some may be late.
 const MAX_FOLLOWED: usize = 16;
 
+/// Transfers that are kept when the next one is agreed: packets of theirs may be captured late.
+const KEPT: usize = 2;
+
 /// A data connection to be looked out for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::observe) struct Await {
@@ -131,10 +134,11 @@ impl Conversation {
         // The newest negotiation wins (case 12). What runs, runs on.
         let mut at = 0;
         while let Some(agreed) = self.agreed.get(at) {
-            if !agreed.running || self.agreed.len() >= MAX_FOLLOWED {
-                self.conclude(at);
-            } else {
+            let waits = agreed.running || at + KEPT >= self.agreed.len();
+            if waits && self.agreed.len() < MAX_FOLLOWED {
                 at += 1;
+            } else {
+                self.conclude(at);
             }
         }
         self.last_number += 1;

@@ -234,12 +234,12 @@ fn what_did_fail_is_told_with_its_reason() {
         findings(&control),
         [
             "clear_login",
-            "data_refused",
             "third_address",
-            "data_missing",
             "low_port",
             "after_epsv_all",
             "data_unanswered",
+            "data_refused",
+            "data_missing",
         ]
     );
     let detail = |word: &str| {
@@ -307,6 +307,20 @@ fn ftps_with_ccc_can_be_read_again_and_without_cannot() {
     let mut wire = Wire::opened(CLIENT, "198.51.100.10:990");
     in_tls(&mut wire);
     assert_eq!(findings(&one(&wire.sent)), ["implicit_tls", "blind"]);
+}
+
+#[test]
+fn what_comes_behind_a_refused_auth_is_not_read() {
+    let mut wire = Wire::opened(CLIENT, SERVER);
+    secured(wire.server("220 hello"));
+    let settings = Settings { tls: crate::session::TlsMode::Refuse, ..Settings::default() };
+    let mut flows = flows(settings);
+    for sent in &wire.sent {
+        flows.on_segment(&sent.segment(), Duration::from_millis(sent.at));
+    }
+    flows.finish_all();
+    let control = flows.take_done().remove(0);
+    assert_eq!((findings(&control), control.close), (vec!["refused"], None));
 }
 
 #[test]
@@ -445,7 +459,7 @@ fn timeless(mut control: Control) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_within_the_window_and_any_repetition_gives_the_same(

@@ -12,7 +12,7 @@ from process import Process, call, wait_until
 from scenarios import scenario
 from topology import GATEWAY, HOST
 
-# So many that no port is taken twice in a moment: behind a hole that could be told apart by time alone.
+# So many that none is taken twice in a moment: behind a hole only time would tell the two apart.
 PASSIVE = "50000-60000"
 SIZE = 300_001
 
@@ -264,7 +264,7 @@ def why(binary, folder, verdict):
         lab.topology.nft("gateway", f"""table inet between {{
             chain forwarding {{
                 type filter hook forward priority -5; policy accept;
-                tcp dport {PASSIVE} {verdict}
+                ip saddr {HOST["client", 4]} tcp dport {PASSIVE} {verdict}
             }}
         }}""")
         watch = Watch(lab, binary, "c0")
