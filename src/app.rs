@@ -22,7 +22,7 @@ mod tls;
 
 pub use control::open_control;
 pub use handover::{Handover, Manager};
-pub use settings::{firewall_settings, needs_transparency};
+pub use settings::{firewall_settings, needs_transparency, session_settings};
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};

@@ -17,6 +17,7 @@
 //! | [`config`] | the YAML file, parsed once into types, all problems at once |
 //! | [`app`] | wires the parts together; start-up and shutdown order |
 //! | [`cli`] | one file a command |
+//! | [`observe`] | a look from aside, at an interface or a capture file, through the same session |
 //! | [`demo`] | three network namespaces, an FTP server and a client behind a real gateway |
 //!
 //! Five nouns carry the design: a [`session::Session`] is one control connection through the gateway
@@ -34,6 +35,7 @@ pub mod demo;
 pub mod firewall;
 pub mod ftp;
 pub mod net;
+pub mod observe;
 pub mod pinhole;
 pub mod policy;
 pub mod relay;

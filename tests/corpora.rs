@@ -45,6 +45,11 @@ fn session() {
 }
 
 #[test]
+fn observe() {
+    replay("observe", checks::observe);
+}
+
+#[test]
 fn tls_record() {
     replay("tls_record", checks::tls_record);
 }

@@ -22,7 +22,7 @@
 //! | `!` in | `!` out |
 //! |---|---|
 //! | `opened`, `failed`, `used SIDE`, `joined`, `ended OUTCOME` | `open PATH: LEG; LEG`, `dial SIDE`, `withdraw` |
-//! | `wait SECONDS`, `SIDE closes`, `SIDE resets` | `refused REASON`, `distrusted REASON`, `urgent` |
+//! | `wait SECONDS`, `SIDE closes`, `SIDE resets`, `SIDE loses` (bytes, where it is only observed) | `refused REASON`, `distrusted REASON`, `urgent` |
 //! | `hello [NAME]`, `secured SIDE [untrusted]`, `tls-fails SIDE FAULT`, `data-tls-fails SIDE FAULT` | `accept-tls`, `connect-tls`, `present WHAT`, `carry-tls`, `end-tls SIDE` |
 //! | `owner-closes`, `drain`, `shutdown`, `range-fails` (the next one) | `close CAUSE`, `closed OUTCOME` (a pinhole) |
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
@@ -272,6 +272,7 @@ impl Stage {
             [side, "resets"] => {
                 self.tell(Event::ConnectionClosed { side: side_of(side)?, orderly: false });
             }
+            [side, "loses"] => self.tell(Event::BytesLost { from: side_of(side)? }),
             _ => return Ok(false),
         }
         Ok(true)

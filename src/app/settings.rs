@@ -61,11 +61,15 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
     captures.collect()
 }
 
-pub(super) fn listener_settings(
+/// What the sessions of a listener are told. `kernel`: whether data connections can be carried there.
+///
+/// # Errors
+/// An interface that is named in `advertise` has no address.
+pub fn session_settings(
     config: &Config,
     listener: &config::Listener,
     kernel: bool,
-) -> anyhow::Result<ListenerSettings> {
+) -> anyhow::Result<Settings> {
     let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
     let v6 = listener.listen.is_ipv6();
     let advertise =
@@ -78,7 +82,7 @@ pub(super) fn listener_settings(
                     .with_context(|| format!("advertise.{key}: interface {name} has no address")),
             }
         };
-    let session = Settings {
+    Ok(Settings {
         policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
@@ -108,7 +112,15 @@ pub(super) fn listener_settings(
         idle_timeout: config.limits.idle_timeout,
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
-    };
+    })
+}
+
+pub(super) fn listener_settings(
+    config: &Config,
+    listener: &config::Listener,
+    kernel: bool,
+) -> anyhow::Result<ListenerSettings> {
+    let session = session_settings(config, listener, kernel)?;
     Ok(ListenerSettings {
         listen: listener.listen,
         dual: config.is_dual(listener),

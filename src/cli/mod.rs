@@ -10,6 +10,7 @@ mod control;
 pub mod doctor;
 pub mod drain;
 pub mod man;
+pub mod observe;
 pub mod reload;
 pub mod rules;
 pub mod run;
@@ -55,6 +56,9 @@ pub enum Command {
     },
     /// Tell what this host has and lacks.
     Doctor,
+    /// Look at FTP from aside, on an interface or in a capture file: what a gateway would do for it,
+    /// and what fails without. Nothing is sent or changed.
+    Observe(observe::ObserveArguments),
     /// List the sessions of a running gateway.
     Sessions {
         /// Where the gateway is asked.
@@ -149,6 +153,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(arguments) => Ok(rules::execute(&arguments)),
         Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
+        Command::Observe(arguments) => observe::execute(&arguments),
         Command::Doctor => Ok(success_if(doctor::run())),
         Command::Sessions { socket, json } => sessions::execute(&socket, json),
         Command::Top(socket) => top::execute(&socket),

@@ -45,6 +45,7 @@ pub use types::{
     FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
     Source, TelemetryConfig,
 };
+pub use value::parse_duration;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -124,10 +124,20 @@ pub(super) fn table(node: &Node) -> Result<String, String> {
     Ok(text)
 }
 
-/// A duration: a whole number with `ms`, `s`, `m`, `h` or `d`; longer than 0.
+/// What a duration looks like.
+const WANTED_TIME: &str = "a time such as 500ms, 30s, 5m or 1h";
+
+/// A duration, see [`parse_duration`].
 pub(super) fn duration(node: &Node) -> Result<Duration, String> {
-    const WANTED: &str = "a time such as 500ms, 30s, 5m or 1h";
-    let text = scalar(node, WANTED)?;
+    parse_duration(&scalar(node, WANTED_TIME)?)
+}
+
+/// A duration: a whole number with `ms`, `s`, `m`, `h` or `d`; longer than 0.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    const WANTED: &str = WANTED_TIME;
     let shown = text.escape_debug();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

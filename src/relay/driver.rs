@@ -49,6 +49,8 @@ pub(super) struct Driver {
     /// When the client's TLS ends at the latest.
     tls_ends_at: Option<Instant>,
     flows: mpsc::UnboundedReceiver<FlowEvent>,
+    /// Nobody will tell of them any more.
+    flows_over: bool,
     data: mpsc::UnboundedReceiver<DataEvent>,
     /// Tells how far the gateway is on its way to its end.
     notice: Notice,
@@ -88,6 +90,7 @@ impl Driver {
             tls,
             tls_ends_at: None,
             flows,
+            flows_over: false,
             data,
             notice,
             present,
@@ -144,12 +147,18 @@ impl Driver {
                 // Data connections may run for days; their session holds no others meanwhile.
                 (self.client, self.server) = (None, None);
                 self.present.hang_up();
-                if self.session.is_over() {
+                if self.session.is_over() && self.has_heard_all() {
                     return;
                 }
             }
             poll_fn(|cx| self.poll_news(cx)).await;
         }
+    }
+
+    /// True if no more news of data connections can come. What passed within `data.blind_ports` may
+    /// become known a moment after the session that it belongs to has ended.
+    fn has_heard_all(&mut self) -> bool {
+        self.flows_over || !self.openings.leaves_range()
     }
 
     /// Executes what the session wants done, in order; and cuts its data connections where the owner
@@ -292,7 +301,11 @@ impl Driver {
 
     fn poll_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut news = false;
-        while let Poll::Ready(Some(flow)) = self.flows.poll_recv(cx) {
+        while let Poll::Ready(flow) = self.flows.poll_recv(cx) {
+            let Some(flow) = flow else {
+                news |= !std::mem::replace(&mut self.flows_over, true);
+                break;
+            };
             if let Some(event) = self.openings.on_flow(&flow) {
                 self.session.handle_event(event, now);
                 news = true;

@@ -1,13 +1,15 @@
 //! Opens and closes what the transfers of one session await, on either path.
 
+mod news;
+mod range;
+
 use super::data::{DataEvent, DataTask, LegSource, PlannedLeg};
-use super::data_tls::{LegTls, LegsTls, log_failure};
+use super::data_tls::{LegTls, LegsTls};
 use super::shared::{PortLease, Shared};
-use crate::firewall::{self, Closed, Firewall, FirewallError, FlowBytes, FlowEvent, Opening};
+use crate::firewall::{self, Closed, Firewall, FirewallError, FlowEvent, Opening};
 use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
-use crate::report::DataOutcome;
-use crate::session::{BlindRange, Event, Leg, TransferPlan};
+use crate::session::{Leg, TransferPlan};
 use crate::telemetry::RunningBytes;
 use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use std::io;
@@ -49,6 +51,8 @@ pub(super) struct Openings {
     open: Vec<Opened>,
     /// What stands open for data connections that the session cannot see being agreed.
     range: Option<firewall::BlindRange>,
+    /// It was open at some time.
+    had_range: bool,
     /// What protected legs of later transfers use.
     tls: LegsTls,
     flows: mpsc::UnboundedSender<FlowEvent>,
@@ -91,7 +95,7 @@ impl Openings {
     ) -> Self {
         let open_timeout = shared.settings().open_timeout;
         let (open, range, tls) = (Vec::new(), None, LegsTls::default());
-        Self { shared, open_timeout, open, range, tls, flows, events }
+        Self { shared, open_timeout, open, range, had_range: false, tls, flows, events }
     }
 
     /// What later transfers use on the leg of `side`, where it is protected.
@@ -218,24 +222,6 @@ impl Openings {
         self.shared.firewall.as_ref().ok_or(OpenError::NoFirewall)
     }
 
-    /// Opens the ports of `data.blind_ports` between the two ends of the session.
-    pub(super) async fn open_range(&mut self, range: BlindRange) -> Result<(), OpenError> {
-        let BlindRange { client, entry, server, source } = range;
-        let range = firewall::BlindRange { client, entry, server, source };
-        self.firewall()?.open_range(range, self.flows.clone()).await?;
-        self.range = Some(range);
-        Ok(())
-    }
-
-    /// Closes them; connections that run go on.
-    pub(super) async fn close_range(&mut self) {
-        if let (Some(range), Some(firewall)) = (self.range.take(), &self.shared.firewall)
-            && let Err(error) = firewall.close_range(range, &self.flows).await
-        {
-            tracing::warn!(%error, "data.blind_ports could not be closed for this session");
-        }
-    }
-
     /// Dials one leg of a transfer in which both legs dial.
     pub(super) fn dial(&self, wanted: TransferId, side: Side) {
         if let Some(task) = self.task(wanted) {
@@ -328,84 +314,6 @@ impl Openings {
         // In order: of two with one pinhole, the older one's news come first.
         Some(self.open.remove(at))
     }
-
-    /// What the kernel's news mean for the session.
-    pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
-        let (pinhole, has_started) = match *flow {
-            FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (pinhole, false),
-            FlowEvent::Ended { pinhole, .. } => (pinhole, true),
-            FlowEvent::StartedInRange(flow) => {
-                return Some(Event::BlindConnectionStarted { flow });
-            }
-            FlowEvent::EndedInRange { flow, orderly, bytes } => {
-                let bytes = bytes.map(|bytes| by_direction(bytes, Side::Client));
-                let outcome = end(orderly);
-                return Some(Event::BlindConnectionEnded { flow, outcome, bytes });
-            }
-        };
-        // One pinhole may be opened anew while the connection that came through it before runs.
-        let at = self.open.iter().position(|opened| match opened {
-            Opened::Kernel { opening, started, .. } => {
-                opening.pinhole() == pinhole && *started == has_started
-            }
-            Opened::Relay { .. } => false,
-        })?;
-        let Opened::Kernel { id, dialler, opening, lease, started, .. } = self.open.get_mut(at)?
-        else {
-            return None;
-        };
-        let (id, dialler, opening) = (*id, *dialler, *opening);
-        match flow {
-            FlowEvent::Started(_) => {
-                *started = true;
-                // The connection keeps its translation; the port may serve another client, which
-                // dials from a port of its own choice.
-                if !keeps_port(dialler) {
-                    *lease = None;
-                }
-                let awaited_anew = self.open.iter().any(|opened| {
-                    matches!(opened, Opened::Kernel { opening: other, started: false, .. }
-                        if other.pinhole() == pinhole)
-                });
-                if !awaited_anew && let Some(firewall) = &self.shared.firewall {
-                    firewall.clear_away(opening);
-                }
-                Some(Event::PinholeUsed { id, side: dialler })
-            }
-            FlowEvent::Missed(_) => {
-                self.open.remove(at);
-                let outcome = DataOutcome::Aborted;
-                Some(Event::DataConnectionEnded { id, outcome, bytes: None })
-            }
-            FlowEvent::Ended { orderly, bytes, .. } => {
-                self.open.remove(at);
-                let outcome = end(*orderly);
-                let bytes = bytes.map(|bytes| by_direction(bytes, dialler));
-                Some(Event::DataConnectionEnded { id, outcome, bytes })
-            }
-            // Told above.
-            FlowEvent::StartedInRange(_) | FlowEvent::EndedInRange { .. } => None,
-        }
-    }
-
-    /// What the relay's news mean for the session.
-    pub(super) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
-        match event {
-            DataEvent::Used { id, side } => Event::PinholeUsed { id: *id, side: *side },
-            DataEvent::HandshakeEnded { id, side, outcome } => {
-                if let Err(failure) = outcome {
-                    log_failure(*id, *side, failure);
-                }
-                let outcome = outcome.as_ref().map_err(|failure| failure.fault).copied();
-                Event::DataHandshakeEnded { id: *id, side: *side, outcome }
-            }
-            DataEvent::Joined { id } => Event::DataConnectionJoined { id: *id },
-            DataEvent::Ended { id, outcome, bytes } => {
-                self.remove(*id);
-                Event::DataConnectionEnded { id: *id, outcome: *outcome, bytes: Some(*bytes) }
-            }
-        }
-    }
 }
 
 /// True if a port of the pool stays taken while the connection that was dialled to it runs.
@@ -416,17 +324,6 @@ pub(super) fn keeps_port(dialler: Side) -> bool {
     match dialler {
         Side::Client => false,
         Side::Server => true,
-    }
-}
-
-fn end(orderly: bool) -> DataOutcome {
-    if orderly { DataOutcome::Completed } else { DataOutcome::Aborted }
-}
-
-fn by_direction(bytes: FlowBytes, dialler: Side) -> ByteCounts {
-    match dialler {
-        Side::Client => ByteCounts { upload: bytes.original, download: bytes.reply },
-        Side::Server => ByteCounts { upload: bytes.reply, download: bytes.original },
     }
 }
 

@@ -29,6 +29,12 @@ pub enum Event<'a> {
         /// As received, Telnet sequences included.
         bytes: &'a [u8],
     },
+    /// Bytes of a control connection were sent and are not in the capture that is observed: what
+    /// comes next begins a line, or a record of TLS. Never told of a session that runs here.
+    BytesLost {
+        /// From whom.
+        from: Side,
+    },
     /// A peer ended its control connection.
     ConnectionClosed {
         /// Whose.

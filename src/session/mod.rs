@@ -22,6 +22,7 @@
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
 //! | `greeting` | the greeting that has to wait for TLS |
+//! | `lost` | bytes that were not seen, where a session is only observed |
 //! | `termination` | TLS that ends at the gateway: which side begins when |
 //! | `protection` | PBSZ, PROT and CCC where TLS ends at the gateway |
 //! | `own_command` | what the gateway says to the server by itself |
@@ -46,6 +47,7 @@ mod early_reply;
 mod ends;
 mod event;
 mod greeting;
+mod lost;
 mod named;
 mod negotiation;
 mod own_command;
@@ -143,6 +145,8 @@ pub struct Session {
     failed: Option<Failed>,
     /// The lines of the reply under way are replaced by one of the gateway's own.
     replaces_reply: bool,
+    /// Bytes have not been seen.
+    lost: bool,
     pending: PendingQueue,
     /// The negotiation whose transfer the executor is opening.
     opening: Option<Negotiation>,
@@ -198,6 +202,7 @@ impl Session {
             blind: Blind::default(),
             failed: None,
             replaces_reply: false,
+            lost: false,
             pending: PendingQueue::default(),
             opening: None,
             transfers: Vec::new(),
@@ -224,6 +229,7 @@ impl Session {
             }
             Event::LoopDetected => self.close(Some(replies::LOOP), CloseCause::Loop, now),
             Event::BytesReceived { from, bytes } => self.on_bytes(from, bytes, now),
+            Event::BytesLost { from } => self.on_bytes_lost(from),
             Event::ConnectionClosed { side, orderly } => self.on_closed(side, orderly, now),
             Event::TransferOpened { id, client_entry, server_entry } => {
                 self.on_transfer_opened(id, client_entry, server_entry, now);
@@ -354,6 +360,7 @@ impl Session {
         if self.is_injected(from) {
             return self.close(None, CloseCause::PlaintextInHandshake, now);
         }
+        self.begins_unseen_tls(from, bytes, now);
         let text = self.carry_records(from, bytes, now);
         match from {
             Side::Client => self.client_reader.push(text),

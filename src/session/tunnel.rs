@@ -64,6 +64,18 @@ impl Tunnel {
         matches!(direction, Direction::Records(_))
     }
 
+    /// True if what `from` sends has been text since the start.
+    pub(super) fn is_text(&mut self, from: Side) -> bool {
+        matches!(self.direction(from), Direction::Text)
+    }
+
+    /// The records of `from` go on at a boundary, wherever they were.
+    pub(super) fn resume(&mut self, from: Side) {
+        if let Direction::Records(records) = self.direction(from) {
+            records.resume();
+        }
+    }
+
     /// True in the midst of one of the server's records: nothing may be put between its bytes.
     pub(super) fn splits_record(&self) -> bool {
         matches!(&self.server, Direction::Records(records) if !records.at_boundary())

@@ -19,6 +19,7 @@ mod tests;
 mod writer;
 
 pub use journal::SOCKET as JOURNAL_SOCKET;
+pub(crate) use line::rfc_3339;
 pub(super) use session::SessionAudit;
 
 use super::metrics::AuditLines;

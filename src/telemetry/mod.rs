@@ -28,6 +28,7 @@ pub mod snapshot;
 mod tests;
 mod words;
 
+pub(crate) use audit::rfc_3339;
 pub use audit::{AuditError, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;

@@ -256,6 +256,13 @@ impl RecordFollower {
         Followed { tls: bytes.len() - rest.len(), then }
     }
 
+    /// Goes on at a boundary, because bytes were not seen and the next ones begin a record, or text.
+    /// That must not be ahead of the first record.
+    pub fn resume(&mut self) {
+        self.place = Place::Boundary;
+        self.has_begun = true;
+    }
+
     /// True once at least one whole header was read: this direction speaks TLS. Text ahead of that
     /// stands where a handshake is due (RFC 4217 §4).
     pub fn has_begun(&self) -> bool {

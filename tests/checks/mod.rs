@@ -7,6 +7,7 @@
 mod command;
 mod host_port;
 mod line;
+mod observe;
 mod reply;
 mod session;
 mod tls_record;
@@ -14,6 +15,7 @@ mod tls_record;
 pub use command::command;
 pub use host_port::host_port;
 pub use line::line;
+pub use observe::observe;
 pub use reply::reply;
 pub use session::session;
 pub use tls_record::tls_record;

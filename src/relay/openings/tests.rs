@@ -1,12 +1,14 @@
 //! What is open, and what the kernel's news of it mean.
 
 use super::*;
+use crate::firewall::FlowBytes;
 use crate::firewall::MemoryView;
 use crate::pinhole::PortRange;
 use crate::relay::tests::peers::{BOTH, COMES_WITHIN, Party, Peer};
 use crate::relay::{Limits, SharedSettings};
-use crate::report::{TlsFault, TlsVersion};
+use crate::report::{DataOutcome, TlsFault, TlsVersion};
 use crate::session::Dial;
+use crate::session::{BlindRange, Event};
 use crate::telemetry::Telemetry;
 use crate::terms::ProtectionLevel;
 use std::time::Duration;
@@ -75,6 +77,7 @@ async fn who_holds_a_range_is_told_of_the_connections_through_it() {
     assert_eq!(started, Some(Event::BlindConnectionStarted { flow }));
     openings.close_range().await;
     assert_eq!(view.connect_in_range(client, entry), None, "it is closed");
+    assert!(openings.leaves_range(), "of what runs there are still news");
     let bytes = Some(FlowBytes { original: 3, reply: 1000 });
     assert!(view.emit(FlowEvent::EndedInRange { flow, orderly: false, bytes }));
     let ended = Event::BlindConnectionEnded {
@@ -83,6 +86,7 @@ async fn who_holds_a_range_is_told_of_the_connections_through_it() {
         bytes: Some(ByteCounts { upload: 3, download: 1000 }),
     };
     assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), Some(ended));
+    assert_eq!(flows.recv().await, None, "and then no more");
 }
 
 #[tokio::test]

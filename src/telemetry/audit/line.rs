@@ -67,7 +67,8 @@ impl Line {
     }
 }
 
-fn rfc_3339(time: SystemTime) -> String {
+/// A time in UTC with microseconds (RFC 3339).
+pub(crate) fn rfc_3339(time: SystemTime) -> String {
     let utc = OffsetDateTime::from(time);
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
