@@ -16,7 +16,7 @@ use anyhow::Context;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-/// Certificates and keys that the listeners share, read once.
+/// Certificates and keys that the listeners share, read once for each configuration.
 pub(super) struct Certificates {
     leaves: Option<LeafCache>,
     /// When the local CA expires, if it is in use.
