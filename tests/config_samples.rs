@@ -167,12 +167,3 @@ fn the_documentation_names_every_key_and_no_other() {
     assert_eq!(named.len(), rows.len(), "a key stands twice");
     assert_eq!(named, config::keys());
 }
-
-#[test]
-fn links_of_the_documentation_lead_somewhere() {
-    let docs = root().join("docs");
-    let text = std::fs::read_to_string(docs.join("config.md")).unwrap();
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let missing: Vec<&str> = targets.filter(|to| !docs.join(Path::new(to)).exists()).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-}

@@ -158,7 +158,8 @@ On each client, compare the SHA-256 above with what the client shows. Copy the c
   Windows           certutil -addstore Root ca.crt
   FileZilla, WinSCP install it in the system where your version uses the system's trust store; else trust
                     the certificate at the first connection, when the chain shown ends in this
-                    fingerprint, and again whenever it was issued anew (weekly, and at each restart)
+                    fingerprint, and again whenever it was issued anew (weekly, and at each restart
+                    or reload)
   z/OS              add it as CERTAUTH to the key ring of the FTP client: RACDCERT CERTAUTH ADD and
                     RACDCERT CONNECT, or import it into the key database with gskkyman
 ",
