@@ -10,7 +10,8 @@
 //! | `logging` | the log |
 //! | `words` | its messages |
 //! | `metrics`, `gauges` | figures, and what a session adds to those that go down again |
-//! | `audit` | lines of JSON in a file |
+//! | `audit` | lines of JSON in a file, and in the journal |
+//! | `certificates`, `process` | figures that are read at each scrape |
 //! | `live`, `snapshot` | what runs now, and what is shown of it |
 //!
 //! Not here: how metrics and views leave the process (see [`crate::admin`]).
