@@ -24,9 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What to look at, and as which gateway.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["interface", "read"]))]
 pub struct ObserveArguments {
     /// Look at this interface until Ctrl-C; needs CAP_NET_RAW.
-    #[arg(long, value_name = "IF", required_unless_present = "read", conflicts_with = "read")]
+    #[arg(long, value_name = "IF")]
     interface: Option<String>,
     /// Read this capture file (pcap or pcapng); `-` for standard input.
     #[arg(long, value_name = "FILE")]

@@ -164,6 +164,7 @@ impl Service<'_> {
                 },
                 Some(order) = orders.recv() => match order {
                     Order::Reload { answer } => {
+                        gateway.reopen_audit();
                         let _ = answer.send(Err("the gateway is draining".to_owned()));
                     }
                     Order::Drain => {}

@@ -159,15 +159,20 @@ fn describe(control: &Control) -> String {
     text
 }
 
+fn counted(number: impl Into<u64>, what: &str) -> String {
+    let number = number.into();
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The whole capture in some lines.
 fn summarize(summary: &Summary) -> String {
     let mut text = format!(
-        "{} control connections of {} clients with {} servers in {:.1} s; {} packets, {} B\n",
-        summary.control_connections,
-        summary.clients,
-        summary.servers,
+        "{} of {} with {} in {:.1} s; {}, {} B\n",
+        counted(summary.control_connections, "control connection"),
+        counted(summary.clients, "client"),
+        counted(summary.servers, "server"),
         summary.seconds,
-        summary.packets,
+        counted(summary.packets, "packet"),
         summary.bytes
     );
     let mut add = |what: &str, meaning: String| {
