@@ -176,3 +176,20 @@ fn links_of_the_documentation_lead_somewhere() {
     let missing: Vec<&str> = targets.filter(|to| !docs.join(Path::new(to)).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let file = root().join("config/gateway.yaml");
+    for command in ["check", "rules"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ftpgate"))
+            .args([command, "--config"])
+            .arg(&file)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.is_empty(), "{command}: {told}");
+    }
+}
