@@ -27,6 +27,7 @@ pub use settings::{firewall_settings, needs_transparency, session_settings};
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
 use crate::firewall::Firewall;
+use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
 use crate::relay::{Course, CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
 use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
@@ -98,7 +99,8 @@ pub async fn start_after(
                 Some(socket) => tokio::net::TcpListener::from_std(socket),
                 None => tokio::net::TcpListener::bind(address).await,
             }
-            .with_context(|| format!("telemetry.listen: cannot listen on {address}"))?;
+            .map_err(|reason| NetError::Listen { address, reason })
+            .context("telemetry.listen")?;
             let bound = listener.local_addr()?;
             let page = config.telemetry.page;
             let (telemetry, readiness) = (telemetry.clone(), readiness.clone());

@@ -167,3 +167,20 @@ fn the_documentation_names_every_key_and_no_other() {
     assert_eq!(named.len(), rows.len(), "a key stands twice");
     assert_eq!(named, config::keys());
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let file = root().join("config/gateway.yaml");
+    for command in ["check", "rules"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ftpgate"))
+            .args([command, "--config"])
+            .arg(&file)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.is_empty(), "{command}: {told}");
+    }
+}

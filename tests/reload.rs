@@ -148,6 +148,17 @@ async fn a_new_file_that_cannot_be_had_as_a_whole_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_listener_that_moves_onto_its_own_port_is_told_what_stands_in_its_way() {
+    let a = free().await;
+    let mut stage = Stage::new("wider", &[("a", a)]).await;
+    let wide = SocketAddr::from((Ipv4Addr::UNSPECIFIED, a.port()));
+    let refused = stage.reload(&[("a", wide)], "").await.unwrap_err();
+    let told = format!("listener a: {wide} cannot be listened on beside {a}, where this gateway");
+    assert!(refused.starts_with(&told) && refused.lines().count() == 1, "{refused}");
+    drop(stage.session(a).await);
+}
+
+#[tokio::test]
 async fn a_drain_waits_for_the_reply_that_is_due_and_for_no_client() {
     let a = free().await;
     let stage = Stage::new("drain", &[("a", a)]).await;

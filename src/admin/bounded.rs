@@ -1,5 +1,5 @@
 //! A listener for a service that few should use: so many connections and no more, and none that
-//! stays silent.
+//! stays silent, or is never done with its request.
 
 use axum::serve::Listener;
 use std::io;
@@ -51,7 +51,8 @@ pub(super) struct Bounded<L> {
 }
 
 impl<L> Bounded<L> {
-    /// `silence` is how long a connection may move no byte.
+    /// `silence` is how long a connection may ask for nothing, and how long a request, from its first
+    /// byte, may be without an answer.
     pub(super) fn new(listener: L, limit: usize, silence: Duration) -> Self {
         Self { listener, permits: Arc::new(Semaphore::new(limit)), silence }
     }
@@ -71,7 +72,9 @@ impl<L: Accept> Listener for Bounded<L> {
                 Ok((stream, peer)) => {
                     let deadline = Box::pin(sleep(self.silence));
                     let silence = self.silence;
-                    return (BoundedStream { stream, deadline, silence, _permit: permit }, peer);
+                    let io =
+                        BoundedStream { stream, deadline, silence, asks: false, _permit: permit };
+                    return (io, peer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no HTTP connection could be accepted");
@@ -86,24 +89,29 @@ impl<L: Accept> Listener for Bounded<L> {
     }
 }
 
-/// A connection that fails after a silence.
+/// A connection that fails after a silence, however slowly a request trickles in.
 pub(super) struct BoundedStream<S> {
     stream: S,
     deadline: Pin<Box<Sleep>>,
     silence: Duration,
+    /// A request has begun that is not answered.
+    asks: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<S> BoundedStream<S> {
-    /// Passes on what the socket said; where it has nothing, the deadline decides.
+    /// Passes on what the socket said; where it has nothing, the deadline decides, which is put off by
+    /// what `counts`.
     fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
         polled: Poll<io::Result<T>>,
+        counts: bool,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            let silence = self.silence;
-            self.deadline.as_mut().reset(Instant::now() + silence);
+            if counts {
+                self.deadline.as_mut().reset(Instant::now() + self.silence);
+            }
             return polled;
         }
         self.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -117,7 +125,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.bound(cx, polled)
+        let begins = !self.asks;
+        self.asks |= polled.is_ready();
+        self.bound(cx, polled, begins)
     }
 }
 
@@ -128,7 +138,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.bound(cx, polled)
+        self.asks &= polled.is_pending();
+        self.bound(cx, polled, true)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

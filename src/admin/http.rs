@@ -267,4 +267,23 @@ mod tests {
         let end = timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
+
+    #[tokio::test]
+    async fn a_request_that_trickles_in_is_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Bounded::new(listener, 1, Duration::from_millis(100));
+        let app = router(Telemetry::new(), Readiness::new(), None);
+        tokio::spawn(axum::serve(listener, app).into_future());
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await.unwrap();
+        let trickle = async {
+            while slow.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, trickle).await.expect("the connection is closed");
+        let answer = ask(address, "GET /healthz").await;
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
 }

@@ -179,12 +179,25 @@ impl RunningGateway {
                     listener.name
                 ));
             }
+            if let (None, Some(old)) = (at, self.in_the_way(listener)) {
+                problems.push(format!(
+                    "listener {}: {} cannot be listened on beside {}, where this gateway listens \
+                     now: restart the gateway, or write another port",
+                    listener.name, listener.listen, old.listener.listen
+                ));
+            }
             match settings.with_context(|| format!("listener {}", listener.name)) {
                 Ok(settings) => next.push(Next { listener, settings, kept: at }),
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
         (next, Some(certificates))
+    }
+
+    /// The listener of now that keeps the socket of `new` from being bound: new sockets are bound
+    /// while the old ones are open.
+    fn in_the_way(&self, new: &config::Listener) -> Option<&Accepting> {
+        self.listeners.iter().find(|old| config::collide(old.listener.listen, new.listen))
     }
 
     fn bind(

@@ -5,20 +5,21 @@
 
 mod tls;
 
-use super::{ConfigArguments, complain};
+use super::{ConfigArguments, complain, show};
 use crate::app;
 use crate::config::{self, Config, Listener, Problems, Server};
 use std::fmt::Write;
 use std::process::ExitCode;
 
-pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
-    match config::load(&arguments.config) {
+pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
+    Ok(match config::load(&arguments.config) {
         Ok(config) => {
-            print!("{}", describe(&arguments.config.display().to_string(), &config));
+            let mut text = describe(&arguments.config.display().to_string(), &config);
             let missing = tls::missing(&config);
             for missing in &missing {
-                println!("  {:<9} {missing}", "missing");
+                text += &format!("  {:<9} {missing}\n", "missing");
             }
+            show(&text)?;
             // Where all are here, they are what will be used.
             match app::try_tls_files(&config) {
                 Err(error) if missing.is_empty() => {
@@ -29,7 +30,7 @@ pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
             }
         }
         Err(problems) => complain(&problems),
-    }
+    })
 }
 
 /// The report on a file without problems: one line per listener, then what holds for all.
@@ -74,6 +75,9 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         lines.push(("local CA", config.tls.ca.certificate.display().to_string()));
     }
     let metrics = match config.telemetry.listen {
+        Some(address) if config.telemetry.page => {
+            format!("http://{address}/metrics; status page http://{address}/")
+        }
         Some(address) => format!("http://{address}/metrics"),
         None => "not served".to_owned(),
     };
@@ -137,7 +141,7 @@ mod tests {
             "in: direct on [::]:21; to [2001:db8::1]:2100, which sees the gateway's address",
             "path auto, 1000 ports in 50000-50999\n",
             "nftables, table inet ftpgate, mark 0x2100",
-            "http://127.0.0.1:9121/metrics",
+            "http://127.0.0.1:9121/metrics; status page http://127.0.0.1:9121/\n",
         ] {
             assert!(report.contains(expected), "{expected}\n{report}");
         }

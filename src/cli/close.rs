@@ -1,7 +1,7 @@
 //! `ftpgate close ID`: ends one session of a running gateway.
 
-use super::SocketArguments;
 use super::control::Gateway;
+use super::{SocketArguments, show};
 use std::process::ExitCode;
 
 pub(super) fn execute(socket: &SocketArguments, id: u64) -> anyhow::Result<ExitCode> {
@@ -10,6 +10,6 @@ pub(super) fn execute(socket: &SocketArguments, id: u64) -> anyhow::Result<ExitC
         Err(code) => return Ok(code),
     };
     gateway.ask("POST", &format!("/sessions/{id}/close"))?.text()?;
-    println!("session {id} is closed");
+    show(&format!("session {id} is closed\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `ftpgate drain`: a running gateway takes no more sessions, finishes its transfers, and ends.
 
-use super::SocketArguments;
 use super::control::Gateway;
+use super::{SocketArguments, show};
 use std::process::ExitCode;
 
 pub(super) fn execute(socket: &SocketArguments) -> anyhow::Result<ExitCode> {
@@ -10,6 +10,6 @@ pub(super) fn execute(socket: &SocketArguments) -> anyhow::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     gateway.ask("POST", "/drain")?.text()?;
-    println!("no more sessions are taken; `ftpgate sessions` shows what still runs");
+    show("no more sessions are taken; `ftpgate sessions` shows what still runs\n")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,7 @@ pub mod top;
 
 use crate::config::Problems;
 use clap::{Args, Parser, Subcommand};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -138,6 +139,15 @@ pub(crate) fn complain(problems: &Problems) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
+/// Writes a command's answer. Whoever reads may have seen enough, which is no failure.
+fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 fn success_if(well: bool) -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -149,8 +159,8 @@ fn success_if(well: bool) -> ExitCode {
 pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(arguments) => run::execute(&arguments),
-        Command::Check(arguments) => Ok(check::execute(&arguments)),
-        Command::Rules(arguments) => Ok(rules::execute(&arguments)),
+        Command::Check(arguments) => check::execute(&arguments),
+        Command::Rules(arguments) => rules::execute(&arguments),
         Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
         Command::Observe(arguments) => observe::execute(&arguments),

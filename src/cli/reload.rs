@@ -1,7 +1,7 @@
 //! `ftpgate reload`: a running gateway reads its configuration file again.
 
-use super::SocketArguments;
 use super::control::Gateway;
+use super::{SocketArguments, show};
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -17,11 +17,7 @@ pub(super) fn execute(socket: &SocketArguments) -> anyhow::Result<ExitCode> {
     }
     let answer = answer.json();
     let changes = answer.get("changes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if changes.is_empty() {
-        println!("nothing has changed");
-    }
-    for change in changes.iter().filter_map(Value::as_str) {
-        println!("{change}");
-    }
+    let lines = changes.iter().filter_map(Value::as_str).map(|change| format!("{change}\n"));
+    show(&lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }

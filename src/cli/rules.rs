@@ -1,6 +1,6 @@
 //! `ftpgate rules`: the nftables text of a configuration. Nothing is installed.
 
-use super::{ConfigArguments, complain};
+use super::{ConfigArguments, complain, show};
 use crate::app;
 use crate::config::{self, Backend, Capture, Config, PathChoice};
 use crate::firewall;
@@ -9,27 +9,29 @@ use std::process::ExitCode;
 /// Stands for the data listener's port, which the kernel chooses at start.
 const SOME_PORT: u16 = 65535;
 
-pub(super) fn execute(arguments: &ConfigArguments) -> ExitCode {
+pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
     let config = match config::load(&arguments.config) {
         Ok(config) => config,
-        Err(problems) => return complain(&problems),
+        Err(problems) => return Ok(complain(&problems)),
     };
     if config.firewall.backend == Backend::None {
-        println!("# firewall.backend is none: ftpgate installs no rules.");
-        return ExitCode::SUCCESS;
+        show("# firewall.backend is none: ftpgate installs no rules.\n")?;
+        return Ok(ExitCode::SUCCESS);
     }
     let intake = app::needs_transparency(&config)
         .then_some(firewall::Intake { v4: Some(SOME_PORT), v6: Some(SOME_PORT) });
     let settings = app::firewall_settings(&config, intake);
-    println!("# What ftpgate installs by itself at start, and takes away when it ends.");
+    let mut text =
+        "# What ftpgate installs by itself at start, and takes away when it ends.\n".to_owned();
     if settings.intake.is_some() {
-        println!("# Port {SOME_PORT} stands for a local port that is chosen at start.");
+        text += &format!("# Port {SOME_PORT} stands for a local port that is chosen at start.\n");
     }
-    println!("{}", firewall::render(&settings));
-    println!("# What the owner of the firewall adds:");
-    print!("{}", firewall::owner_rules(&settings));
-    print!("{}", input_rules(&config));
-    ExitCode::SUCCESS
+    text += &firewall::render(&settings);
+    text += "\n# What the owner of the firewall adds:\n";
+    text += &firewall::owner_rules(&settings);
+    text += &input_rules(&config);
+    show(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What peers dial on the gateway itself, where its input policy is to drop.

@@ -1,11 +1,10 @@
 //! `ftpgate sessions`: what runs in a gateway, as a table or as JSON.
 
-use super::SocketArguments;
 use super::control::Gateway;
 use super::table::{age, bytes, data, table};
+use super::{SocketArguments, show};
 use crate::telemetry::snapshot::Snapshot;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// What fits beside something else on a screen, and in a message.
@@ -22,14 +21,6 @@ pub(super) fn execute(socket: &SocketArguments, json: bool) -> anyhow::Result<Ex
         show(&report(&gateway.snapshot()?))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whoever reads may have seen enough.
-fn show(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
 }
 
 /// The table of the sessions, and a line about the gateway.

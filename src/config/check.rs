@@ -74,7 +74,7 @@ fn check_addresses(listener: &ListenerFile, earlier: &[ListenerFile], file: &Fil
 }
 
 /// True if the two addresses cannot both be listened on.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+pub fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_host
 }

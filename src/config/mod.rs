@@ -34,6 +34,7 @@ mod value;
 mod value_tls;
 
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
+pub use check::collide;
 pub use problem::{Problem, Problems};
 pub use reload::{changes, fixed_changes};
 pub use tls::{
