@@ -44,6 +44,12 @@ impl Command {
         self.line.text().get(self.argument.clone()).unwrap_or_default()
     }
 
+    /// Everything behind the one blank that ends the verb (RFC 959 §5.3.1). Further ones, and those at
+    /// the end, are part of a file's name to servers that split there.
+    pub fn name(&self) -> &[u8] {
+        self.line.text().get(self.word.end + 1..).unwrap_or_default()
+    }
+
     /// The line to forward with another argument. Every other byte stays: the spelling of the verb,
     /// the blanks, the terminator (case 42). A verb that stood alone gets one space.
     pub fn with_argument(&self, argument: &[u8]) -> Bytes {

@@ -66,7 +66,8 @@ impl<R: Read + AsFd> Read for Stoppable<R> {
 /// An interface that a file has packets of.
 #[derive(Debug, Clone, Copy)]
 struct Interface {
-    link: Option<LinkType>,
+    /// The number of what is not read.
+    link: Result<LinkType, i32>,
     /// Units of its time in a second.
     resolution: u64,
     /// Seconds to be added.
@@ -119,23 +120,31 @@ impl FileCapture {
             Ok((length, block)) => {
                 let taken = take_block(&block, &mut self.interfaces, take)
                     .ok_or(CaptureError::Damaged(at))?;
-                if let PcapBlockOwned::LegacyHeader(header) = &block
-                    && LinkType::from_number(header.network.0).is_none()
-                {
-                    return Err(CaptureError::LinkType(header.network.0));
+                if let PcapBlockOwned::LegacyHeader(header) = &block {
+                    link_of(header.network.0).map_err(CaptureError::LinkType)?;
                 }
                 drop(block);
                 self.reader.consume(length);
                 Ok(if taken { Progress::Packet } else { Progress::Idle })
             }
-            Err(PcapError::Eof) => Ok(Progress::End),
+            Err(PcapError::Eof) => self.end(),
             Err(PcapError::UnexpectedEof) => {
                 self.cut_short = true;
-                Ok(Progress::End)
+                self.end()
             }
             Err(PcapError::Incomplete(_)) => self.refill(at),
             Err(PcapError::ReadError) => Err(io::Error::other("the capture cannot be read").into()),
             Err(_) => Err(CaptureError::Damaged(at)),
+        }
+    }
+
+    /// A file of pcapng may have interfaces of several kinds. One of which none is read shows nothing,
+    /// and has to say why.
+    fn end(&self) -> Result<Progress, CaptureError> {
+        let read = self.interfaces.iter().any(|interface| interface.link.is_ok());
+        match self.interfaces.first().map(|interface| interface.link) {
+            Some(Err(number)) if !read => Err(CaptureError::LinkType(number)),
+            _ => Ok(Progress::End),
         }
     }
 
@@ -178,14 +187,14 @@ fn take_block(
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution =
                 if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-            let link = LinkType::from_number(header.network.0);
+            let link = link_of(header.network.0);
             interfaces.push(Interface { link, resolution, offset: 0 });
         }
         PcapBlockOwned::Legacy(packet) => {
             let interface = interfaces.first()?;
             let seconds = Duration::from_secs(packet.ts_sec.into());
             let time = seconds + fraction(packet.ts_usec.into(), interface.resolution);
-            take(&Captured { link: interface.link, time, bytes: packet.data });
+            take(&Captured { link: interface.link.ok(), time, bytes: packet.data });
             return Some(true);
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => interfaces.clear(),
@@ -194,7 +203,7 @@ fn take_block(
                 return None;
             }
             interfaces.push(Interface {
-                link: LinkType::from_number(described.linktype.0),
+                link: link_of(described.linktype.0),
                 resolution: resolution_of(described.if_tsresol),
                 offset: described.if_tsoffset,
             });
@@ -205,18 +214,22 @@ fn take_block(
             let seconds = (units / interface.resolution).saturating_add_signed(interface.offset);
             let part = fraction(units % interface.resolution, interface.resolution);
             let time = Duration::from_secs(seconds).saturating_add(part);
-            take(&Captured { link: interface.link, time, bytes: packet.packet_data() });
+            take(&Captured { link: interface.link.ok(), time, bytes: packet.packet_data() });
             return Some(true);
         }
         PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
             // It has no time.
-            let link = interfaces.first()?.link;
+            let link = interfaces.first()?.link.ok();
             take(&Captured { link, time: Duration::ZERO, bytes: packet.packet_data() });
             return Some(true);
         }
         PcapBlockOwned::NG(_) => {}
     }
     Some(false)
+}
+
+fn link_of(number: i32) -> Result<LinkType, i32> {
+    LinkType::from_number(number).ok_or(number)
 }
 
 /// Units in a second, by the option `if_tsresol`: a power of ten, or of two with the highest bit set.

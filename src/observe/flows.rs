@@ -30,6 +30,10 @@ const MAX_CONTROL: usize = 2048;
 /// Connections at a time of which it is not known yet whether they are FTP.
 const MAX_CANDIDATES: usize = 1024;
 
+/// Connections without a word that give their places up at a time: a flood of SYN would have the whole
+/// table searched for each of its packets.
+const ROOM: usize = 64;
+
 /// A server that has not greeted by then is no candidate. Some look up their client's name first.
 const GREETING_WAIT: Duration = Duration::from_secs(30);
 
@@ -231,21 +235,21 @@ impl Flows {
     }
 
     fn insert_candidate(&mut self, key: Key, flow: ControlFlow) {
-        if self.candidates.len() >= MAX_CANDIDATES
-            && let Some(oldest) = oldest(&self.candidates)
-        {
-            self.candidates.remove(&oldest);
+        if self.candidates.len() >= MAX_CANDIDATES {
+            for oldest in oldest(&self.candidates) {
+                self.candidates.remove(&oldest);
+            }
         }
         self.candidates.insert(key, flow);
     }
 
     fn insert_control(&mut self, key: Key, flow: ControlFlow) {
-        if self.controls.len() >= MAX_CONTROL
-            && let Some(oldest) = oldest(&self.controls)
-        {
-            let talks = self.controls.get(&oldest).is_some_and(|flow| flow.control().is_some());
-            self.evicted += u64::from(talks);
-            self.finish(oldest, Ended::Idle);
+        if self.controls.len() >= MAX_CONTROL {
+            for oldest in oldest(&self.controls) {
+                let talks = self.controls.get(&oldest).is_some_and(|flow| flow.control().is_some());
+                self.evicted += u64::from(talks);
+                self.finish(oldest, Ended::Idle);
+            }
         }
         *self.pairs.entry((key.0.ip(), key.1.ip())).or_default() += 1;
         self.controls.insert(key, flow);
@@ -325,9 +329,18 @@ impl Flows {
     }
 }
 
-/// The one that has been silent for longest; first of all one in which nothing has been said, so that
-/// a flood of SYN takes the place of no conversation.
-fn oldest(table: &HashMap<Key, ControlFlow>) -> Option<Key> {
-    let rank = |flow: &ControlFlow| (flow.control().is_some(), flow.last);
-    table.iter().min_by_key(|(_, flow)| rank(flow)).map(|(key, _)| *key)
+/// What gives its place up: of the connections in which nothing has been said those that have been
+/// silent for longest, so that a flood of SYN takes the place of no conversation. Else the one
+/// conversation that has been silent for longest.
+fn oldest(table: &HashMap<Key, ControlFlow>) -> Vec<Key> {
+    let silent_since = |talks: bool| {
+        let flows = table.iter().filter(move |(_, flow)| flow.control().is_some() == talks);
+        flows.map(|(key, flow)| (flow.last, *key))
+    };
+    let mut silent: Vec<(Duration, Key)> = silent_since(false).collect();
+    if silent.is_empty() {
+        return silent_since(true).min().map(|(_, key)| key).into_iter().collect();
+    }
+    silent.sort_unstable();
+    silent.into_iter().take(ROOM).map(|(_, key)| key).collect()
 }

@@ -83,7 +83,7 @@ pub(super) fn user_of(command: &Command) -> Option<PeerText> {
 
 /// What the command changes, if it is one that does.
 pub(super) fn change_of(command: &Command) -> Option<Change> {
-    let (verb, argument) = (command.verb(), command.argument());
+    let (verb, name) = (command.verb(), command.name());
     let told = match verb {
         Verb::Dele
         | Verb::Rnfr
@@ -95,9 +95,9 @@ pub(super) fn change_of(command: &Command) -> Option<Change> {
         | Verb::Mfmt
         | Verb::Mfct
         | Verb::Mff
-        | Verb::Comb => argument,
-        Verb::Mdtm if sets_time(argument) => argument,
-        Verb::Site => told_of_site(argument),
+        | Verb::Comb => name,
+        Verb::Mdtm if sets_time(command.argument()) => name,
+        Verb::Site => told_of_site(command),
         _ => return None,
     };
     let path = (!told.is_empty()).then(|| PeerText::new(told));
@@ -112,12 +112,12 @@ fn sets_time(argument: &[u8]) -> bool {
     })
 }
 
-/// The whole argument of a SITE that is known, else its first word.
-fn told_of_site(argument: &[u8]) -> &[u8] {
+/// All that stands behind a SITE that is known, else its first word.
+fn told_of_site(command: &Command) -> &[u8] {
     let ends = |byte: &u8| !byte.is_ascii_alphanumeric() && *byte != b'_';
-    let word = argument.split(ends).next().unwrap_or_default();
+    let word = command.argument().split(ends).next().unwrap_or_default();
     let known = SITE_WORDS.iter().any(|known| known.eq_ignore_ascii_case(word));
-    if known { argument } else { word }
+    if known { command.name() } else { word }
 }
 
 impl Session {
@@ -144,26 +144,31 @@ impl Session {
         }
     }
 
-    /// A command that moves data is on its way: names what was negotiated last, unless the server is
-    /// at that already.
+    /// A command that moves data is on its way: names what was negotiated last, unless another one was
+    /// sent ahead of it, which the server answers first.
     pub(super) fn name_transfer(&mut self, command: &Command) -> Pending {
-        let argument = command.argument();
+        let name = command.name();
         let command = TransferCommand {
             verb: command.verb().label(),
-            path: (!argument.is_empty()).then(|| PeerText::new(argument)),
+            path: (!name.is_empty()).then(|| PeerText::new(name)),
         };
         let id = self.last_negotiated;
         if let Some(transfer) = self.transfer_mut(id)
-            && !matches!(transfer.name, Name::Begun(_))
+            && matches!(transfer.name, Name::None)
         {
             self.rename(id, Name::Sent(command.clone()));
         }
         Pending::Transfer { id, command }
     }
 
-    /// The server has begun with this command: of several that were sent ahead it is the one.
+    /// The server has begun with this command: of several that were sent ahead it is the one. While a
+    /// data connection runs it stays that: pyftpdlib says 150 to a further RETR ahead of any PASV.
     pub(super) fn keep_name(&mut self, id: TransferId, command: TransferCommand) {
-        self.rename(id, Name::Begun(command));
+        if let Some(transfer) = self.transfer_mut(id)
+            && !(transfer.is_running() && matches!(transfer.name, Name::Begun(_)))
+        {
+            self.rename(id, Name::Begun(command));
+        }
     }
 
     /// The server has refused what was sent, so that what passed, if anything, was not for that.

@@ -23,6 +23,21 @@ fn verb_and_argument_are_told_apart() {
 }
 
 #[test]
+fn a_name_keeps_the_blanks_at_its_ends() {
+    for (line, name) in [
+        ("DELE a", "a"),
+        (" DELE  a \t", " a \t"),
+        ("DELE\ta b", "a b"),
+        ("DELE  ", " "),
+        ("DELE ", ""),
+        ("DELE", ""),
+        ("", ""),
+    ] {
+        assert_eq!(command(line).name(), name.as_bytes(), "{line:?}");
+    }
+}
+
+#[test]
 fn case_42_a_rewrite_changes_the_argument_alone() {
     for (line, rewritten) in [
         ("PORT 10,0,0,2,4,1", "PORT x\r\n"),

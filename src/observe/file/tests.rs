@@ -70,6 +70,12 @@ fn what_is_no_capture_or_of_another_kind_is_told() {
     assert!(matches!(read(b"220 hello\r\n".to_vec()).1, Err(CaptureError::NotACapture)));
     assert!(matches!(read(Vec::new()).1, Err(CaptureError::NotACapture)));
     assert!(matches!(read(pcap(147, &[])).1, Err(CaptureError::LinkType(147))));
+    // The link type is the first word of the interface's block.
+    let mut other = pcapng(b"four", 4);
+    other.splice(36..38, 147_u16.to_be_bytes());
+    let (packets, end) = read(other);
+    assert!(matches!(end, Err(CaptureError::LinkType(147))), "{end:?}");
+    assert_eq!(packets.len(), 1);
     // A packet that says to be longer than its block, and one longer than any.
     assert!(matches!(read(pcapng(b"four", 200)).1, Ok(true)));
     let more = [pcapng(b"four", 200), vec![0; 2 * BUFFER]].concat();
