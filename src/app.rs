@@ -29,7 +29,7 @@ use crate::config::{self, Config};
 use crate::firewall::Firewall;
 use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
-use crate::relay::{Course, CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
+use crate::relay::{CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
 use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
 use anyhow::{Context, bail};
 use reload::Accepting;
@@ -38,7 +38,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A gateway that accepts clients.
@@ -104,7 +103,7 @@ pub async fn start_after(
             let bound = listener.local_addr()?;
             let page = config.telemetry.page;
             let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
-            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, course.watch()));
+            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, course.ending()));
             Some(bound)
         }
     };
@@ -218,12 +217,8 @@ async fn serve_telemetry(
     telemetry: Telemetry,
     readiness: Readiness,
     page: bool,
-    mut course: watch::Receiver<Course>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let shutdown = async move {
-        // An error means that the gateway is gone, which is an end too.
-        let _ = course.wait_for(|course| *course == Course::Ending).await;
-    };
     let served = admin::serve(listener, telemetry, readiness, page, shutdown);
     if let Err(error) = served.await {
         tracing::error!(%error, "metrics and health are no longer served");

@@ -85,7 +85,8 @@ pub async fn serve(
         // Nobody waits for it any more: the server has ended by itself.
         let _ = asked.send(());
     };
-    let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let local =
+        listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let page = page.then(|| page::routes(telemetry.clone(), readiness.clone(), local));
     let listener = Bounded::new(listener, CONNECTIONS, SILENCE);
     let server = axum::serve(listener, router(telemetry, readiness, page));

@@ -3,7 +3,6 @@
 use super::RunningGateway;
 use crate::admin::{self, ControlSocket, Orders};
 use crate::config::{ADMIN_SOCKET, Admin};
-use crate::relay::Course;
 use crate::terms::SessionId;
 use anyhow::Context;
 use std::path::Path;
@@ -36,12 +35,8 @@ impl RunningGateway {
     pub fn serve_control(&mut self, socket: Option<ControlSocket>) -> Orders {
         let Some(socket) = socket else { return mpsc::channel(1).1 };
         tracing::info!(path = %socket.path().display(), "control socket open");
-        let mut course = self.course.watch();
-        let shutdown = async move {
-            // An error means that the gateway is gone, which is an end too.
-            let _ = course.wait_for(|course| *course == Course::Ending).await;
-        };
-        let (served, orders) = admin::serve_control(socket, self.telemetry.clone(), shutdown);
+        let (served, orders) =
+            admin::serve_control(socket, self.telemetry.clone(), self.course.ending());
         self.tasks.spawn(async {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the control socket is no longer served");

@@ -42,9 +42,13 @@ impl CourseSender {
         self.course.send_replace(course);
     }
 
-    /// What says only how far it is.
-    pub fn watch(&self) -> watch::Receiver<Course> {
-        self.course.subscribe()
+    /// Completes when everything is to end, for those that serve until then.
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut course = self.course.subscribe();
+        async move {
+            // An error means that the gateway is gone, which is an end too.
+            let _ = course.wait_for(|course| *course == Course::Ending).await;
+        }
     }
 
     /// The end of one listener and its sessions.

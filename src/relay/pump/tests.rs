@@ -51,13 +51,13 @@ impl Joined {
     async fn over(legs: Legs, versions: Versions, idle: Duration) -> Self {
         let (client, client_leg) = client_side(&Party::new(versions), legs).await;
         let (server, server_leg) = server_side(&Party::new(versions), legs).await;
-        let pump = tokio::spawn(join(
-            client_leg,
-            server_leg,
-            std::future::ready(()),
-            idle,
-            Arc::default(),
-        ));
+        Self::by((client, client_leg), (server, server_leg), idle)
+    }
+
+    fn by(client: (Peer, Leg), server: (Peer, Leg), idle: Duration) -> Self {
+        let ((client, client_leg), (server, server_leg)) = (client, server);
+        let told = std::future::ready(());
+        let pump = tokio::spawn(join(client_leg, server_leg, told, idle, Arc::default()));
         Self { client, server, pump }
     }
 
@@ -336,14 +336,7 @@ async fn with_few_records(count: u64) -> Joined {
     let (client, mut client_leg) = client_side(&party, Legs::Offload).await;
     let (server, server_leg) = server_side(&party, Legs::Offload).await;
     client_leg.leave_records(count);
-    let pump = tokio::spawn(join(
-        client_leg,
-        server_leg,
-        std::future::ready(()),
-        COMES_WITHIN,
-        Arc::default(),
-    ));
-    Joined { client, server, pump }
+    Joined::by((client, client_leg), (server, server_leg), COMES_WITHIN)
 }
 
 /// Else rustls would end in order in the middle of the file.
