@@ -1,24 +1,28 @@
 #!/usr/bin/env bash
 # Builds the Debian package with cargo-deb: ftpgate_VERSION_ARCH.deb.
 #
-#   build.sh [--output DIR] [--binary FILE] [--deb-version VERSION] [--fast]
+#   build.sh [--output DIR] [--binary FILE] [--deb-version VERSION] [--fast] | --tools-only
 #
 # --output DIR   where the package goes (target/debian)
 # --binary FILE  takes this ftpgate instead of building one
 # --deb-version  another version than that of Cargo.toml
 # --fast         packs quickly instead of small
+# --tools-only   builds cargo-deb, if it is not there, and no package
+#
+# Needs cargo, dpkg-dev and xz-utils. cargo-deb goes to target/tools, or where FTPGATE_TOOLS says.
 set -euo pipefail
 
 cargo_deb_version=3.8.0
 top=$(cd "$(dirname "$0")/../.." && pwd)
-output="$top/target/debian" binary='' options=()
+output="$top/target/debian" binary='' tools_only=no options=()
 while [ $# -gt 0 ]; do
     case "$1" in
     --output) output=$2; shift 2 ;;
     --binary) binary=$2; shift 2 ;;
     --deb-version) options+=(--deb-version "$2"); shift 2 ;;
+    --tools-only) tools_only=yes; shift ;;
     --fast) options+=(--fast); shift ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 
@@ -29,7 +33,7 @@ if ! "$tools/bin/cargo-deb" --version 2>/dev/null | grep -qw "$cargo_deb_version
     cargo install --quiet --locked --force --debug --no-default-features --root "$tools" \
         "cargo-deb@$cargo_deb_version"
 fi
-[ -n "${TOOLS_ONLY:-}" ] && exit 0
+[ "$tools_only" = no ] || exit 0
 
 if [ -z "$binary" ]; then
     (cd "$top" && cargo build --locked --release)
