@@ -4,6 +4,7 @@ lets ftpgate do; and the commands of docs/deploy-appliance.md as they stand ther
 import contextlib
 import os
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -13,9 +14,10 @@ from cells import Setting, Talk, converse
 from lab import Failed
 from process import wait_until
 from scenarios import scenario
-from scenarios.handover import AFTER, BEFORE, Greeter, Stream, captures, check, slowly
+from scenarios.handover import AFTER, BEFORE, PIECE, PIECE_PAUSE, Greeter, Stream, captures, check
 from scenarios.lifecycle import begin_download, finish
 from scenarios.transfers import LARGE
+from scripted import PATIENCE
 
 # What `systemd-analyze security` says, as docs/deploy-appliance.md has it; lower is safer.
 EXPOSURE = 1.5
@@ -237,8 +239,10 @@ def replaced(lab, machine, action, digest, what):
     """Another process takes the place of this one, under clients and transfers of the kernel path."""
     first, began = lab.gateway.pid, time.time()
     _, *slow = begin_download(lab, "EPSV")
-    with Stream(lab) as stream, ThreadPoolExecutor(2) as pool:
-        rest = pool.submit(slowly, slow[0])
+    over = threading.Event()
+    with Stream(lab) as stream, ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as stack:
+        stack.callback(over.set)
+        rest = pool.submit(trickle, slow[0], over)
         time.sleep(BEFORE)
         done = pool.submit(action)
         wait_until(lambda: drained(machine) > began or done.done(), f"the {what} does not begin",
@@ -247,6 +251,9 @@ def replaced(lab, machine, action, digest, what):
             raise Failed(f"the captures are gone in the {what}")
         done.result()
         machine.wait_for_unit(SERVICE)
+        if rest.done():
+            raise Failed(f"the transfer did not last over the {what}")
+        over.set()
         time.sleep(AFTER)
         # A moment of the wall clock, as the clients' clock has it.
         start = drained(machine) - time.time() + time.monotonic()
@@ -259,6 +266,16 @@ def replaced(lab, machine, action, digest, what):
         finish(slow[0], slow[1] + rest.result(), digest)
     if machine.show(SERVICE, "NFileDescriptorStore") != "1":
         raise Failed("the socket of the table is not stored")
+
+
+def trickle(sock, over):
+    """Reads to the end, slowly until `over`. Returns what came."""
+    received = bytearray()
+    sock.settimeout(PATIENCE)
+    while piece := sock.recv(PIECE):
+        received += piece
+        over.wait(PIECE_PAUSE)
+    return received
 
 
 def drained(machine):
@@ -330,11 +347,22 @@ def page(binary, folder, heading):
             converse(lab.topology, lab.server, talk, os.path.join(folder, f"page-{number}"))
         holds_what_it_should(lab.gateway, machine)
         no_refusals(machine)
+        if heading == "Without the package":
+            return
+        machine.write("/root/server.key", "secret\n")
+        for more, path, wanted in (("Other listeners", "", "0.0.0.0:21"),
+                                   ("Private keys", "/etc/ftpgate/keys/ca.key", "ftpgate 600"),
+                                   ("Private keys", "/etc/ftpgate/keys/server.key", "ftpgate 600")):
+            machine.run(["bash", "-eux", "-c", "cd /root\nrm -f /etc/ftpgate/keys/*\n"
+                         + "\n".join(commands_of(more, ".+"))])
+            found = listening(machine) if not path else machine.run(["stat", "-c", "%U %a", path])[1]
+            if wanted not in found:
+                raise Failed(f"after the commands of {more!r}: {found}")
 
 
 def commands_of(heading, pattern):
     """What matches in the commands below a heading of the page, up to the next heading."""
     with open(PAGE, encoding="utf-8") as text:
-        section = re.search(rf"^## {heading}\n(.*?)^##", text.read(), re.MULTILINE | re.DOTALL)[1]
+        section = re.search(rf"^###? {heading}\n(.*?)^##", text.read(), re.MULTILINE | re.DOTALL)[1]
     blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return re.findall(pattern, "".join(blocks))
