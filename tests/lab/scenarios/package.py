@@ -65,7 +65,8 @@ def rights(binary, folder, parameter):
         machine.write(f"/etc/systemd/system/{SERVICE}.d/strict.conf", STRICT)
         machine.run(["systemctl", "daemon-reload"])
         audit = "/var/log/ftpgate/audit.jsonl"
-        gateway.lay_over(telemetry=gateway.settings["telemetry"] | {"audit": {"path": audit}},
+        told = {"audit": {"path": audit, "journald": True}}
+        gateway.lay_over(telemetry=gateway.settings["telemetry"] | told,
                          data=gateway.settings["data"] | {"blind_ports": "60000-60100"})
         gateway.start()
         for path in ("kernel", "relay"):
@@ -75,8 +76,9 @@ def rights(binary, folder, parameter):
             moved = gateway.metrics().sum("data_connections_total", path=path, outcome="completed")
             if moved < 3 * len(TALKS):
                 raise Failed(f"{moved:g} data connections took the path {path}")
-        if '"transfer' not in machine.read(audit):
-            raise Failed("no transfer stands in the audit")
+        for place, text in (("file", machine.read(audit)), ("journal", machine.journal(SERVICE, 5000))):
+            if '"event":"transfer"' not in text:
+                raise Failed(f"no transfer stands in the audit's {place}: {text[-1000:]}")
         machine.run(["sh", "-c", "ftpgate sessions && runuser -u ftpgate -- ftpgate sessions"])
         holds_what_it_should(gateway, machine)
         no_refusals(machine)
