@@ -299,9 +299,13 @@ def not_taken(gateway, machine, package):
 
 
 def reboots(lab, machine):
-    """What is enabled comes up, and serves."""
+    """What is enabled comes up, with its sysctls, and serves."""
+    counts = "/proc/sys/net/netfilter/nf_conntrack_acct"
+    machine.run(["sysctl", "-qw", "net.netfilter.nf_conntrack_acct=0"])
     machine.reboot()
     machine.wait_for_unit(SERVICE)
+    if machine.read(counts).strip() != "1":
+        raise Failed("conntrack does not count after the reboot")
     wait_until(lambda: lab.gateway.get("/readyz")[0] == 200, "not ready after the reboot")
     talk_all(lab, "rebooted")
 
