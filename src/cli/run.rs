@@ -11,6 +11,13 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // Ahead of everything that takes its time: a signal to a process that does not listen yet would
+    // kill it.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let config = match (&arguments.config, arguments.listen, &arguments.server) {
         (Some(file), _, _) => match config::load(file) {
             Ok(config) => config,
@@ -30,14 +37,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     };
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let handover = Handover::take()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     runtime.block_on(async {
-        // Before the start, which takes its time: a signal to a process that does not listen yet
-        // would kill it.
-        let signals = Signals::new()?;
         let control = app::open_control(&config.admin)?;
         let mut gateway = app::start_after(&config, None, handover).await?;
         announce(&gateway);

@@ -15,6 +15,13 @@ wanted=(
     curl lftp tnftp inetutils-ftp ncftp wget ckermit chromium fonts-dejavu-core
     libwrap0 libpam0g libcap2 libacl1 libhiredis0.14 libmemcached11 libmemcachedutil2
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3
+    mmdebstrap systemd-container
+    dpkg-dev xz-utils
+)
+# The machine that `machine.py` boots: an appliance as its owner has it, without ftpgate.
+machine=(
+    systemd systemd-sysv dbus nftables iproute2 procps conntrack ca-certificates
+    firewalld ufw
 )
 unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus)
 pyftpdlib_version=2.2.0
@@ -54,6 +61,34 @@ for package in "${unpacked[@]}"; do
     rm -rf "$cache/download"
     touch "$cache/$package.done"
 done
+
+# What the package is built with, compiled beside the next step, which waits for the network.
+here=$(cd "$(dirname "$0")" && pwd)
+tools=
+if command -v cargo >/dev/null; then
+    FTPGATE_TOOLS="$cache/tools" "$here/../../deploy/debian/build.sh" --tools-only &
+    tools=$!
+else
+    echo "setup.sh: no cargo in PATH: the scenarios of the package will fail" >&2
+fi
+
+# Made anew when the list above changes: the stamp holds it.
+if [ "$(cat "$cache/machine.done" 2>/dev/null)" != "${machine[*]}" ]; then
+    echo "setup.sh: making the machine's tree"
+    rm -rf "$cache/machine" "$cache/machine.done"
+    # shellcheck source=/dev/null
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${machine[*]}")" \
+        "$suite" "$cache/machine"
+    # Debian starts what is installed. Here whoever wants a firewall starts the one that is meant.
+    systemctl --quiet --root="$cache/machine" disable firewalld.service ufw.service
+    echo gateway >"$cache/machine/etc/hostname"
+    # Without it every boot would be the first one, which enables all units again.
+    echo 5cf1a1eb0de54a4f9b2e0c6f7a6b1d42 >"$cache/machine/etc/machine-id"
+    echo "${machine[*]}" >"$cache/machine.done"
+fi
+
+[ -z "$tools" ] || wait "$tools" || { echo "setup.sh: cargo-deb cannot be built" >&2; exit 1; }
 
 if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
     echo "setup.sh: installing pyftpdlib $pyftpdlib_version, pyOpenSSL $pyopenssl_version"

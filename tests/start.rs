@@ -1,0 +1,52 @@
+//! What comes while the process starts, and is not lost.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Bounds the wait for the process to open its configuration: 10 s.
+const TRIES: usize = 1000;
+const BETWEEN: Duration = Duration::from_millis(10);
+
+#[test]
+fn a_signal_during_the_start_ends_it_in_order() {
+    // The configuration is a pipe: the process waits at its start for as long as nothing is in it.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ftpgate.yaml");
+    mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut ftpgate = Command::new(env!("CARGO_BIN_EXE_ftpgate"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Without a reader this open fails at once, instead of waiting for one.
+    let nonblocking = libc::O_NONBLOCK;
+    let open = || {
+        sleep(BETWEEN);
+        OpenOptions::new().write(true).custom_flags(nonblocking).open(&file).ok()
+    };
+    let pipe = (0..TRIES).find_map(|_| open());
+    let signalled = kill_process(Pid::from_child(&ftpgate), Signal::TERM);
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let text = format!(
+        "listeners: [{{ listen: \"{free}\", server: \"127.0.0.1:9\" }}]\n\
+         firewall: {{ backend: none }}\n\
+         data: {{ path: relay }}\n\
+         telemetry: {{ listen: null }}\n\
+         admin: {{ socket: null }}\n"
+    );
+    // A process that the signal has killed does not read any more.
+    let written = pipe.expect("the configuration is read").write_all(text.as_bytes());
+    let end = ftpgate.wait().unwrap();
+    signalled.unwrap();
+    assert_eq!(end.code(), Some(0), "{end}; the configuration was written: {written:?}");
+}
