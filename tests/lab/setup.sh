@@ -2,8 +2,8 @@
 # Installs what the lab needs on a Debian machine, as root. Quick when everything is there already.
 #
 # The servers of Debian conflict as packages, and they, Prometheus, keepalived and conntrackd would start
-# a daemon, so they are only unpacked, side by side, under the cache folder (outside of the checkout). pyftpdlib comes from
-# PyPI into a virtual environment in the same folder.
+# a daemon, so they are only unpacked, side by side, under the cache folder (outside of the checkout).
+# pyftpdlib comes from PyPI into a virtual environment in the same folder.
 set -euo pipefail
 
 cache="${FTPGATE_LAB_CACHE:-/var/cache/ftpgate-lab}"

@@ -37,12 +37,12 @@ SMALL = (29, 125)
 
 
 class PairTopology(Topology):
-    """The network with two gateways. `loose`: conntrack takes up connections in the middle."""
+    """The network with two gateways, whose owner has these rules."""
 
     names = ("client", "client2", *NODES, "server", "stranger", "wire")
 
-    def __init__(self, server_route, rules, loose=True):
-        self.rules, self.loose = rules, loose
+    def __init__(self, server_route, rules):
+        self.rules = rules
         super().__init__(server_route)
 
     def _build_gateways(self, _):
@@ -58,10 +58,8 @@ class PairTopology(Topology):
                 f"route add default via 198.51.100.{ROUTER} metric 100",
                 f"-6 route add default via 2001:db8:2::{ROUTER} metric 2048"])
             self._make_router(name, self.rules)
-            self.run(name, ["sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_loose={self.loose:d}"])
         self._batch("server", [f"addr add 198.51.100.{ROUTER}/24 dev eth0",
                                f"addr add 2001:db8:2::{ROUTER}/64 dev eth0 nodad"])
-
 
     def pull(self, name):
         """Pulls all cables of a gateway."""
@@ -82,28 +80,23 @@ class PairTopology(Topology):
         self.run(name, ["conntrack", "-F"])
 
 
-def owners_rules():
-    """The rules of both owners, as in docs/deploy-several-gateways.md."""
-    return f"""
-        table inet owner {{
-            chain input {{
-                type filter hook input priority filter; policy drop;
-                ct state invalid drop
-                ct state established,related accept
-                iif lo accept
-                meta l4proto {{ icmp, ipv6-icmp }} accept
-                iifname c0 meta l4proto vrrp accept
-                iifname sync udp dport 3780 accept
-                meta mark {MARK:#x} accept
-                iifname c0 tcp dport {DIRECT_PORT}-{DIRECT_PORT + 2 * SERVER_ADDRESSES} accept
-            }}
-            chain forwarding {{
-                type filter hook forward priority filter; policy drop;
-                ct state invalid drop
-                ct state established,related accept
-                ct mark {MARK:#x} accept
-            }}
-        }}"""
+def owners_rules(setting):
+    """The rules of both owners, which for `source: client` translate nothing."""
+    changes = {'"lan"': '"c0"', '"wan"': '"s0"',
+               "dport 21 ": f"dport {DIRECT_PORT}-{DIRECT_PORT + 2 * SERVER_ADDRESSES} "}
+    rules = deployed("rules.nft", changes)
+    return rules if setting.source == "gateway" else rules.partition("table ip nat")[0]
+
+
+def deployed(name, changes):
+    """A file of `deploy/several-gateways` with these changes, each of which must have its place."""
+    with open(os.path.join(DEPLOY, name), encoding="utf-8") as text:
+        text = text.read()
+    for old, new in changes.items():
+        if old not in text:
+            raise Failed(f"{name} has no {old!r}")
+        text = text.replace(old, new)
+    return text
 
 
 class Node:
@@ -131,20 +124,14 @@ class Node:
                       executable=True)
         self.keepalived_conf = self._install("keepalived.conf", {
             "$LAN=lan": "$LAN=c0", "$WAN=wan": "$WAN=s0",
-            "/etc/keepalived/": f"{self.folder}/"} | pair.keepalived_changes)
+            "/etc/keepalived/": f"{self.folder}/"})
         self.processes = []
 
     def _install(self, name, changes, executable=False):
-        """A file of `deploy/several-gateways` with these changes, each of which must have its place."""
-        with open(os.path.join(DEPLOY, name), encoding="utf-8") as text:
-            text = text.read()
-        for old, new in changes.items():
-            if old not in text:
-                raise Failed(f"{name} has no {old!r}")
-            text = text.replace(old, new)
+        """Puts a file of `deploy/several-gateways` where only this node uses it. Returns its path."""
         path = os.path.join(self.folder, name)
         with open(path, "w", encoding="utf-8") as out:
-            out.write(text)
+            out.write(deployed(name, changes))
         os.chmod(path, 0o755 if executable else 0o644)
         return path
 
@@ -175,12 +162,13 @@ class Node:
         return "192.0.2.1/32" in self.run(["ip", "-4", "-o", "addr", "show", "dev", "c0"])
 
     def priority(self):
-        """The priority that keepalived speaks of last."""
+        """What keepalived has made of its priority, as it said last."""
         with open(self.keepalived.log, encoding="utf-8", errors="replace") as text:
             said = re.findall(r"effective priority from \d+ to (\d+)", text.read())
         return int(said[-1]) if said else 100
 
     def drain(self):
+        """`ftpgate drain`, which does not wait."""
         self.run([self.gateway.binary, "drain", "--socket", self.admin])
 
     def run(self, argv):
@@ -209,7 +197,7 @@ class Node:
         return moment
 
     def revive(self):
-        """Power is back: nothing is left of what was before, and all is started."""
+        """Power is back: nothing is left of what ran before, and all is started."""
         self.gateway.stop()
         for process in self.processes:
             process.stop()
@@ -221,36 +209,37 @@ class Node:
         self.topology.plug_again(self.name)
         self.start()
 
+    def end(self):
+        """Tells everything to end, without waiting for it; `stop` has to follow."""
+        for process in [self.gateway.process, *self.processes]:
+            if process:
+                process.popen.terminate()
+
     def stop(self):
         self.gateway.stop()
-        for process in reversed(self.processes):
+        for process in self.processes:
             process.stop()
 
 
 class Pair(Lab):
-    """A `Lab` with two gateways, `nodes`; `gateway` is the ftpgate of the first.
+    """A `Lab` with two gateways, `nodes`. `options` go to `gateway.config`."""
 
-    `keepalived` are changes of keepalived.conf, `rules` the owner's in place of `owners_rules`,
-    `options` go to `gateway.config`.
-    """
-
-    def __init__(self, folder, binary, setting, servers=("vsftpd",), keepalived=None, loose=True,
-                 rules=None, **options):
+    def __init__(self, folder, binary, setting, servers=("vsftpd",), **options):
         os.makedirs(folder, exist_ok=True)
         self.folder, self.setting = folder, setting
-        self.keepalived_changes = keepalived or {}
         self.nodes, self.processes = [], []
         self.servers = self.second = {}
         self.gateway = None
-        self.topology = PairTopology(setting.source == "client", rules or owners_rules(), loose)
+        self.topology = PairTopology(setting.source == "client", owners_rules(setting))
         try:
             self.servers, self.processes = start_servers(self.topology, folder, servers)
             settings = config(setting, self.servers, **options)
             for listener in settings["listeners"]:
-                # The virtual address is not there yet.
-                listener["listen"] = re.sub(r"^.*:", "[::]:" if "[" in listener["listen"]
-                                            else "0.0.0.0:", listener["listen"])
+                # Wherever the address is.
+                host, _, port = listener["listen"].rpartition(":")
+                listener["listen"] = f"{'[::]' if ':' in host else '0.0.0.0'}:{port}"
             self.nodes = [Node(self, name, binary, settings) for name in NODES]
+            # For where clients dial, which is the same for both.
             self.gateway = self.nodes[0].gateway
             for node in self.nodes:
                 node.start()
@@ -277,6 +266,8 @@ class Pair(Lab):
         self.close()
 
     def close(self):
+        for node in self.nodes:
+            node.end()
         for node in self.nodes:
             node.stop()
         self.nodes, self.gateway = [], None

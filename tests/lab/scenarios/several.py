@@ -170,9 +170,9 @@ def twice(binary, folder):
             transfer.finish(digest)
 
 
-@scenario("two gateways: ftpgate dies", NAT, FORMS[2])
-def process_dies(binary, folder, setting):
-    with Pair(folder, binary, setting) as pair:
+@scenario("two gateways: ftpgate dies")
+def process_dies(binary, folder):
+    with Pair(folder, binary, NAT) as pair:
         digest = pair.put_file("large", LARGE)
         transfers = [Transfer(pair, *words) for words in (("RETR", "EPSV", 4), ("STOR", "EPRT", 6))]
         for transfer in transfers:
