@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the lab needs on a Debian machine, as root. Quick when everything is there already.
 #
-# The servers of Debian conflict as packages, and they and Prometheus would start a daemon, so they are
-# only unpacked, side by side, under the cache folder (outside of the checkout). pyftpdlib comes from
-# PyPI into a virtual environment in the same folder.
+# The servers of Debian conflict as packages, and they, Prometheus, keepalived and conntrackd would start
+# a daemon, so they are only unpacked, side by side, under the cache folder (outside of the checkout).
+# pyftpdlib comes from PyPI into a virtual environment in the same folder.
 set -euo pipefail
 
 cache="${FTPGATE_LAB_CACHE:-/var/cache/ftpgate-lab}"
@@ -17,13 +17,14 @@ wanted=(
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3
     mmdebstrap systemd-container
     dpkg-dev xz-utils
+    conntrack libnl-3-200 libnl-genl-3-200 libsnmp40 libnetfilter-cthelper0 libnetfilter-queue1
 )
 # The machine that `machine.py` boots: an appliance as its owner has it, without ftpgate.
 machine=(
     systemd systemd-sysv dbus nftables iproute2 procps conntrack ca-certificates
     firewalld ufw
 )
-unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus)
+unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived conntrackd)
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
@@ -99,7 +100,8 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
-    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool; do
+    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool \
+    keepalived/usr/sbin/keepalived conntrackd/usr/sbin/conntrackd; do
     if ldd "$cache/$binary" | grep 'not found'; then
         echo "setup.sh: $binary misses a library" >&2
         exit 1

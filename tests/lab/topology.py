@@ -19,8 +19,6 @@ import threading
 
 from process import call
 
-NAMES = ("client", "client2", "gateway", "server", "stranger", "wire")
-
 # How many server addresses there are on the server's segment, from .10 and ::10 on.
 SERVER_ADDRESSES = 24
 
@@ -46,9 +44,11 @@ def server_address(index, family):
 class Topology:
     """One set of namespaces. `server_route`: whether the server has a way back to the client."""
 
+    names = ("client", "client2", "gateway", "server", "stranger", "wire")
+
     def __init__(self, server_route, plain=False):
         prefix = f"fglab{os.getpid()}x{next(_serial)}"
-        self.ns = {name: f"{prefix}-{name}" for name in NAMES}
+        self.ns = {name: f"{prefix}-{name}" for name in self.names}
         self._fds = {}
         atexit.register(self.close)
         try:
@@ -58,7 +58,7 @@ class Topology:
             raise
 
     def _build(self, server_route, plain):
-        for name in NAMES:
+        for name in self.names:
             call(["ip", "netns", "add", self.ns[name]])
             self._fds[name] = os.open(f"/run/netns/{self.ns[name]}", os.O_RDONLY)
         self._batch("wire", ["link set lo up"] + [
@@ -66,8 +66,6 @@ class Topology:
             for line in (f"link add {bridge} type bridge", f"link set {bridge} up")])
         self._plug("client", "eth0", "side-c", [2])
         self._plug("client2", "eth0", "side-c", [3])
-        self._plug("gateway", "c0", "side-c", [1])
-        self._plug("gateway", "s0", "side-s", [1])
         self._plug("server", "eth0", "side-s", [10 + n for n in range(SERVER_ADDRESSES)])
         self._plug("stranger", "eth0", "side-s", [66])
         for name in ("client", "client2"):
@@ -76,22 +74,33 @@ class Topology:
         for name in ["stranger"] + ["server"] * server_route:
             self._batch(name, ["route add 192.0.2.0/24 via 198.51.100.1",
                                "-6 route add 2001:db8:1::/64 via 2001:db8:2::1"])
-        for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
-            self.run("gateway", ["sysctl", "-qw", setting])
-        self.nft("gateway", owners_table(plain))
-        # The counters exist as soon as a rule has brought connection tracking into the namespace.
-        self.run("gateway", ["sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1"])
+        self._build_gateways(plain)
 
-    def _plug(self, name, link, bridge, hosts):
-        """A cable from `name` to a bridge, with addresses that need no duplicate detection."""
+    def _build_gateways(self, plain):
+        self._plug("gateway", "c0", "side-c", [1])
+        self._plug("gateway", "s0", "side-s", [1])
+        self._make_router("gateway", owners_table(plain))
+
+    def _make_router(self, name, rules):
+        """What the owner of a gateway sets up: it forwards, and these are the owner's rules."""
+        self.run(name, ["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
+        self.nft(name, rules)
+        # The counters exist as soon as a rule has brought connection tracking into the namespace.
+        self.run(name, ["sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1"])
+
+    def _plug(self, name, link, bridge, hosts, lengths=(24, 64)):
+        """A cable from `name` to a bridge, with addresses that need no duplicate detection.
+
+        `lengths` are those of the IPv4 and the IPv6 prefix.
+        """
         peer = f"p-{name[:7]}-{link}"[:15]
         batch = [f"link add {link} type veth peer name {peer} netns {self.ns['wire']}",
                  "link set lo up", f"link set {link} up"]
         four, six = (("192.0.2", "2001:db8:1::") if bridge == "side-c"
                      else ("198.51.100", "2001:db8:2::"))
         for host in hosts:
-            batch.append(f"addr add {four}.{host}/24 dev {link}")
-            batch.append(f"addr add {six}{host}/64 dev {link} nodad")
+            batch.append(f"addr add {four}.{host}/{lengths[0]} dev {link}")
+            batch.append(f"addr add {six}{host}/{lengths[1]} dev {link} nodad")
         self.run(name, ["sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
                         "net.ipv6.conf.default.accept_dad=0"])
         self._batch(name, batch)
@@ -139,9 +148,9 @@ class Topology:
         for fd in self._fds.values():
             os.close(fd)
         self._fds = {}
-        for name in NAMES:
-            if os.path.exists(f"/run/netns/{self.ns[name]}"):
-                call(["ip", "netns", "del", self.ns[name]], check=False)
+        for space in self.ns.values():
+            if os.path.exists(f"/run/netns/{space}"):
+                call(["ip", "netns", "del", space], check=False)
 
 
 def _setns(fd):

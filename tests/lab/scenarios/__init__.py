@@ -4,6 +4,9 @@ A test takes the path of the binary and a folder of its own. They register thems
 `scenario`, once for every value of their parameters.
 """
 
+import importlib
+import pkgutil
+
 ALL = []
 
 
@@ -28,6 +31,6 @@ def _label(parameter):
 
 
 from scenarios.accounts import account  # noqa: E402,F401
-from scenarios import (  # noqa: E402,F401
-    audit, blind_ports, ccc, clearing, commands, control, ftps, handover, identities, implicit, lifecycle,
-    monitoring, observe, package, pinholes, relay, reload, reuse, status_page, transfers, verification)
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"scenarios.{_module.name}")
