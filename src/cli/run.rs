@@ -37,15 +37,17 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     };
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let handover = Handover::take()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let control = app::open_control(&config.admin)?;
         let mut gateway = app::start_after(&config, None, handover).await?;
         announce(&gateway);
         let orders = gateway.serve_control(control);
         let file = arguments.config.as_deref();
         Service { gateway, file, log, signals, orders }.run().await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // A question to a resolver that does not answer is not waited for.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// What the gateway does, and what is missing.

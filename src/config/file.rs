@@ -2,12 +2,13 @@
 //!
 //! `config/reference.yaml` shows the same keys with a comment each; a test holds the two equal.
 
+use super::advertise::{self, Advertise};
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
-    Admin, Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
-    FTP_PORT, FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig,
-    Server, Source, TelemetryConfig, default_policies,
+    Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
+    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
+    TelemetryConfig, default_policies,
 };
 use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
@@ -61,6 +62,8 @@ pub(super) struct DataFile {
     pub(super) path: Found<PathChoice>,
     pub(super) mode: Found<ModeChoice>,
     pub(super) ports: Found<PortRange>,
+    pub(super) slices: Found<u16>,
+    pub(super) slice: Found<Slice>,
     pub(super) blind_ports: Found<Option<PortRange>>,
     open_timeout: Duration,
     idle_timeout: Duration,
@@ -125,6 +128,8 @@ impl File {
                 path: data.path.value,
                 mode: data.mode.value,
                 ports: data.ports.value,
+                slices: data.slices.value,
+                slice: data.slice.value,
                 blind_ports: data.blind_ports.value,
                 open_timeout: data.open_timeout,
                 idle_timeout: data.idle_timeout,
@@ -193,7 +198,7 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
         source: section.read("source", value::choice(SOURCE), default.source),
         policy: section.read("policy", value::name, default.policy),
         tls: file_tls::listener_tls(section.section("tls")),
-        advertise: advertise(section.section("advertise")),
+        advertise: advertise::advertise(section.section("advertise")),
     };
     let mut proxy_protocol = section.section("proxy_protocol");
     proxy_protocol.reserve("accept_from", "[]");
@@ -201,13 +206,6 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
     proxy_protocol.finish();
     section.finish();
     listener
-}
-
-fn advertise(mut section: Section<'_>) -> Advertise {
-    let client = section.read("client", value::advertise, AdvertiseChoice::Auto);
-    let server = section.read("server", value::advertise, AdvertiseChoice::Auto);
-    section.finish();
-    Advertise { client: client.value, server: server.value }
 }
 
 fn data(mut section: Section<'_>) -> DataFile {
@@ -223,6 +221,8 @@ fn data(mut section: Section<'_>) -> DataFile {
         path: section.read("path", value::choice(PATH), default.path),
         mode: section.read("mode", value::choice(MODE), default.mode),
         ports: section.read("ports", value::port_range, default.ports),
+        slices: section.read("slices", value::slices, default.slices),
+        slice: section.read("slice", value::slice, default.slice),
         blind_ports: section.read("blind_ports", value::optional_port_range, default.blind_ports),
         open_timeout: section.read("open_timeout", value::duration, default.open_timeout).value,
         idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,

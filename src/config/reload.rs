@@ -3,7 +3,8 @@
 //!
 //! Not here: how the change is made (the application does it).
 
-use super::types::{AdvertiseChoice, Config, Listener, Server};
+use super::advertise;
+use super::types::{Config, Listener, Server};
 use super::{CertificateFiles, Roots};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -96,8 +97,8 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
         (".tls.client_certificates", word(tls.client_certificates)),
         (".tls.server_ccc", word(tls.server_ccc)),
         (".tls.bypass", list(&tls.bypass)),
-        (".advertise.client", advertised(&listener.advertise.client)),
-        (".advertise.server", advertised(&listener.advertise.server)),
+        (".advertise.client", advertise::shown(&listener.advertise.client)),
+        (".advertise.server", advertise::shown(&listener.advertise.server)),
     ])
 }
 
@@ -107,6 +108,8 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
         ("data.ports", data.ports.to_string()),
+        ("data.slices", data.slices.to_string()),
+        ("data.slice", data.slice.to_string()),
         ("data.blind_ports", data.blind_ports.map_or("none".to_owned(), |range| range.to_string())),
         ("data.open_timeout", time(data.open_timeout)),
         ("data.idle_timeout", time(data.idle_timeout)),
@@ -188,14 +191,6 @@ fn file(files: Option<&CertificateFiles>, of: impl Fn(&CertificateFiles) -> &Pat
 
 fn time(duration: Duration) -> String {
     format!("{duration:?}")
-}
-
-fn advertised(choice: &AdvertiseChoice) -> String {
-    match choice {
-        AdvertiseChoice::Auto => "auto".to_owned(),
-        AdvertiseChoice::Address(address) => address.to_string(),
-        AdvertiseChoice::Interface(name) => name.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ class PairTopology(Topology):
         call(["ip", "-n", self.ns[first], "link", "add", "sync", "type", "veth",
               "peer", "name", "sync", "netns", self.ns[second]])
         for name, (client, server, cable) in NODES.items():
-            self._plug(name, "c0", "side-c", [client])
-            self._plug(name, "s0", "side-s", [server], SMALL)
+            self.plug(name, "c0", "side-c", [client])
+            self.plug(name, "s0", "side-s", [server], SMALL)
             self._batch(name, [
                 "link set sync up", f"addr add 192.168.100.{cable}/24 dev sync",
                 # The gateway's own; that of the virtual address goes ahead of it.
