@@ -29,5 +29,5 @@ def _label(parameter):
 
 from scenarios.accounts import account  # noqa: E402,F401
 from scenarios import (  # noqa: E402,F401
-    audit, blind_ports, ccc, clearing, commands, control, ftps, handover, identities, implicit, lifecycle,
+    audit, blind_ports, ccc, clearing, commands, control, firewalls, ftps, handover, identities, implicit, lifecycle,
     monitoring, observe, pinholes, relay, reload, reuse, status_page, transfers, verification)
