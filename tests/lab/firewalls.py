@@ -139,15 +139,23 @@ class Nftables:
         return "config/gateway.yaml" if place == "gateway" else "config/in-front-of-a-server.yaml"
 
     def set_up(self):
-        self.site.machine.write("/etc/sysctl.d/ftpgate.conf",
-                                "net.ipv4.ip_forward=1\nnet.ipv6.conf.all.forwarding=1\n")
-        self.site.machine.run(["sysctl", "-q", "-p", "/etc/sysctl.d/ftpgate.conf"])
+        self._route()
         self.site.machine.write(RULES, self._text())
         self.site.machine.run(["nft", "-c", "-f", RULES])
         self.site.machine.run(["systemctl", "start", "nftables.service"])
 
+    def _route(self):
+        self.site.machine.write("/etc/sysctl.d/ftpgate.conf",
+                                "net.ipv4.ip_forward=1\nnet.ipv6.conf.all.forwarding=1\n")
+        self.site.machine.run(["sysctl", "-q", "-p", "/etc/sysctl.d/ftpgate.conf"])
+
     def _text(self):
         return shipped(f"deploy/nftables/{self.site.place}.nft")
+
+    @staticmethod
+    def in_force():
+        """Whether its rules stand."""
+        return True
 
     def without_line(self):
         text = re.sub(r"^\t\tct mark .*\n", "", self._text(), flags=re.MULTILINE)
@@ -175,13 +183,16 @@ class Firewalld(Nftables):
 
     def set_up(self):
         machine = self.site.machine
-        machine.write("/etc/sysctl.d/ftpgate.conf",
-                      "net.ipv4.ip_forward=1\nnet.ipv6.conf.all.forwarding=1\n")
-        machine.run(["sysctl", "-q", "-p", "/etc/sysctl.d/ftpgate.conf"])
+        self._route()
         machine.run(["systemctl", "start", "firewalld.service"])
         machine.write("/etc/ftpgate/mark.nft", shipped("deploy/firewalld/mark.nft"))
         machine.write("/root/set-up.sh", shipped(f"deploy/firewalld/{self.site.place}.sh"), mode="755")
         machine.run(["/root/set-up.sh"])
+
+    def in_force(self):
+        # systemctl returns before the rules are loaded.
+        code, _ = self.site.machine.run(["firewall-cmd", "--state"], check=False)
+        return code == 0 and "inet firewalld" in self.site.tables()
 
     def without_line(self):
         self.site.machine.run(["nft", "delete", "table", "inet", "ftpgate_mark"])
