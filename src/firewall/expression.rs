@@ -33,8 +33,8 @@ fn encode_term(e: &mut Expressions<'_>, term: Term) {
     const CT_MARK: u32 = 3;
     const SOCKET_TRANSPARENT: u32 = 0;
     const SOCKET_WILDCARD: u32 = 2;
-    const STATE_NEW: u32 = 0x8;
     const STATE_ESTABLISHED_RELATED: u32 = 0x6;
+    const STATE_NEW_RELATED: u32 = 0xc;
     const TCP: u8 = 6;
     const TRANSPORT: u32 = 2;
     const TCP_FLAGS: (u32, u32, u32) = (TRANSPORT, 13, 1);
@@ -65,7 +65,8 @@ fn encode_term(e: &mut Expressions<'_>, term: Term) {
             e.compare(AT_MOST, &range.last().to_be_bytes());
         }
         Term::New | Term::Established => {
-            let state = if term == Term::New { STATE_NEW } else { STATE_ESTABLISHED_RELATED };
+            let state =
+                if term == Term::New { STATE_NEW_RELATED } else { STATE_ESTABLISHED_RELATED };
             e.conntrack(CT_STATE, FIRST, None);
             e.mask(&state.to_ne_bytes());
             e.compare(NOT_EQUAL, &0u32.to_ne_bytes());

@@ -145,7 +145,7 @@ fn write_term(out: &mut String, term: Term) -> fmt::Result {
         Term::Syn => write!(out, "tcp flags & (fin | syn | rst | ack) == syn"),
         Term::Port(port) => write!(out, "tcp dport {port}"),
         Term::PortIn(range) => write!(out, "tcp dport {range}"),
-        Term::New => write!(out, "ct state new"),
+        Term::New => write!(out, "ct state new,related"),
         Term::Established => write!(out, "ct state established,related"),
         Term::ConnectionMark(mark) => write!(out, "ct mark {mark:#x}"),
         Term::OwnSocket => write!(out, "socket transparent 1 socket wildcard 0"),
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(
             rules,
             [
-                &"\t\tmeta nfproto ipv6 meta l4proto tcp ct state new \
+                &"\t\tmeta nfproto ipv6 meta l4proto tcp ct state new,related \
                   tcp flags & (fin | syn | rst | ack) == syn tcp dport 60000-60100 \
                   ip6 saddr . ip6 daddr @blind6 ct mark set 0x2100 accept",
                 &"\t\tmeta nfproto ipv6 meta l4proto tcp ct mark 0x2100 tcp dport 60000-60100 \

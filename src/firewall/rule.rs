@@ -199,7 +199,9 @@ pub(super) enum Term {
     Port(u16),
     /// The TCP destination port is one of several.
     PortIn(PortRange),
-    /// The packet begins a connection.
+    /// The packet begins a connection, or is an ICMP error about one. Where the kernel's own FTP
+    /// helper reads the control connection too, the data connections that it announces begin as
+    /// `related`.
     New,
     /// The packet belongs, or is related, to a connection that stands.
     Established,
