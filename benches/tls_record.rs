@@ -5,7 +5,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use ftpgate::addr::OriginalDst;
+use ftpgate::addr::{ByOwn, OriginalDst};
 use ftpgate::session::{Action, Event, Parties, Session, Settings};
 use ftpgate::terms::Side;
 use ftpgate::tls::record::{RecordFollower, Then};
@@ -79,6 +79,8 @@ fn session(secured: bool) -> Session {
         client: address("192.0.2.2:40000"),
         original_dst: OriginalDst(address("203.0.113.7:21")),
         dials_gateway: true,
+        external_client: ByOwn::default(),
+        external_server: ByOwn::default(),
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(settings), parties, now);

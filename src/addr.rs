@@ -6,10 +6,14 @@
 //! | [`OriginalDst`] | where the client dialled, before any capture |
 //! | [`Observed`] | the address of a peer as the kernel reports it for the control connection |
 //! | [`Advertised`] | what a peer wrote into PORT, EPRT, 227 or 229 |
-//! | [`External`] | what the far side is told to use instead |
+//! | [`External`] | what the far side is told to use instead, [`ByOwn`] by the gateway's own address |
 //!
 //! Every IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is taken as the IPv4 address that it means,
 //! since one peer may be seen in either form on a dual-stack socket.
+
+mod external;
+
+pub use external::{Addresses, ByOwn, External};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -44,10 +48,6 @@ role! {
 role! {
     /// What a peer wrote into its own line. Never used to connect unless it agrees with [`Observed`].
     Advertised(SocketAddr)
-}
-role! {
-    /// What the far side is told to use.
-    External(SocketAddr)
 }
 
 impl Observed {

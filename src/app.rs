@@ -6,6 +6,7 @@
 //! | `settings`, `tls` | what the configuration says, in the words of the parts |
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
+//! | `external` | the external addresses that `advertise` names |
 //! | `control` | the control socket |
 //! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
@@ -14,6 +15,7 @@
 
 mod control;
 mod ending;
+mod external;
 mod handover;
 mod notices;
 mod reload;
@@ -21,6 +23,7 @@ mod settings;
 mod tls;
 
 pub use control::open_control;
+pub use external::{external_now, look_up_external};
 pub use handover::{Handover, Manager};
 pub use settings::{firewall_settings, needs_transparency, session_settings};
 
@@ -32,6 +35,7 @@ use crate::net::routing::PolicyRouting;
 use crate::relay::{CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
 use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
 use anyhow::{Context, bail};
+use external::Followed;
 use reload::Accepting;
 use settings::{intake_ports, listener_settings, shared_settings};
 use std::net::SocketAddr;
@@ -57,6 +61,8 @@ pub struct RunningGateway {
     firewall: Option<Firewall>,
     /// The kernel can carry data connections.
     kernel: bool,
+    /// What `advertise` names.
+    followed: Followed,
     notices: Vec<String>,
     manager: Manager,
 }
@@ -125,12 +131,15 @@ pub async fn start_after(
     let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
     let certificates = tls::Certificates::load(config)?;
+    let followed = Followed::default().begin_more(config).await;
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let tls = certificates
             .termination(config, listener)
             .with_context(|| format!("listener {}", listener.name))?;
-        let settings = ListenerSettings { tls, ..listener_settings(config, listener, kernel)? };
+        let advertise = followed.advertise(&Followed::default(), listener);
+        let settings =
+            ListenerSettings { tls, ..listener_settings(config, listener, kernel, advertise) };
         let socket = Listener::bind(
             settings,
             &mut handover.sockets,
@@ -142,7 +151,8 @@ pub async fn start_after(
         bound.push((listener, socket));
     }
     telemetry.watch_certificates(certificates.expiries());
-    let notices = notices::missing(kernel, certificates.ca_expires(), SystemTime::now());
+    let mut notices = notices::missing(kernel, certificates.ca_expires(), SystemTime::now());
+    notices.extend(followed.unknown(config));
     // Last, since it would outlive a start that fails.
     let routing = if transparent {
         let mark = config.firewall.mark;
@@ -173,6 +183,7 @@ pub async fn start_after(
         routing,
         firewall,
         kernel,
+        followed,
         notices,
         manager,
     };

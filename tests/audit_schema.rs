@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test tells by panicking")]
 
-use ftpgate::addr::OriginalDst;
+use ftpgate::addr::{ByOwn, OriginalDst};
 use ftpgate::report::{
     Answer, CccOutcome, CloseCause, Connection, ControlProtection, DataOutcome, PeerText, Refusal,
     Report, TlsFault, TlsVersion, TransferCommand,
@@ -350,6 +350,8 @@ fn talk_from_the_start(said: &[(Side, &[u8])]) -> Vec<Report> {
         client: at("192.0.2.2:40000"),
         original_dst: OriginalDst(at("203.0.113.7:21")),
         dials_gateway: true,
+        external_client: ByOwn::default(),
+        external_server: ByOwn::default(),
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(Settings::default()), parties, now);

@@ -64,7 +64,21 @@ const LAYERS: &[(&str, &[&str])] = &[
         "demo",
         &["addr", "app", "config", "firewall", "ftp", "net", "report", "session", "telemetry"],
     ),
-    ("cli", &["admin", "app", "config", "demo", "firewall", "net", "observe", "telemetry", "tls"]),
+    (
+        "cli",
+        &[
+            "addr",
+            "admin",
+            "app",
+            "config",
+            "demo",
+            "firewall",
+            "net",
+            "observe",
+            "telemetry",
+            "tls",
+        ],
+    ),
 ];
 
 /// Modules without socket, clock, file or randomness.

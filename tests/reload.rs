@@ -147,6 +147,43 @@ async fn a_new_file_that_cannot_be_had_as_a_whole_changes_nothing() {
     drop((client, server, stage.session(a).await));
 }
 
+/// What a client is answered to PASV.
+async fn passive((mut client, mut server): Session) -> String {
+    pass(&mut client, &mut server, "USER a\r\n").await;
+    pass(&mut server, &mut client, "230 in\r\n").await;
+    within(client.write_all(b"PASV\r\n")).await.unwrap();
+    let mut answer = String::new();
+    tokio::select! {
+        read = within(client.read_line(&mut answer)) => { read.unwrap(); }
+        () = hear(&mut server, "PASV") => {
+            within(server.write_all(b"227 ok (127,0,0,1,195,80)\r\n")).await.unwrap();
+            within(client.read_line(&mut answer)).await.unwrap();
+        }
+    }
+    answer
+}
+
+#[tokio::test]
+async fn an_external_address_that_is_not_known_stops_neither_a_start_nor_a_reload() {
+    let a = free().await;
+    let unknown = [("a, advertise: { client: nosuch0 }", a)];
+    let mut stage = Stage::new("external", &unknown).await;
+    let told = |stage: &Stage| stage.gateway.notices().join("\n");
+    assert!(told(&stage).contains("listeners[a].advertise.client: interface nosuch0 has no"));
+    let answer = passive(stage.session(a).await).await;
+    assert!(answer.starts_with("425 "), "{answer}");
+    let fixed = [("a, advertise: { client: { 127.0.0.1: 203.0.113.9 } }", a)];
+    let changes = stage.reload(&fixed, "").await.unwrap();
+    assert_eq!(changes, ["listeners[a].advertise.client: nosuch0 -> { 127.0.0.1: 203.0.113.9 }"]);
+    assert!(!told(&stage).contains("nosuch0"));
+    let answer = passive(stage.session(a).await).await;
+    assert!(answer.starts_with("227 ok (203,0,113,9,"), "{answer}");
+    stage.reload(&unknown, "").await.unwrap();
+    assert!(told(&stage).contains("nosuch0"));
+    let answer = passive(stage.session(a).await).await;
+    assert!(answer.starts_with("425 "), "{answer}");
+}
+
 #[tokio::test]
 async fn a_listener_that_moves_onto_its_own_port_is_told_what_stands_in_its_way() {
     let a = free().await;

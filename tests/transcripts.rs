@@ -15,7 +15,7 @@
 //! | `@ kernel`, `@ path P`, `@ mode M`, `@ source S`, `@ strict`, `@ low-ports` | |
 //! | `@ tls MODE`, `@ tls-required`, `@ tls-start S`, `@ client-start S`, `@ server-start S` | |
 //! | `@ server-ccc C`, `@ bypass NAME`, `@ wants-certificate` (the server), `@ blind-ports` | |
-//! | `@ advertise client\|server IP` | |
+//! | `@ advertise client\|server IP\|unknown`, `@ advertise client\|server IP for OWN` | |
 //! | `@ in-use` | the next withdrawal finds that the connection has come |
 //! | `@ logged-in` | greeting and login are taken for done |
 //!
@@ -28,7 +28,7 @@
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
-use ftpgate::addr::OriginalDst;
+use ftpgate::addr::{Addresses, ByOwn, External, OriginalDst};
 use ftpgate::policy::bypass::{BypassEntry, NamePattern};
 use ftpgate::report::{DataOutcome, PinholeOutcome, Report, TlsFault};
 use ftpgate::session::{
@@ -63,6 +63,8 @@ struct Stage {
     client: SocketAddr,
     dialled: SocketAddr,
     dials_gateway: bool,
+    external_client: ByOwn,
+    external_server: ByOwn,
     session: Option<Session>,
     now: Instant,
     next_port: u16,
@@ -79,6 +81,8 @@ impl Default for Stage {
             client: SocketAddr::from(([192, 0, 2, 2], 40000)),
             dialled: SocketAddr::from(([203, 0, 113, 7], 21)),
             dials_gateway: true,
+            external_client: ByOwn::default(),
+            external_server: ByOwn::default(),
             session: None,
             now: Instant::now(),
             next_port: 50000,
@@ -171,13 +175,18 @@ impl Stage {
             ["path", "relay"] => self.settings.path = PathChoice::Relay,
             ["mode", "passive"] => self.settings.mode = ModeChoice::Passive,
             ["mode", "active"] => self.settings.mode = ModeChoice::Active,
-            ["advertise", "client", ip] => self.settings.advertise_client = ip.parse().ok(),
-            ["advertise", "server", ip] => self.settings.advertise_server = ip.parse().ok(),
+            ["advertise", side, ip] => self.external(side)?.others = external(ip)?,
+            ["advertise", side, ip, "for", own] => {
+                let own = own.parse().map_err(|_| format!("no address: {own}"))?;
+                self.external(side)?.of.insert(own, external(ip)?);
+            }
             ["server", server, "seen-as", seen_as] => {
                 let parties = Parties {
                     client: self.client,
                     original_dst: OriginalDst(self.dialled),
                     dials_gateway: self.dials_gateway,
+                    external_client: self.external_client.clone(),
+                    external_server: self.external_server.clone(),
                 };
                 let settings = Arc::new(self.settings.clone());
                 let mut session = Session::new(settings, parties, self.now);
@@ -202,6 +211,13 @@ impl Stage {
             other => return Err(format!("unknown setting {other:?}")),
         }
         Ok(())
+    }
+
+    fn external(&mut self, side: &str) -> Result<&mut ByOwn, String> {
+        Ok(match side_of(side)? {
+            Side::Client => &mut self.external_client,
+            Side::Server => &mut self.external_server,
+        })
     }
 
     fn say(&mut self, from: Side, what: &str) {
@@ -401,6 +417,13 @@ fn start_of(word: &str) -> Result<TlsStart, String> {
         "implicit" => Ok(TlsStart::Implicit),
         "implicit-after-greeting" => Ok(TlsStart::ImplicitAfterGreeting),
         other => Err(format!("no start: {other}")),
+    }
+}
+
+fn external(ip: &str) -> Result<External, String> {
+    match ip {
+        "unknown" => Ok(External::Found(Addresses::default())),
+        ip => ip.parse().map(External::Address).map_err(|_| format!("no address: {ip}")),
     }
 }
 

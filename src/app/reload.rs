@@ -3,6 +3,7 @@
 //! Whatever can fail is done before anything changes; the last of it is the firewall, which changes
 //! in one step. Sessions under way keep the settings that they began with.
 
+use super::external::Followed;
 use super::settings::{captures, listener_settings, needs_transparency, shared_settings};
 use super::{RunningGateway, carries_data, notices, tls};
 use crate::config::{self, Capture, Config};
@@ -72,7 +73,8 @@ impl RunningGateway {
 
     async fn change(&mut self, new: Config) -> Result<Vec<String>, Vec<String>> {
         let mut problems = self.fixed(&new);
-        let (next, certificates) = self.next(&new, &mut problems);
+        let begun = self.followed.begin_more(&new).await;
+        let (next, certificates) = self.next(&new, &begun, &mut problems);
         let Some(certificates) = certificates.filter(|_| problems.is_empty()) else {
             return Err(problems);
         };
@@ -127,7 +129,9 @@ impl RunningGateway {
         while self.tasks.try_join_next().is_some() {}
         self.show_listeners();
         self.telemetry.watch_certificates(certificates.expiries());
+        self.followed.change(begun, &new);
         self.notices = notices::missing(self.kernel, certificates.ca_expires(), SystemTime::now());
+        self.notices.extend(self.followed.unknown(&new));
         self.config = new;
         self.telemetry.set_config_loaded(SystemTime::now());
         Ok(changes)
@@ -157,6 +161,7 @@ impl RunningGateway {
     fn next<'a>(
         &self,
         new: &'a Config,
+        begun: &Followed,
         problems: &mut Vec<String>,
     ) -> (Vec<Next<'a>>, Option<tls::Certificates>) {
         let mut note = |error: anyhow::Error| problems.push(format!("{error:#}"));
@@ -167,8 +172,10 @@ impl RunningGateway {
         };
         let mut next = Vec::new();
         for listener in &new.listeners {
-            let settings = certificates.termination(new, listener).and_then(|tls| {
-                Ok(ListenerSettings { tls, ..listener_settings(new, listener, kernel)? })
+            let advertise = self.followed.advertise(begun, listener);
+            let settings = certificates.termination(new, listener).map(|tls| ListenerSettings {
+                tls,
+                ..listener_settings(new, listener, kernel, advertise)
             });
             let at = self.listeners.iter().position(|old| old.listener.listen == listener.listen);
             let needs = (new.is_dual(listener), listener.capture == Capture::Tproxy);

@@ -3,12 +3,11 @@
 use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
-use crate::net::interfaces;
 use crate::policy::Policy;
-use crate::relay::{CaptureKind, Intake, Limits, ListenerSettings, ServerAddress, SharedSettings};
+use crate::relay::{
+    Advertise, CaptureKind, Intake, Limits, ListenerSettings, ServerAddress, SharedSettings,
+};
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
-use anyhow::Context;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) fn shared_settings(config: &Config) -> SharedSettings {
@@ -62,27 +61,9 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
 }
 
 /// What the sessions of a listener are told. `kernel`: whether data connections can be carried there.
-///
-/// # Errors
-/// An interface that is named in `advertise` has no address.
-pub fn session_settings(
-    config: &Config,
-    listener: &config::Listener,
-    kernel: bool,
-) -> anyhow::Result<Settings> {
+pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bool) -> Settings {
     let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
-    let v6 = listener.listen.is_ipv6();
-    let advertise =
-        |key: &str, choice: &config::AdvertiseChoice| -> anyhow::Result<Option<IpAddr>> {
-            match choice {
-                config::AdvertiseChoice::Auto => Ok(None),
-                config::AdvertiseChoice::Address(address) => Ok(Some(*address)),
-                config::AdvertiseChoice::Interface(name) => interfaces::address_of(name, v6)
-                    .map(Some)
-                    .with_context(|| format!("advertise.{key}: interface {name} has no address")),
-            }
-        };
-    Ok(Settings {
+    Settings {
         policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
@@ -106,22 +87,21 @@ pub fn session_settings(
             config::Source::Client => Source::Client,
         },
         kernel,
-        advertise_client: advertise("client", &listener.advertise.client)?,
-        advertise_server: advertise("server", &listener.advertise.server)?,
         login_timeout: config.limits.login_timeout,
         idle_timeout: config.limits.idle_timeout,
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
-    })
+    }
 }
 
 pub(super) fn listener_settings(
     config: &Config,
     listener: &config::Listener,
     kernel: bool,
-) -> anyhow::Result<ListenerSettings> {
-    let session = session_settings(config, listener, kernel)?;
-    Ok(ListenerSettings {
+    advertise: Advertise,
+) -> ListenerSettings {
+    let session = session_settings(config, listener, kernel);
+    ListenerSettings {
         listen: listener.listen,
         dual: config.is_dual(listener),
         capture: match listener.capture {
@@ -136,6 +116,7 @@ pub(super) fn listener_settings(
             }
         },
         session: Arc::new(session),
+        advertise,
         tls: None,
-    })
+    }
 }

@@ -1,8 +1,9 @@
 //! `ftpgate check`: what a configuration file means, or everything that is wrong with it.
 //!
-//! Not here: anything that needs the host (see `doctor`), but for a word on files that it has not:
-//! a configuration may be checked where it is written.
+//! Not here: anything that needs the host (see `doctor`), but for a word on files that it has not, and
+//! on what `advertise` stands for here: a configuration may be checked where it is written.
 
+mod external;
 mod tls;
 
 use super::{ConfigArguments, complain, show};
@@ -16,8 +17,9 @@ pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
         Ok(config) => {
             let mut text = describe(&arguments.config.display().to_string(), &config);
             let missing = tls::missing(&config);
-            for missing in &missing {
-                text += &format!("  {:<9} {missing}\n", "missing");
+            let missing_files = missing.iter().map(|missing| ("missing", missing.clone()));
+            for (what, meaning) in external::found(&config).into_iter().chain(missing_files) {
+                text += &format!("  {what:<9} {meaning}\n");
             }
             show(&text)?;
             // Where all are here, they are what will be used.
@@ -60,6 +62,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         lines.push(("listener", describe_listener(listener)));
         let sides = tls::sides(listener, &config.tls);
         lines.extend(sides.into_iter().map(|(side, meaning)| ("", format!("{side}: {meaning}"))));
+        lines.extend(external::sides(listener).into_iter().map(|told| ("", told)));
     }
     let data = &config.data;
     let blind = match data.blind_ports {

@@ -110,9 +110,11 @@ fn from_config(
         eprintln!("--listener: {} has no listener {name:?}; there are: {names}", file.display());
         return Ok(Err(ExitCode::from(EXIT_CONFIG)));
     };
-    let settings = app::session_settings(&config, listener, true)?;
+    let settings = app::session_settings(&config, listener, true);
     let direct = listener.capture == config::Capture::Direct;
-    Ok(Ok(Pretended::new(settings, arguments.external, direct)))
+    let mut pretended = Pretended::new(settings, arguments.external, direct);
+    [pretended.external_client, pretended.external_server] = app::external_now(listener);
+    Ok(Ok(pretended))
 }
 
 /// Where packets come from.

@@ -34,7 +34,7 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         // Before the start, which takes its time: a signal to a process that does not listen yet
         // would kill it.
         let signals = Signals::new()?;
@@ -44,8 +44,10 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         let orders = gateway.serve_control(control);
         let file = arguments.config.as_deref();
         Service { gateway, file, log, signals, orders }.run().await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // A question to a resolver that does not answer is not waited for.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// What the gateway does, and what is missing.

@@ -2,12 +2,13 @@
 //!
 //! `config/reference.yaml` shows the same keys with a comment each; a test holds the two equal.
 
+use super::advertise::{self, Advertise};
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
-    Admin, Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data,
-    FTP_PORT, FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig,
-    Server, Source, TelemetryConfig, default_policies,
+    Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
+    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source,
+    TelemetryConfig, default_policies,
 };
 use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
@@ -193,7 +194,7 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
         source: section.read("source", value::choice(SOURCE), default.source),
         policy: section.read("policy", value::name, default.policy),
         tls: file_tls::listener_tls(section.section("tls")),
-        advertise: advertise(section.section("advertise")),
+        advertise: advertise::advertise(section.section("advertise")),
     };
     let mut proxy_protocol = section.section("proxy_protocol");
     proxy_protocol.reserve("accept_from", "[]");
@@ -201,13 +202,6 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
     proxy_protocol.finish();
     section.finish();
     listener
-}
-
-fn advertise(mut section: Section<'_>) -> Advertise {
-    let client = section.read("client", value::advertise, AdvertiseChoice::Auto);
-    let server = section.read("server", value::advertise, AdvertiseChoice::Auto);
-    section.finish();
-    Advertise { client: client.value, server: server.value }
 }
 
 fn data(mut section: Section<'_>) -> DataFile {

@@ -7,6 +7,7 @@
 //! | `tree` | YAML text to a tree of values, each with its place |
 //! | `section` | reading keys from the tree; unknown keys and their nearest neighbours |
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
+//! | `advertise` | what stands in front of the gateway: its types, and how it is written |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `reload` | what changes from one configuration to the next, and what needs a restart |
@@ -18,6 +19,7 @@
 //! Not here: the parts' own settings (the application translates), and anything that needs the
 //! host, such as whether an interface exists or a port can be bound.
 
+mod advertise;
 mod check;
 mod check_tls;
 mod file;
@@ -34,6 +36,7 @@ mod value;
 mod value_tls;
 
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
+pub use advertise::{Advertise, AdvertiseChoice, shown as show_advertised};
 pub use check::collide;
 pub use problem::{Problem, Problems};
 pub use reload::{changes, fixed_changes};
@@ -42,9 +45,8 @@ pub use tls::{
     TlsMode, TlsServer, TlsStart, UnmetCertificateRequest, Untrusted, Verify,
 };
 pub use types::{
-    ADMIN_SOCKET, Admin, Advertise, AdvertiseChoice, AuditConfig, Backend, Capture, Config, Data,
-    FirewallConfig, Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server,
-    Source, TelemetryConfig,
+    ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Limits,
+    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig,
 };
 pub use value::parse_duration;
 

@@ -3,7 +3,8 @@
 //!
 //! Not here: how the change is made (the application does it).
 
-use super::types::{AdvertiseChoice, Config, Listener, Server};
+use super::advertise;
+use super::types::{Config, Listener, Server};
 use super::{CertificateFiles, Roots};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -96,8 +97,8 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
         (".tls.client_certificates", word(tls.client_certificates)),
         (".tls.server_ccc", word(tls.server_ccc)),
         (".tls.bypass", list(&tls.bypass)),
-        (".advertise.client", advertised(&listener.advertise.client)),
-        (".advertise.server", advertised(&listener.advertise.server)),
+        (".advertise.client", advertise::shown(&listener.advertise.client)),
+        (".advertise.server", advertise::shown(&listener.advertise.server)),
     ])
 }
 
@@ -188,14 +189,6 @@ fn file(files: Option<&CertificateFiles>, of: impl Fn(&CertificateFiles) -> &Pat
 
 fn time(duration: Duration) -> String {
     format!("{duration:?}")
-}
-
-fn advertised(choice: &AdvertiseChoice) -> String {
-    match choice {
-        AdvertiseChoice::Auto => "auto".to_owned(),
-        AdvertiseChoice::Address(address) => address.to_string(),
-        AdvertiseChoice::Interface(name) => name.clone(),
-    }
 }
 
 #[cfg(test)]

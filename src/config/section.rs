@@ -197,6 +197,35 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The mapping under `name` whose keys are values as well; `None` if there is none, or something
+    /// else. What cannot be read is noted and left out.
+    pub(super) fn pairs<K: PartialEq, V>(
+        &mut self,
+        name: &'static str,
+        parse_key: impl Fn(&str) -> Result<K, String>,
+        parse: impl Fn(&K, &Node) -> Result<V, String>,
+    ) -> Option<Vec<(K, V)>> {
+        let node = &self.entries.iter().rfind(|entry| entry.key == name)?.node;
+        let Value::Map(entries) = &node.value else { return None };
+        let _ = self.find_value(name);
+        let outer = join(&self.key, name);
+        let mut pairs: Vec<(K, V)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let key = join(&outer, &entry.key);
+            match parse_key(&entry.key) {
+                Err(message) => self.notes.problem(entry.at, &key, message),
+                Ok(read) if pairs.iter().any(|(earlier, _)| *earlier == read) => {
+                    self.notes.problem(entry.at, &key, "stands here twice: keep one of them");
+                }
+                Ok(read) => match parse(&read, &entry.node) {
+                    Ok(value) => pairs.push((read, value)),
+                    Err(message) => self.notes.problem(entry.node.at, &key, message),
+                },
+            }
+        }
+        Some(pairs)
+    }
+
     /// A key of the contract that this version does not act on: only its default is accepted, so
     /// that nobody relies on what is not there.
     pub(super) fn reserve(&mut self, name: &'static str, default: &str) {

@@ -1,5 +1,6 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
+use crate::config::advertise::Advertise;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
 use crate::pinhole::PortRange;
@@ -192,27 +193,6 @@ impl Source {
             Self::Client => "client",
         }
     }
-}
-
-/// What the gateway calls itself, per side.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Advertise {
-    /// Towards clients.
-    pub client: AdvertiseChoice,
-    /// Towards servers.
-    pub server: AdvertiseChoice,
-}
-
-/// What the gateway calls itself towards one side.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AdvertiseChoice {
-    /// The address that the peer's control connection shows.
-    #[default]
-    Auto,
-    /// This one: another NAT or a load balancer stands in front.
-    Address(IpAddr),
-    /// The address of this interface.
-    Interface(String),
 }
 
 /// How data connections are carried.

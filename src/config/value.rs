@@ -1,16 +1,13 @@
 //! Single values: what a scalar of the file means, or what to write instead.
 
 use super::tree::{Node, Value};
-use super::types::{AdvertiseChoice, Server};
+use super::types::Server;
 use crate::pinhole::PortRange;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The longest duration that is taken for meant: what is longer is a slip of the unit.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
-
-/// Linux IFNAMSIZ without its closing NUL.
-const INTERFACE_NAME_BYTES: usize = 15;
 
 /// The longest DNS name in presentation form (RFC 1035 §2.3.4, less the root).
 const DNS_NAME_BYTES: usize = 253;
@@ -313,31 +310,6 @@ pub(super) fn is_name(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let numeric = name.chars().all(|c| c.is_ascii_digit() || c == '.');
     !numeric && name.len() <= DNS_NAME_BYTES && name.split('.').all(label)
-}
-
-/// `auto`, an IP address, or the name of an interface.
-pub(super) fn advertise(node: &Node) -> Result<AdvertiseChoice, String> {
-    const WANTED: &str = "auto, an IP address or the name of an interface";
-    let text = scalar(node, WANTED)?;
-    if text == "auto" {
-        return Ok(AdvertiseChoice::Auto);
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        if address.is_unspecified() || address.is_multicast() {
-            return Err(format!("nobody can connect to `{address}`: write {WANTED}"));
-        }
-        return Ok(AdvertiseChoice::Address(address));
-    }
-    // Interfaces do bear dots (`eth0.100`), but not more than one, and the kernel bounds the length.
-    let dots = text.matches('.').count();
-    if is_host(&text) && dots > 0 && (dots > 1 || text.len() > INTERFACE_NAME_BYTES) {
-        return Err(format!("a DNS name is not available in ftpgate 0.1: write {WANTED}"));
-    }
-    let good = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
-    if text.is_empty() || text.len() > INTERFACE_NAME_BYTES || !text.chars().all(good) {
-        return Err(format!("`{}` is none of these: write {WANTED}", text.escape_debug()));
-    }
-    Ok(AdvertiseChoice::Interface(text))
 }
 
 /// The known word that `text` was probably meant to be.

@@ -1,7 +1,7 @@
 //! The addresses of this host's own interfaces.
 //!
 //! Read afresh with each call, since interfaces come and go; a caller that asks often keeps the
-//! answer itself. Not here: routes, and telling when something changes.
+//! answer itself. Not here: routes, and telling when something changes ([`super::Follower`]).
 
 use pnet::datalink;
 use std::net::IpAddr;
@@ -14,16 +14,15 @@ pub fn local_addresses() -> Vec<IpAddr> {
         .collect()
 }
 
-/// The first address of the named interface that a peer can be told: of the given family, and
-/// not one that means something on its own link only (169.254.0.0/16, fe80::/10).
-pub fn address_of(interface: &str, v6: bool) -> Option<IpAddr> {
+/// The addresses of the named interface that a peer can be told: not those that mean something on
+/// their own link only (169.254.0.0/16, fe80::/10). None if there is no such interface.
+pub fn addresses_of(interface: &str) -> Vec<IpAddr> {
     datalink::interfaces()
-        .into_iter()
-        .find(|candidate| candidate.name == interface)?
-        .ips
         .iter()
-        .map(|network| network.ip())
-        .find(|&address| address.is_ipv6() == v6 && !is_link_local(address))
+        .filter(|candidate| candidate.name == interface)
+        .flat_map(|interface| interface.ips.iter().map(|network| network.ip()))
+        .filter(|&address| !is_link_local(address))
+        .collect()
 }
 
 /// True if `address` is this host's own: one of an interface, or any of the loopback network,
@@ -46,7 +45,7 @@ mod tests {
 
     #[test]
     fn loopback_is_this_host() {
-        assert_eq!(address_of("lo", false), Some("127.0.0.1".parse().unwrap()));
+        assert!(addresses_of("lo").contains(&"127.0.0.1".parse().unwrap()));
         assert!(local_addresses().contains(&"127.0.0.1".parse().unwrap()));
         for own in ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"] {
             assert!(is_local(own.parse().unwrap()), "{own}");
@@ -59,7 +58,7 @@ mod tests {
         for foreign in ["203.0.113.77", "2001:db8:ffff::77", "0.0.0.0"] {
             assert!(!is_local(foreign.parse().unwrap()), "{foreign}");
         }
-        assert_eq!(address_of("no such interface", false), None);
+        assert!(addresses_of("no such interface").is_empty());
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! The few socket options that a transparent gateway needs, the sockets it was started with, and the
-//! host's own addresses.
+//! The few socket options that a transparent gateway needs, the sockets it was started with, the host's
+//! own addresses, and those that are followed.
 //!
 //! Not here: what the sockets are for.
 
 mod acceptor;
+mod following;
 mod inherited;
 pub mod interfaces;
 pub mod routing;
 mod sockets;
 
 pub use acceptor::Acceptor;
+pub use following::{Follower, Source};
 pub use inherited::{Inherited, InheritedError};
 pub use sockets::{
     Dialled, Dialling, NetError, connect, dial, end_on_close, listen, original_dst, reset_on_close,

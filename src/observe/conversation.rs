@@ -21,7 +21,7 @@ mod transfers;
 use super::finding::Finding;
 use super::record::{Control, MAX_ROWS, Rewrite};
 use super::stream::Piece;
-use crate::addr::OriginalDst;
+use crate::addr::{ByOwn, OriginalDst};
 use crate::ftp;
 use crate::report::{ControlProtection, PeerText, RewrittenLine};
 use crate::session::{
@@ -58,6 +58,10 @@ pub struct Pretended {
     pub external: (Ipv4Addr, Ipv6Addr),
     /// True if clients dial the gateway and not the server (`capture: direct`).
     pub direct: bool,
+    /// What clients are told instead of that address.
+    pub external_client: ByOwn,
+    /// What servers are told instead.
+    pub external_server: ByOwn,
 }
 
 impl Pretended {
@@ -86,7 +90,13 @@ impl Pretended {
         settings.kernel = true;
         settings.login_timeout = PATIENCE;
         settings.idle_timeout = PATIENCE;
-        Self { settings: Arc::new(settings), external: (v4, v6), direct }
+        Self {
+            settings: Arc::new(settings),
+            external: (v4, v6),
+            direct,
+            external_client: ByOwn::default(),
+            external_server: ByOwn::default(),
+        }
     }
 
     fn address_like(&self, other: IpAddr) -> IpAddr {
@@ -139,8 +149,13 @@ impl Conversation {
             Source::Gateway => SocketAddr::new(pretended.address_like(server.ip()), client.port()),
         };
         let configured = pretended.settings.client_start;
-        let parties =
-            Parties { client, original_dst: OriginalDst(dialled), dials_gateway: pretended.direct };
+        let parties = Parties {
+            client,
+            original_dst: OriginalDst(dialled),
+            dials_gateway: pretended.direct,
+            external_client: pretended.external_client.clone(),
+            external_server: pretended.external_server.clone(),
+        };
         let mut conversation = Self {
             session: Session::new(settings, parties, now),
             client,

@@ -140,6 +140,7 @@ impl Finding {
             Refusal::LongAddress => Some(Self::LongAddress),
             Refusal::PinholeFailed
             | Refusal::KernelCannot
+            | Refusal::ExternalUnknown
             | Refusal::AuthRefused
             | Refusal::ServerUnprotected
             | Refusal::TlsRequired => Some(Self::Refused),

@@ -1,5 +1,6 @@
 //! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
 
+use super::advertise::{Advertise, Front};
 use super::course::CourseReceiver;
 use super::driver::Driver;
 use super::shards::Shards;
@@ -75,6 +76,8 @@ pub struct ListenerSettings {
     pub server: ServerAddress,
     /// What their sessions need.
     pub session: Arc<Settings>,
+    /// What they tell instead of the gateway's own address.
+    pub advertise: Advertise,
     /// What ends their TLS, if anything does.
     pub tls: Option<Arc<Termination>>,
 }
@@ -191,6 +194,8 @@ impl Listener {
             client,
             original_dst,
             dials_gateway: settings.capture == CaptureKind::Direct,
+            external_client: settings.advertise.client.map(Front::now),
+            external_server: settings.advertise.server.map(Front::now),
         };
         let session = Session::new(Arc::clone(&settings.session), parties, started);
         let span = telemetry.span();

@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
+//! | `advertise` | what new sessions are to tell instead of the gateway's own address |
 //! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
 //! | `course` | how the gateway comes to its end: told to sessions, which are waited for |
@@ -20,6 +21,7 @@
 //!
 //! Not here: FTP. What a line means is [`crate::session`]'s.
 
+mod advertise;
 mod control;
 mod course;
 mod data;
@@ -35,6 +37,7 @@ mod shared;
 mod splice;
 mod termination;
 
+pub use advertise::{Advertise, Front};
 pub use course::{Course, CourseReceiver, CourseSender};
 pub use intake::Intake;
 pub use listener::{CaptureKind, Listener, ListenerHandle, ListenerSettings, ServerAddress};

@@ -45,6 +45,9 @@ words! {
         PinholeFailed => "pinhole_failed",
         /// `data.path: kernel`, and the two sides differ in mode or family, or one is this host.
         KernelCannot => "kernel_cannot",
+        /// PASV, PORT or EPRT, while the address that `advertise` stands for was not known when the
+        /// session began.
+        ExternalUnknown => "external_unknown",
         /// AUTH, where the policy refuses secured sessions.
         AuthRefused => "auth_refused",
         /// PROT P, where the server refuses it on its side.

@@ -44,6 +44,14 @@ impl Session {
             // In no other words the server can be told to begin TLS.
             return self.answer(replies::NOT_IMPLEMENTED);
         }
+        let tells_server = server_mode == DataMode::Active
+            && self.external_address(Side::Server, ends.seen_as()).is_none();
+        let tells_client = negotiation::answered_by_227(command.verb())
+            && self.external_address(Side::Client, ends.dialled()).is_none();
+        if tells_server || tells_client {
+            let reason = Refusal::ExternalUnknown;
+            return self.refuse_with(&command, reason, replies::refusal(reason));
+        }
         let negotiation = Negotiation::new(command, client_listens, server_verb);
         match server_mode {
             DataMode::Passive => self.ask_server_to_listen(negotiation),

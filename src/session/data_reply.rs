@@ -10,7 +10,7 @@ use crate::policy::Verdict;
 use crate::report::{Refusal, Report, RewrittenLine};
 use crate::terms::{DataMode, Side};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 impl Session {
@@ -145,17 +145,20 @@ impl Session {
         }
     }
 
-    /// What the far side is told: the entry itself, or the address that stands in front of it. An
-    /// address of the other family cannot stand there, and 227 and PORT could not say it.
+    /// What the far side is told: the entry itself, or the address that stands in front of it. One that
+    /// is not known has been refused ahead, unless the line names none, as 229 does.
     fn external(&self, side: Side, entry: SocketAddr) -> SocketAddr {
-        let advertise = match side {
-            Side::Client => self.settings.advertise_client,
-            Side::Server => self.settings.advertise_server,
+        let ip = self.external_address(side, entry.ip()).unwrap_or(entry.ip());
+        SocketAddr::new(ip, entry.port())
+    }
+
+    /// What the far side is told instead of the gateway's own address; `None` if that is not known.
+    pub(super) fn external_address(&self, side: Side, own: IpAddr) -> Option<IpAddr> {
+        let external = match side {
+            Side::Client => &self.parties.external_client,
+            Side::Server => &self.parties.external_server,
         };
-        match advertise {
-            Some(ip) if ip.is_ipv4() == entry.is_ipv4() => SocketAddr::new(ip, entry.port()),
-            Some(_) | None => entry,
-        }
+        external.get(own).instead_of(own)
     }
 
     /// The client's command was in order, but there will be no data connection.

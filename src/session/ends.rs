@@ -41,6 +41,16 @@ impl Ends {
         self.server
     }
 
+    /// The address that the client dialled.
+    pub(super) fn dialled(&self) -> IpAddr {
+        self.dialled
+    }
+
+    /// Whom the server sees.
+    pub(super) fn seen_as(&self) -> IpAddr {
+        self.seen_as
+    }
+
     /// True if both control connections are of one address family.
     pub(super) fn same_family(&self) -> bool {
         self.dialled.is_ipv4() == self.seen_as.is_ipv4()

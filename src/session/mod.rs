@@ -172,6 +172,7 @@ impl Session {
     /// A session whose client has just been accepted and whose server is being dialled.
     pub fn new(settings: Arc<Settings>, parties: Parties, now: Instant) -> Self {
         let limit = settings.line_limit;
+        let Parties { client, original_dst, .. } = parties;
         let mut session = Self {
             settings,
             parties,
@@ -211,10 +212,7 @@ impl Session {
             actions: VecDeque::new(),
         };
         session.pending.push(Pending::Greeting);
-        session.report(Report::SessionStarted {
-            client: parties.client,
-            original_dst: parties.original_dst,
-        });
+        session.report(Report::SessionStarted { client, original_dst });
         session
     }
 

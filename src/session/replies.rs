@@ -18,6 +18,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::TlsRequired => "530 Please secure the connection first (AUTH TLS).\r\n",
         Refusal::AuthRefused => "502 Secured sessions are not carried here.\r\n",
         Refusal::ServerUnprotected => SERVER_UNPROTECTED,
+        Refusal::ExternalUnknown => {
+            "425 The gateway does not know its external address; try again later.\r\n"
+        }
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol

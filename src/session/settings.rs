@@ -1,9 +1,9 @@
 //! What a session is told once, when it begins: the listener's settings and who takes part.
 
-use crate::addr::OriginalDst;
+use crate::addr::{ByOwn, OriginalDst};
 use crate::policy::Policy;
 use crate::policy::bypass::BypassEntry;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Who is asked to carry the data connections (`data.path`).
@@ -107,10 +107,6 @@ pub struct Settings {
     pub source: Source,
     /// True if the firewall can carry data connections in the kernel.
     pub kernel: bool,
-    /// The address that clients are told instead of the gateway's own.
-    pub advertise_client: Option<IpAddr>,
-    /// The address that servers are told instead of the gateway's own.
-    pub advertise_server: Option<IpAddr>,
     /// From accept to an accepted login.
     pub login_timeout: Duration,
     /// Without a command, a reply or a running data connection.
@@ -137,8 +133,6 @@ impl Default for Settings {
             blind_ports: false,
             source: Source::default(),
             kernel: false,
-            advertise_client: None,
-            advertise_server: None,
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(900),
             open_timeout: Duration::from_secs(30),
@@ -147,8 +141,9 @@ impl Default for Settings {
     }
 }
 
-/// Who takes part in a session, as the kernel reports it at accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who takes part in a session, as the kernel reports it at accept, and what stands in front of the
+/// gateway at that time. A session keeps it to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parties {
     /// The client.
     pub client: SocketAddr,
@@ -156,4 +151,8 @@ pub struct Parties {
     pub original_dst: OriginalDst,
     /// True if it dialled an address of the gateway, false if it dialled the server's.
     pub dials_gateway: bool,
+    /// What clients are told, by the address that the client dialled.
+    pub external_client: ByOwn,
+    /// What servers are told, by the address that the server sees.
+    pub external_server: ByOwn,
 }

@@ -1,7 +1,7 @@
 //! What a conversation on paper does not show: what is held of a peer, timers, and the end.
 
 use super::*;
-use crate::addr::OriginalDst;
+use crate::addr::{ByOwn, OriginalDst};
 use crate::report::{DataOutcome, TlsFault, TlsVersion};
 use crate::terms::FlowId;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ impl Bench {
             client: at("192.0.2.2:40000"),
             original_dst: OriginalDst(at("203.0.113.7:21")),
             dials_gateway: true,
+            external_client: ByOwn::default(),
+            external_server: ByOwn::default(),
         };
         let start = Instant::now();
         let session = Session::new(Arc::new(settings), parties, start);

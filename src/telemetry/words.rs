@@ -21,6 +21,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::KernelCannot => {
             "refused: the kernel cannot join these two sides; data.path: auto lets the relay do it"
         }
+        Refusal::ExternalUnknown => {
+            "refused: what `advertise` stands for was not known when the session began"
+        }
         Refusal::AuthRefused => "refused: the policy allows no secured sessions",
         Refusal::ServerUnprotected => {
             "refused: the client wants its data protected, and the server refuses to"

@@ -4,16 +4,20 @@ use super::super::lines;
 use super::ended_tls::{self, EndedTls};
 use super::script::{SECRET, Script, USER};
 use super::stage::{READ_SIZE, index};
+use ftpgate::addr::ByOwn;
 use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};
 use ftpgate::session::{Action, Leg, ModeChoice, TransferPlan};
 use ftpgate::terms::{DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use ftpgate::tls::record::{self, RecordFollower};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What a session reads ahead of a peer whose lines have to wait.
 const READ_AHEAD: usize = 16 * 1024;
+
+/// Stands for an address that is not known: no line names it.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What the far sides may be told of the latest transfer.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +47,7 @@ struct Count {
 pub(super) struct Judge {
     dials_gateway: bool,
     server: IpAddr,
-    advertise: [Option<IpAddr>; 2],
+    external: [ByOwn; 2],
     /// True if every line passes as it came, unless something is refused or rewritten.
     converts: bool,
     connected: bool,
@@ -86,7 +90,10 @@ impl Judge {
         Self {
             dials_gateway: script.parties.dials_gateway,
             server: script.server.ip(),
-            advertise: [script.settings.advertise_client, script.settings.advertise_server],
+            external: [
+                script.parties.external_client.clone(),
+                script.parties.external_server.clone(),
+            ],
             converts: script.settings.mode != ModeChoice::Keep || !same_family || script.ends_tls(),
             connected: false,
             ended: false,
@@ -174,10 +181,11 @@ impl Judge {
         server: Option<SocketAddr>,
     ) {
         let [client, server] =
-            [(client, self.advertise[0]), (server, self.advertise[1])].map(|(entry, advertise)| {
+            [(client, &self.external[0]), (server, &self.external[1])].map(|(entry, external)| {
                 let entry = entry?;
-                let ip = advertise.filter(|ip| ip.is_ipv4() == entry.is_ipv4());
-                Some(SocketAddr::new(ip.unwrap_or(entry.ip()), entry.port()))
+                let ip = external.get(entry.ip()).instead_of(entry.ip());
+                // 229 tells the port alone; a line that would name this address is not the one due.
+                Some(SocketAddr::new(ip.unwrap_or(NOWHERE), entry.port()))
             });
         self.named = Some(Named { id: plan.id, client, server });
         self.passive_reply_due =

@@ -4,7 +4,7 @@
 //! its low six bits saying what happens (see [`Script::step`]) and its high bit that it comes in one
 //! segment with what the same peer said just before; then its operands.
 
-use ftpgate::addr::OriginalDst;
+use ftpgate::addr::{Addresses, External, OriginalDst};
 use ftpgate::policy::Policy;
 use ftpgate::policy::bypass::{BypassEntry, NamePattern};
 use ftpgate::report::{DataOutcome, TlsFault};
@@ -12,7 +12,7 @@ use ftpgate::session::{
     ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
 };
 use ftpgate::terms::Side;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Stands for everything that a user keeps to himself.
@@ -139,6 +139,9 @@ const NAMES: &[Option<&str>] = &[None, Some("ftp.example"), Some("ftp.bank.examp
 /// The step that is a whole handshake.
 const SECURE: u8 = 44;
 
+/// What an interface or a name was found to have.
+const FOUND: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 10));
+
 /// A record of TLS.
 pub(super) fn record(content: &str) -> &'static [u8] {
     match content {
@@ -252,9 +255,11 @@ impl Script {
         let gateway = ip(client_v4, ["203.0.113.7", "2001:db8:1::1"]);
         let own = ip(server_v4, ["10.0.0.1", "2001:db8:2::1"]);
         let advertise = |bits: u8| match bits & 3 {
-            1 => Some(ip(true, ["198.51.100.9", "::"])),
-            2 => Some(ip(false, ["", "2001:db8:9::9"])),
-            _ => None,
+            1 => External::Address(ip(true, ["198.51.100.9", "::"])),
+            2 => External::Address(ip(false, ["", "2001:db8:9::9"])),
+            // What is followed has no address of IPv4.
+            3 => External::Found(Addresses::default().keep_or_take(&[FOUND])),
+            _ => External::Own,
         };
         let dialled = if dials_gateway { gateway } else { server };
         let seen_as = if source == Source::Client { client } else { own };
@@ -276,8 +281,6 @@ impl Script {
             blind_ports: flag(3),
             source,
             kernel: choices & 0x40 != 0,
-            advertise_client: advertise(more),
-            advertise_server: advertise(more >> 2),
             ..Settings::default()
         };
         if let Some(bits) = ended {
@@ -287,6 +290,8 @@ impl Script {
             client: SocketAddr::new(client, 40000),
             original_dst: OriginalDst(SocketAddr::new(dialled, 21)),
             dials_gateway,
+            external_client: advertise(more).into(),
+            external_server: advertise(more >> 2).into(),
         };
         let mut script = Self {
             parties,

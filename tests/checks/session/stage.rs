@@ -93,7 +93,7 @@ impl<'a> Play<'a> {
         let now = Instant::now();
         let mut play = Self {
             script,
-            session: Session::new(Arc::new(script.settings.clone()), script.parties, now),
+            session: Session::new(Arc::new(script.settings.clone()), script.parties.clone(), now),
             now,
             splits,
             inbox: Default::default(),
