@@ -139,9 +139,9 @@ class Topology:
         for fd in self._fds.values():
             os.close(fd)
         self._fds = {}
-        for name in NAMES:
-            if os.path.exists(f"/run/netns/{self.ns[name]}"):
-                call(["ip", "netns", "del", self.ns[name]], check=False)
+        for name in self.ns.values():
+            if os.path.exists(f"/run/netns/{name}"):
+                call(["ip", "netns", "del", name], check=False)
 
 
 def _setns(fd):
