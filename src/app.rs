@@ -6,7 +6,7 @@
 //! | `settings`, `tls` | what the configuration says, in the words of the parts |
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
-//! | `external` | the external addresses that `advertise` names |
+//! | `external`, `slice` | the addresses that `advertise` names; the gateway's own part of the ports |
 //! | `control` | the control socket |
 //! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
@@ -20,12 +20,14 @@ mod handover;
 mod notices;
 mod reload;
 mod settings;
+mod slice;
 mod tls;
 
 pub use control::open_control;
 pub use external::{external_now, look_up_external};
 pub use handover::{Handover, Manager};
 pub use settings::{firewall_settings, needs_transparency, session_settings};
+pub use slice::own_ports;
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
@@ -86,6 +88,7 @@ pub async fn start_after(
     observer: Option<Observer>,
     mut handover: Handover,
 ) -> anyhow::Result<RunningGateway> {
+    let shared_settings = shared_settings(config)?;
     let mut telemetry = observer.map_or_else(Telemetry::new, Telemetry::with_observer);
     let audit = &config.telemetry.audit;
     telemetry = telemetry.with_audit(AuditPlaces {
@@ -127,8 +130,7 @@ pub async fn start_after(
         ),
     };
     let kernel = carries_data(firewall.as_ref(), config)?;
-    let settings = shared_settings(config);
-    let shared = Shared::new(settings, firewall.clone(), intake, telemetry.clone());
+    let shared = Shared::new(shared_settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
     let certificates = tls::Certificates::load(config)?;
     let followed = Followed::default().begin_more(config).await;

@@ -75,7 +75,9 @@ impl RunningGateway {
         let mut problems = self.fixed(&new);
         let begun = self.followed.begin_more(&new).await;
         let (next, certificates) = self.next(&new, &begun, &mut problems);
-        let Some(certificates) = certificates.filter(|_| problems.is_empty()) else {
+        let shared = shared_settings(&new).map_err(|error| problems.push(format!("{error:#}")));
+        let (Some(certificates), Ok(shared), true) = (certificates, shared, problems.is_empty())
+        else {
             return Err(problems);
         };
         let mut bound = Vec::new();
@@ -106,7 +108,7 @@ impl RunningGateway {
         if changes.is_empty() {
             changes.push("nothing is different".to_owned());
         }
-        self.shared.change(shared_settings(&new));
+        self.shared.change(shared);
         let mut old: Vec<Option<Accepting>> = self.listeners.drain(..).map(Some).collect();
         for (listener, settings, kept, socket) in bound {
             let kept = kept.and_then(|at| old.get_mut(at)?.take());

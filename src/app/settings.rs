@@ -1,5 +1,6 @@
 //! What the configuration says, in the words of the parts that act on it.
 
+use super::slice::own_ports;
 use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
@@ -10,16 +11,18 @@ use crate::relay::{
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use std::sync::Arc;
 
-pub(super) fn shared_settings(config: &Config) -> SharedSettings {
-    SharedSettings {
-        ports: config.data.ports,
+/// # Errors
+/// As those of [`own_ports`].
+pub(super) fn shared_settings(config: &Config) -> anyhow::Result<SharedSettings> {
+    Ok(SharedSettings {
+        ports: own_ports(config)?.0,
         limits: Limits {
             sessions: config.limits.sessions,
             sessions_per_client: config.limits.sessions_per_client,
         },
         open_timeout: config.data.open_timeout,
         data_idle_timeout: config.data.idle_timeout,
-    }
+    })
 }
 
 /// Transparent sockets are in use wherever a foreign address is bound or captured.

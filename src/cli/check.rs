@@ -1,7 +1,7 @@
 //! `ftpgate check`: what a configuration file means, or everything that is wrong with it.
 //!
 //! Not here: anything that needs the host (see `doctor`), but for a word on files that it has not, and
-//! on what `advertise` stands for here: a configuration may be checked where it is written.
+//! on what `advertise` and `data.slice` stand for here: a configuration may be checked where it is written.
 
 mod external;
 mod tls;
@@ -18,7 +18,10 @@ pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
             let mut text = describe(&arguments.config.display().to_string(), &config);
             let missing = tls::missing(&config);
             let missing_files = missing.iter().map(|missing| ("missing", missing.clone()));
-            for (what, meaning) in external::found(&config).into_iter().chain(missing_files) {
+            let no_slice = app::own_ports(&config).err();
+            let no_slice = no_slice.map(|error| ("missing", error.to_string()));
+            let here = external::found(&config).into_iter().chain(no_slice);
+            for (what, meaning) in here.chain(missing_files) {
                 text += &format!("  {what:<9} {meaning}\n");
             }
             show(&text)?;
@@ -69,10 +72,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         Some(range) => format!(", blind ports {range}"),
         None => String::new(),
     };
-    lines.push((
-        "data",
-        format!("path {}, {} ports in {}{blind}", data.path.label(), data.ports.len(), data.ports),
-    ));
+    lines.push(("data", format!("path {}, {}{blind}", data.path.label(), own_ports(config))));
     lines.push(("firewall", describe_firewall(config)));
     if config.needs_ca() {
         lines.push(("local CA", config.tls.ca.certificate.display().to_string()));
@@ -96,6 +96,19 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         places => lines.push(("audit", places.join(", and "))),
     }
     lines
+}
+
+/// The gateway's own data ports.
+fn own_ports(config: &Config) -> String {
+    let data = &config.data;
+    let Ok((ports, number)) = app::own_ports(config) else {
+        return format!("slice by the host's name, of {} of {}", data.slices, data.ports);
+    };
+    let slice = match data.slices {
+        1 => String::new(),
+        slices => format!(", slice {number} of {slices} of {}", data.ports),
+    };
+    format!("{} ports in {ports}{slice}", ports.len())
 }
 
 fn describe_listener(listener: &Listener) -> String {
@@ -155,6 +168,14 @@ mod tests {
         let text = "listeners: [{ server: 'h:21' }]\ndata: { blind_ports: 60000-60100 }\n";
         let report = report("x.yaml", text).unwrap();
         assert!(report.contains("in 50000-50999, blind ports 60000-60100\n"), "{report}");
+    }
+
+    #[test]
+    fn the_slice_of_a_replica_is_told() {
+        let text = "listeners: [{ server: 'h:21' }]\ndata: { slices: 4, slice: 1 }\n";
+        let report = report("x.yaml", text).unwrap();
+        let expected = "250 ports in 50250-50499, slice 1 of 4 of 50000-50999\n";
+        assert!(report.contains(expected), "{report}");
     }
 
     #[test]

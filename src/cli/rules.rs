@@ -45,10 +45,11 @@ fn input_rules(config: &Config) -> String {
         );
     }
     if config.data.path != PathChoice::Kernel {
+        // On a host that is no replica of the file's, the ports of all.
+        let ports = app::own_ports(config).map_or(config.data.ports, |(own, _)| own);
         text += &format!(
             "# Data connections that the gateway carries itself (data.ports); only the awaited peer is\n\
-             # served:\nadd rule inet filter input tcp dport {} accept\n",
-            config.data.ports
+             # served:\nadd rule inet filter input tcp dport {ports} accept\n"
         );
     }
     text

@@ -4,7 +4,7 @@
 use super::check_tls;
 use super::file::{File, ListenerFile};
 use super::section::{Found, Notes};
-use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Source};
+use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Slice, Source};
 use super::value;
 use crate::pinhole::PortRange;
 use std::net::SocketAddr;
@@ -220,12 +220,42 @@ fn check_data(file: &File, listeners: &[ListenerFile], notes: &Notes) {
         }
         check_tls::check_kernel_path(&data.path, listeners, notes);
     }
+    check_slices(file, notes);
     if let Some(range) = data.ports.good() {
         check_range(*range, &data.ports, file, listeners, notes);
     }
     if let Some(Some(range)) = data.blind_ports.good() {
         check_blind_range(*range, file, notes);
         check_range(*range, &data.blind_ports, file, listeners, notes);
+    }
+}
+
+fn check_slices(file: &File, notes: &Notes) {
+    let data = &file.data;
+    let Some(slices) = data.slices.good() else { return };
+    if let Some(ports) = data.ports.good()
+        && ports.len() < usize::from(*slices)
+    {
+        notes.problem_with(
+            &data.slices,
+            format!(
+                "data.ports has {} ports, too few to cut into {slices} parts: write a wider range, or \
+                 fewer slices",
+                ports.len()
+            ),
+        );
+    }
+    if let Some(Slice::Number(number)) = data.slice.good()
+        && number >= slices
+    {
+        let wanted = match slices - 1 {
+            0 => "0, or more slices".to_owned(),
+            last => format!("0 to {last}, or more slices"),
+        };
+        notes.problem_with(
+            &data.slice,
+            format!("there is no part {number} of {slices}, which count from 0: write {wanted}"),
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::section::{Found, Section};
 use super::types::{
     Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
-    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source,
+    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
     TelemetryConfig, default_policies,
 };
 use super::{problem::Place, value, value_tls};
@@ -62,6 +62,8 @@ pub(super) struct DataFile {
     pub(super) path: Found<PathChoice>,
     pub(super) mode: Found<ModeChoice>,
     pub(super) ports: Found<PortRange>,
+    pub(super) slices: Found<u16>,
+    pub(super) slice: Found<Slice>,
     pub(super) blind_ports: Found<Option<PortRange>>,
     open_timeout: Duration,
     idle_timeout: Duration,
@@ -126,6 +128,8 @@ impl File {
                 path: data.path.value,
                 mode: data.mode.value,
                 ports: data.ports.value,
+                slices: data.slices.value,
+                slice: data.slice.value,
                 blind_ports: data.blind_ports.value,
                 open_timeout: data.open_timeout,
                 idle_timeout: data.idle_timeout,
@@ -217,6 +221,8 @@ fn data(mut section: Section<'_>) -> DataFile {
         path: section.read("path", value::choice(PATH), default.path),
         mode: section.read("mode", value::choice(MODE), default.mode),
         ports: section.read("ports", value::port_range, default.ports),
+        slices: section.read("slices", value::slices, default.slices),
+        slice: section.read("slice", value::slice, default.slice),
         blind_ports: section.read("blind_ports", value::optional_port_range, default.blind_ports),
         open_timeout: section.read("open_timeout", value::duration, default.open_timeout).value,
         idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,

@@ -46,7 +46,8 @@ pub use tls::{
 };
 pub use types::{
     ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Limits,
-    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Source, TelemetryConfig,
+    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
+    TelemetryConfig,
 };
 pub use value::parse_duration;
 

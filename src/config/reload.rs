@@ -108,6 +108,8 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
         ("data.ports", data.ports.to_string()),
+        ("data.slices", data.slices.to_string()),
+        ("data.slice", data.slice.to_string()),
         ("data.blind_ports", data.blind_ports.map_or("none".to_owned(), |range| range.to_string())),
         ("data.open_timeout", time(data.open_timeout)),
         ("data.idle_timeout", time(data.idle_timeout)),

@@ -202,8 +202,12 @@ pub struct Data {
     pub path: PathChoice,
     /// The mode used towards the server.
     pub mode: ModeChoice,
-    /// The pool of the gateway's own data ports.
+    /// The gateway's own data ports, shared with the other replicas where there are slices.
     pub ports: PortRange,
+    /// Into how many equal parts `ports` is cut, one for each replica behind one address; at least 1.
+    pub slices: u16,
+    /// Which part is this gateway's.
+    pub slice: Slice,
     /// What is open to a client and its server while their session cannot be read; no port of it is
     /// the gateway's own.
     pub blind_ports: Option<PortRange>,
@@ -219,6 +223,8 @@ impl Default for Data {
             path: PathChoice::Auto,
             mode: ModeChoice::Keep,
             ports: default_ports(),
+            slices: 1,
+            slice: Slice::Hostname,
             blind_ports: None,
             open_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
@@ -231,6 +237,26 @@ fn default_ports() -> PortRange {
     match PortRange::new(50_000, 50_999) {
         Ok(range) => range,
         Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Which part of `data.ports` is this gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// This one, counted from 0.
+    Number(u16),
+    /// The one whose number stands at the end of the host's name, after its last `-`: a StatefulSet of
+    /// Kubernetes names its pods so.
+    Hostname,
+}
+
+impl fmt::Display for Slice {
+    /// As in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Hostname => f.write_str("hostname"),
+        }
     }
 }
 

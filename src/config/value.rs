@@ -1,7 +1,7 @@
 //! Single values: what a scalar of the file means, or what to write instead.
 
 use super::tree::{Node, Value};
-use super::types::Server;
+use super::types::{Server, Slice};
 use crate::pinhole::PortRange;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -205,6 +205,25 @@ pub(super) fn port_range(node: &Node) -> Result<PortRange, String> {
     scalar(node, "a port range such as 50000-50999")?
         .parse()
         .map_err(|error: crate::pinhole::PortRangeError| error.to_string())
+}
+
+/// Into how many parts a port range is cut.
+pub(super) fn slices(node: &Node) -> Result<u16, String> {
+    const WANTED: &str = "a whole number of replicas from 1 to 65535";
+    let text = scalar(node, WANTED)?;
+    let slices = text.parse().ok().filter(|slices| *slices > 0);
+    slices.ok_or_else(|| format!("`{}` is not possible: write {WANTED}", text.escape_debug()))
+}
+
+/// A number from 0, or `hostname`.
+pub(super) fn slice(node: &Node) -> Result<Slice, String> {
+    const WANTED: &str = "a number from 0, or hostname";
+    let text = scalar(node, WANTED)?;
+    if text == "hostname" {
+        return Ok(Slice::Hostname);
+    }
+    let number = text.parse().map(Slice::Number);
+    number.map_err(|_| format!("`{}` is no slice: write {WANTED}", text.escape_debug()))
 }
 
 /// `none` or a port range `A-B`.

@@ -57,6 +57,17 @@ impl PortRange {
         false
     }
 
+    /// Part number `index` of `count` equal ones, counted from 0, for gateways that share the range. Up to
+    /// `count - 1` ports at the end are in none. `None` if there is no such part, or it would be empty.
+    pub fn slice(self, index: u16, count: u16) -> Option<Self> {
+        let ports = u16::try_from(self.len() / usize::from(count).max(1)).ok()?;
+        if index >= count || ports == 0 {
+            return None;
+        }
+        let first = self.first.checked_add(index.checked_mul(ports)?)?;
+        Some(Self { first, last: first.checked_add(ports - 1)? })
+    }
+
     /// The first port.
     pub fn first(self) -> u16 {
         self.first
@@ -200,7 +211,40 @@ mod tests {
         assert_eq!(pool.free(), 3);
     }
 
+    #[test]
+    fn a_range_is_cut_into_equal_parts() {
+        let range = PortRange::new(50_000, 50_999).unwrap();
+        let slices: Vec<String> =
+            (0..4).filter_map(|i| range.slice(i, 3)).map(|slice| slice.to_string()).collect();
+        assert_eq!(slices, ["50000-50332", "50333-50665", "50666-50998"], "50999 is in none");
+        assert_eq!(range.slice(0, 1), Some(range));
+        assert_eq!(range.slice(1, 1), None);
+        assert_eq!(range.slice(0, 0), None);
+        let all = PortRange::new(1, u16::MAX).unwrap();
+        assert_eq!(all.slice(0, 1), Some(all));
+    }
+
     proptest! {
+        #[test]
+        fn slices_are_disjoint_of_one_size_and_inside(
+            first in 1..=u16::MAX, more in 0..=u16::MAX, count in any::<u16>()
+        ) {
+            let range = PortRange::new(first, first.saturating_add(more)).unwrap();
+            let slices: Vec<PortRange> = (0..count).map_while(|i| range.slice(i, count)).collect();
+            let expected = if usize::from(count) > range.len() { 0 } else { usize::from(count) };
+            prop_assert_eq!(slices.len(), expected, "all or none");
+            prop_assert!(range.slice(count, count).is_none());
+            let mut next = range.first();
+            for slice in &slices {
+                prop_assert_eq!((slice.first(), slice.len()), (next, slices[0].len()));
+                prop_assert!(slice.last() <= range.last());
+                next = slice.last().saturating_add(1);
+            }
+            if let Some(last) = slices.last() {
+                prop_assert!(usize::from(range.last() - last.last()) < usize::from(count));
+            }
+        }
+
         #[test]
         fn no_port_is_out_twice(steps in prop::collection::vec((any::<bool>(), any::<u32>()), 0..200)) {
             let range = PortRange::new(40000, 40015).unwrap();

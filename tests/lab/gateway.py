@@ -76,10 +76,11 @@ def _join(host, port):
 
 
 class Gateway:
-    """A running ftpgate in the namespace `gateway` of a topology."""
+    """A running ftpgate in a namespace of a topology."""
 
-    def __init__(self, topology, binary, folder, settings):
+    def __init__(self, topology, binary, folder, settings, namespace="gateway"):
         self.topology = topology
+        self.namespace = namespace
         self.binary = binary
         self.folder = folder
         self.settings = settings
@@ -118,7 +119,7 @@ class Gateway:
     def start(self):
         """Starts it and waits until it says that it is ready."""
         self.process = Process([self.binary, "run", "--config", self.config], self.log,
-                               self.topology.ns["gateway"], env=dict(os.environ, RUST_BACKTRACE="1"))
+                               self.topology.ns[self.namespace], env=dict(os.environ, RUST_BACKTRACE="1"))
         try:
             wait_until(self._ready, "ftpgate is not ready", timeout=10)
         except Failed as error:
@@ -137,7 +138,7 @@ class Gateway:
 
     def get(self, path):
         """An HTTP request to the telemetry endpoint. Returns (status, body)."""
-        with self.topology.inside("gateway"):
+        with self.topology.inside(self.namespace):
             try:
                 url = f"http://127.0.0.1:{TELEMETRY_PORT}{path}"
                 with urllib.request.urlopen(url, timeout=3) as answer:

@@ -64,12 +64,12 @@ class Topology:
         self._batch("wire", ["link set lo up"] + [
             line for bridge in ("side-c", "side-s")
             for line in (f"link add {bridge} type bridge", f"link set {bridge} up")])
-        self._plug("client", "eth0", "side-c", [2])
-        self._plug("client2", "eth0", "side-c", [3])
-        self._plug("gateway", "c0", "side-c", [1])
-        self._plug("gateway", "s0", "side-s", [1])
-        self._plug("server", "eth0", "side-s", [10 + n for n in range(SERVER_ADDRESSES)])
-        self._plug("stranger", "eth0", "side-s", [66])
+        self.plug("client", "eth0", "side-c", [2])
+        self.plug("client2", "eth0", "side-c", [3])
+        self.plug("gateway", "c0", "side-c", [1])
+        self.plug("gateway", "s0", "side-s", [1])
+        self.plug("server", "eth0", "side-s", [10 + n for n in range(SERVER_ADDRESSES)])
+        self.plug("stranger", "eth0", "side-s", [66])
         for name in ("client", "client2"):
             self._batch(name, ["route add default via 192.0.2.1",
                                "-6 route add default via 2001:db8:1::1"])
@@ -82,7 +82,7 @@ class Topology:
         # The counters exist as soon as a rule has brought connection tracking into the namespace.
         self.run("gateway", ["sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1"])
 
-    def _plug(self, name, link, bridge, hosts):
+    def plug(self, name, link, bridge, hosts):
         """A cable from `name` to a bridge, with addresses that need no duplicate detection."""
         peer = f"p-{name[:7]}-{link}"[:15]
         batch = [f"link add {link} type veth peer name {peer} netns {self.ns['wire']}",

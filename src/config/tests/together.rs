@@ -88,3 +88,27 @@ fn no_complaint_rests_on_a_value_that_could_not_be_read() {
     let text = with("data: { path: kernel }\nfirewall: { backend: non }");
     only(&text, 3, "firewall.backend", "is not known here");
 }
+
+#[rstest]
+#[case("slices: 0", "data.slices", "a whole number of replicas from 1")]
+#[case("slices: two", "data.slices", "a whole number of replicas from 1")]
+#[case("slices: 1001", "data.slices", "1000 ports, too few to cut into 1001 parts")]
+#[case("slice: ftpgate-1", "data.slice", "write a number from 0, or hostname")]
+#[case("slice: 1", "data.slice", "no part 1 of 1, which count from 0: write 0, or more slices")]
+#[case("slices: 3, slice: 3", "data.slice", "write 0 to 2, or more slices")]
+fn a_slice_is_one_of_those_that_there_are(
+    #[case] data: &str,
+    #[case] key: &str,
+    #[case] words: &str,
+) {
+    only(&with(&format!("data: {{ {data} }}\n")), 2, key, words);
+}
+
+#[test]
+fn slices_are_read() {
+    let data = |text: &str| parse("x", &with(&format!("data: {{ {text} }}\n"))).unwrap().data;
+    let (one, two) = (data("path: relay"), data("slices: 1000, slice: 999"));
+    assert_eq!((one.slices, one.slice), (1, Slice::Hostname));
+    assert_eq!((two.slices, two.slice), (1000, Slice::Number(999)));
+    assert_eq!(data("slices: 2, slice: hostname").slice, Slice::Hostname);
+}

@@ -30,5 +30,6 @@ def _label(parameter):
 from scenarios.accounts import account  # noqa: E402,F401
 from scenarios import (  # noqa: E402,F401
     audit, blind_ports, ccc, clearing, commands, control, external, ftps, handover, identities, implicit,
-    kubernetes, kubernetes_gateway, kubernetes_proxy, kubernetes_replicas, kubernetes_sidecar,
-    lifecycle, monitoring, observe, pinholes, relay, reload, reuse, status_page, transfers, verification)
+    lifecycle, monitoring, observe, pinholes, relay, reload, replicas, reuse, status_page, transfers, verification)
+from scenarios import (  # noqa: E402,F401
+    kubernetes, kubernetes_gateway, kubernetes_proxy, kubernetes_replicas, kubernetes_sidecar)
