@@ -1,5 +1,7 @@
 """The manifests of `deploy/kubernetes` as kustomize builds them, and the few questions that are asked of them."""
 
+import copy
+import functools
 import json
 import os
 import subprocess
@@ -74,20 +76,29 @@ class Manifests:
 
 def build(overlay, versions=()):
     """What `kubectl kustomize` makes of an overlay (a name, or a folder), held against these versions."""
-    folder = os.path.join(FOLDER, "overlays", overlay)
-    built = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, timeout=60, check=False)
-    # What it warns of will be an error in a later version.
-    if built.returncode or built.stderr:
-        raise Failed(f"kubectl kustomize {overlay}: {built.stderr.decode()}")
-    return parse(built.stdout, versions)
+    return parse(_text(os.path.join(FOLDER, "overlays", overlay)), versions)
 
 
 def parse(text, versions=()):
+    return Manifests(**copy.deepcopy(_read(text, versions)))
+
+
+@functools.cache
+def _text(folder):
+    built = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, timeout=60, check=False)
+    # What it warns of will be an error in a later version.
+    if built.returncode or built.stderr:
+        raise Failed(f"kubectl kustomize {folder}: {built.stderr.decode()}")
+    return built.stdout
+
+
+@functools.cache
+def _read(text, versions):
     read = subprocess.run([PYTHON, SCHEMAS, *versions], input=text, capture_output=True, timeout=120,
                           check=False)
     if read.returncode:
         raise Failed(f"the manifests cannot be read: {read.stderr.decode()}")
-    return Manifests(**json.loads(read.stdout))
+    return json.loads(read.stdout)
 
 
 def span(text):

@@ -1,6 +1,5 @@
 """The manifests of deploy/kubernetes by themselves: they build, fit Kubernetes' schemas, and fit together."""
 
-import copy
 import os
 
 import manifests
@@ -103,9 +102,8 @@ MUTATIONS = (
 @scenario("manifests that do not fit together are noticed")
 def noticed(binary, folder):
     del binary, folder
-    sound_ones = {overlay: manifests.build(overlay) for overlay in {overlay for overlay, _, _ in MUTATIONS}}
     for number, (overlay, check, change) in enumerate(MUTATIONS):
-        built = copy.deepcopy(sound_ones[overlay])
+        built = manifests.build(overlay)
         change(built)
         if not any(line.startswith(f"{check}: ") for line in findings(built)):
             raise Failed(f"change {number} of {overlay}: {check} does not notice; others: {findings(built)}")
