@@ -15,6 +15,8 @@ FOLDER = os.path.join(TOP, "deploy", "kubernetes")
 OVERLAYS = tuple(sorted(os.listdir(os.path.join(FOLDER, "overlays"))))
 
 KUBECTL = os.path.join(CACHE, "kubectl", "kubectl")
+if not os.path.exists(KUBECTL):
+    KUBECTL = "kubectl"
 PYTHON = os.path.join(CACHE, "venv-kubernetes", "bin", "python")
 SCHEMAS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kubernetes_schemas.py")
 

