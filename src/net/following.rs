@@ -1,7 +1,7 @@
 //! Addresses that change: those of an interface, read again when the kernel tells of a change, and
 //! those of a DNS name, asked for again and again.
 //!
-//! Not here: what they are followed for.
+//! Not here: who is told of them.
 
 use super::interfaces;
 use crate::addr::Addresses;

@@ -19,7 +19,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::AuthRefused => "502 Secured sessions are not carried here.\r\n",
         Refusal::ServerUnprotected => SERVER_UNPROTECTED,
         Refusal::ExternalUnknown => {
-            "425 The gateway does not know its external address; try again later.\r\n"
+            "425 The gateway does not know its external address; connect again later.\r\n"
         }
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
