@@ -139,9 +139,9 @@ class Topology:
         for fd in self._fds.values():
             os.close(fd)
         self._fds = {}
-        for name in self.ns.values():
-            if os.path.exists(f"/run/netns/{name}"):
-                call(["ip", "netns", "del", name], check=False)
+        for space in self.ns.values():
+            if os.path.exists(f"/run/netns/{space}"):
+                call(["ip", "netns", "del", space], check=False)
 
 
 def _setns(fd):

@@ -4,6 +4,9 @@ A test takes the path of the binary and a folder of its own. They register thems
 `scenario`, once for every value of their parameters.
 """
 
+import importlib
+import pkgutil
+
 ALL = []
 
 
@@ -28,8 +31,6 @@ def _label(parameter):
 
 
 from scenarios.accounts import account  # noqa: E402,F401
-from scenarios import (  # noqa: E402,F401
-    audit, blind_ports, ccc, clearing, commands, control, external, ftps, handover, identities, implicit,
-    lifecycle, monitoring, observe, pinholes, relay, reload, replicas, reuse, status_page, transfers, verification)
-from scenarios import (  # noqa: E402,F401
-    kubernetes, kubernetes_gateway, kubernetes_proxy, kubernetes_replicas, kubernetes_sidecar)
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"scenarios.{_module.name}")
