@@ -89,7 +89,7 @@ class Cluster(Topology):
         self._fds[name] = os.open(f"/run/netns/{self.ns[name]}", os.O_RDONLY)
         self._batch(name, ["link set lo up"])
 
-    def plug(self, name):
+    def plug_pod(self, name):
         """A namespace for a pod, with a link to the node. Returns its address."""
         number = next(self._numbers)
         address = f"10.244.0.{number}"

@@ -49,7 +49,7 @@ class Pod:
         self.ready = False
         # On the node's network it has the node's own namespace.
         hosted = self.spec.get("hostNetwork", False)
-        self.place, self.address = ("node", cluster.node) if hosted else (name, cluster.plug(name))
+        self.place, self.address = ("node", cluster.node) if hosted else (name, cluster.plug_pod(name))
         self.volumes = {volume["name"]: self._volume(volume, secrets) for volume in self.spec["volumes"]}
         self.processes = {}
 

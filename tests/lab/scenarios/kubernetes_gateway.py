@@ -48,7 +48,7 @@ def egress(binary, folder):
                           *(f"-o{option}" for option in [*VSFTPD, f"anon_root={home}", f"secure_chroot_dir={empty}",
                                                          "port_promiscuous=NO", "log_ftp_protocol=YES"])],
                          log, cluster.ns["client2"])
-        cluster.plug("app")
+        cluster.plug_pod("app")
         cluster.sync(manifests.build("sidecar"))
         cluster.nft("node", NODE_FIREWALL)
         served = Volume("vsftpd", 0, home)

@@ -31,7 +31,7 @@ def replicas(binary, folder):
         home = os.path.join(folder, "served")
         os.makedirs(os.path.join(home, "pub"))
         os.chmod(os.path.join(home, "pub"), 0o777)
-        cluster.resolve(ftp__server=cluster.plug("server"))
+        cluster.resolve(ftp__server=cluster.plug_pod("server"))
         empty = os.path.join(folder, "empty")
         os.makedirs(empty)
         server = Process([f"{CACHE}/vsftpd/usr/sbin/vsftpd",
