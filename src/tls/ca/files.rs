@@ -2,11 +2,12 @@
 
 use super::fault::{Fault, FileFault, Half};
 use super::{Authority, Created};
+use rustix::process::geteuid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use zeroize::{Zeroize, Zeroizing};
@@ -25,6 +26,12 @@ const KEY_MODE: u32 = 0o600;
 
 /// What anybody but the owner might do with a file.
 pub(in crate::tls) const OF_OTHERS: u32 = 0o077;
+
+/// Reading by the file's group.
+const BY_GROUP: u32 = 0o040;
+
+/// Root's user id, to whom mounted secrets belong.
+const ROOT: u32 = 0;
 
 /// Many times the longest certificate or RSA key in PEM.
 pub(in crate::tls) const MOST_BYTES: usize = u16::MAX as usize;
@@ -159,7 +166,7 @@ pub(in crate::tls) fn read(
         return Err(Fault::NotAFile);
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & forbidden != 0 {
+    if is_exposed(mode, forbidden, metadata.uid(), geteuid().as_raw()) {
         return Err(Fault::Exposed { mode });
     }
     let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
@@ -174,6 +181,15 @@ pub(in crate::tls) fn read(
         return Err(Fault::TooLong);
     }
     Ok(bytes)
+}
+
+/// Whether a file of `owner` allows more than it should, to one who runs as `reader`.
+///
+/// What root owns another user can read through its group only: root has chosen that group for this
+/// reader, as Debian's `ssl-cert` does, and `fsGroup` with a mounted Secret of Kubernetes.
+pub(super) fn is_exposed(mode: u32, forbidden: u32, owner: u32, reader: u32) -> bool {
+    let granted = if owner == ROOT && reader != ROOT { BY_GROUP } else { 0 };
+    mode & forbidden & !granted != 0
 }
 
 fn one_certificate(text: &[u8]) -> Result<CertificateDer<'static>, Fault> {

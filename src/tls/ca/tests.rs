@@ -189,6 +189,23 @@ fn a_key_that_others_may_use_is_refused(#[case] exposed: u32) {
     assert!(text.contains(&format!("mode {exposed:04o}")) && text.contains("chmod 600"), "{text}");
 }
 
+#[rstest]
+#[case::ours(0o600, 1000, 1000, false)]
+#[case::ours_and_our_groups(0o640, 1000, 1000, true)]
+#[case::for_our_group_by_root(0o440, 0, 1000, false)]
+#[case::for_anybody_by_root(0o444, 0, 1000, true)]
+#[case::writable_by_our_group(0o660, 0, 1000, true)]
+#[case::for_our_group_by_somebody(0o440, 1001, 1000, true)]
+#[case::root_needs_no_group(0o640, 0, 0, true)]
+fn only_root_lets_a_group_read_a_key(
+    #[case] mode: u32,
+    #[case] owner: u32,
+    #[case] reader: u32,
+    #[case] exposed: bool,
+) {
+    assert_eq!(files::is_exposed(mode, files::OF_OTHERS, owner, reader), exposed);
+}
+
 #[test]
 fn files_that_are_none_are_refused() {
     let ca = OnDisk::new();
