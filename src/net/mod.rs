@@ -1,11 +1,12 @@
-//! The few socket options that a transparent gateway needs, the sockets it was started with, and the
-//! host's own addresses.
+//! The few socket options that a transparent gateway needs, the sockets it was started with, the
+//! host's own addresses, and the PROXY protocol.
 //!
 //! Not here: what the sockets are for.
 
 mod acceptor;
 mod inherited;
 pub mod interfaces;
+pub mod proxy_protocol;
 pub mod routing;
 mod sockets;
 
