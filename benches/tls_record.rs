@@ -79,6 +79,7 @@ fn session(secured: bool) -> Session {
         client: address("192.0.2.2:40000"),
         original_dst: OriginalDst(address("203.0.113.7:21")),
         dials_gateway: true,
+        introduced_at: None,
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(settings), parties, now);

@@ -350,6 +350,7 @@ fn talk_from_the_start(said: &[(Side, &[u8])]) -> Vec<Report> {
         client: at("192.0.2.2:40000"),
         original_dst: OriginalDst(at("203.0.113.7:21")),
         dials_gateway: true,
+        introduced_at: None,
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(Settings::default()), parties, now);

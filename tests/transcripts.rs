@@ -36,7 +36,7 @@ use ftpgate::session::{
     Source, TlsMode, TlsStart, TransferPlan,
 };
 use ftpgate::terms::{FlowId, ProtectionLevel, Side};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ struct Stage {
     client: SocketAddr,
     dialled: SocketAddr,
     dials_gateway: bool,
+    introduced_at: Option<IpAddr>,
     session: Option<Session>,
     now: Instant,
     next_port: u16,
@@ -79,6 +80,7 @@ impl Default for Stage {
             client: SocketAddr::from(([192, 0, 2, 2], 40000)),
             dialled: SocketAddr::from(([203, 0, 113, 7], 21)),
             dials_gateway: true,
+            introduced_at: None,
             session: None,
             now: Instant::now(),
             next_port: 50000,
@@ -144,6 +146,7 @@ impl Stage {
                 self.dialled = address(dialled)?;
                 self.dials_gateway = *whom == "gateway";
             }
+            ["introduced-at", at] => self.introduced_at = at.parse().ok(),
             ["in-use"] => self.in_use = true,
             ["kernel"] => self.settings.kernel = true,
             ["strict"] => self.settings.policy.strict = true,
@@ -166,6 +169,7 @@ impl Stage {
             }
             ["wants-certificate"] => self.wants_certificate = true,
             ["blind-ports"] => self.settings.blind_ports = true,
+            ["send-data-header"] => self.settings.send_data_header = true,
             ["source", "client"] => self.settings.source = Source::Client,
             ["path", "kernel"] => self.settings.path = PathChoice::Kernel,
             ["path", "relay"] => self.settings.path = PathChoice::Relay,
@@ -178,6 +182,7 @@ impl Stage {
                     client: self.client,
                     original_dst: OriginalDst(self.dialled),
                     dials_gateway: self.dials_gateway,
+                    introduced_at: self.introduced_at,
                 };
                 let settings = Arc::new(self.settings.clone());
                 let mut session = Session::new(settings, parties, self.now);

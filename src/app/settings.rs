@@ -4,8 +4,11 @@ use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
 use crate::net::interfaces;
+use crate::net::proxy_protocol::Version;
 use crate::policy::Policy;
-use crate::relay::{CaptureKind, Intake, Limits, ListenerSettings, ServerAddress, SharedSettings};
+use crate::relay::{
+    CaptureKind, Intake, Limits, ListenerSettings, ProxyProtocol, ServerAddress, SharedSettings,
+};
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use anyhow::Context;
 use std::net::IpAddr;
@@ -105,6 +108,7 @@ pub fn session_settings(
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,
         },
+        send_data_header: listener.proxy_protocol.send_data,
         kernel,
         advertise_client: advertise("client", &listener.advertise.client)?,
         advertise_server: advertise("server", &listener.advertise.server)?,
@@ -137,5 +141,18 @@ pub(super) fn listener_settings(
         },
         session: Arc::new(session),
         tls: None,
+        proxy_protocol: proxy_protocol(&listener.proxy_protocol),
     })
+}
+
+fn proxy_protocol(section: &config::ProxyProtocol) -> ProxyProtocol {
+    ProxyProtocol {
+        accept_from: section.accept_from.as_slice().into(),
+        send: match section.send {
+            config::SendHeader::None => None,
+            config::SendHeader::V1 => Some(Version::V1),
+            config::SendHeader::V2 => Some(Version::V2),
+        },
+        send_data: section.send_data,
+    }
 }

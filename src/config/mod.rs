@@ -8,6 +8,7 @@
 //! | `section` | reading keys from the tree; unknown keys and their nearest neighbours |
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `reload` | what changes from one configuration to the next, and what needs a restart |
 //! | `problem` | [`Problem`], [`Problems`] and how they print |
@@ -23,6 +24,7 @@ mod check_tls;
 mod file;
 mod file_tls;
 mod problem;
+mod proxy_protocol;
 mod reload;
 mod section;
 #[cfg(test)]
@@ -36,6 +38,7 @@ mod value_tls;
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use check::collide;
 pub use problem::{Problem, Problems};
+pub use proxy_protocol::{ProxyProtocol, SendHeader};
 pub use reload::{changes, fixed_changes};
 pub use tls::{
     CaFiles, CertificateFiles, ClientCertificates, ListenerTls, Reuse, Roots, ServerCcc, Tls,

@@ -4,6 +4,7 @@ use super::*;
 use rstest::rstest;
 use std::time::Duration;
 
+mod proxy_protocol;
 mod tls;
 mod together;
 
@@ -282,8 +283,6 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("advertise: { client: 0.0.0.0 }", "advertise.client", "nobody can connect")]
 #[case("advertise: { client: ftp.example.com }", "advertise.client", "not available in ftpgate")]
 #[case("advertise: { server: 'a/b' }", "advertise.server", "is none of these")]
-#[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
-#[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
 fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
     only(&listener(&format!("    {more}\n")), 3, &format!("listeners[0].{key}"), words);
 }
@@ -302,18 +301,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
     only(&format!("listeners:\n  - server: '{server}'\n"), 2, "listeners[0].server", words);
     let error = Config::for_server("127.0.0.1:2121".parse().unwrap(), server).unwrap_err();
     assert!(error.contains(words), "{error}");
-}
-
-#[rstest]
-#[case("    proxy_protocol: { send: v1 }", "proxy_protocol.send", "write `none`")]
-fn what_is_not_there_yet_is_never_ignored(
-    #[case] more: &str,
-    #[case] key: &str,
-    #[case] words: &str,
-) {
-    let key = format!("listeners[0].{key}");
-    only(&listener(more), 3, &key, words);
-    only(&listener(more), 3, &key, "is not available in ftpgate 0.1");
 }
 
 #[rstest]

@@ -139,8 +139,12 @@ impl Conversation {
             Source::Gateway => SocketAddr::new(pretended.address_like(server.ip()), client.port()),
         };
         let configured = pretended.settings.client_start;
-        let parties =
-            Parties { client, original_dst: OriginalDst(dialled), dials_gateway: pretended.direct };
+        let parties = Parties {
+            client,
+            original_dst: OriginalDst(dialled),
+            dials_gateway: pretended.direct,
+            introduced_at: None,
+        };
         let mut conversation = Self {
             session: Session::new(settings, parties, now),
             client,

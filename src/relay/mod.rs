@@ -11,6 +11,7 @@
 //! | `termination` | what the handshakes of one session need, and what came of them |
 //! | `openings` | opens and closes what a transfer awaits, on either path |
 //! | `data` | one data connection on the relay path: two legs, joined |
+//! | `introduction` | PROXY headers: clients that a balancer introduces, what servers are told |
 //! | `intake` | receives the connections that the firewall captures for the relay |
 //! | `data_tls` | TLS on one leg: how it is begun, and why it could not be |
 //! | `splice` | moves the bytes where both legs are clear |
@@ -26,6 +27,7 @@ mod data;
 mod data_tls;
 mod driver;
 mod intake;
+mod introduction;
 mod layer;
 mod listener;
 mod openings;
@@ -37,6 +39,7 @@ mod termination;
 
 pub use course::{Course, CourseReceiver, CourseSender};
 pub use intake::Intake;
+pub use introduction::ProxyProtocol;
 pub use listener::{CaptureKind, Listener, ListenerHandle, ListenerSettings, ServerAddress};
 pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;

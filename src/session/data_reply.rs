@@ -145,9 +145,16 @@ impl Session {
         }
     }
 
-    /// What the far side is told: the entry itself, or the address that stands in front of it. An
+    /// What the far side is told: the entry itself, or the address that stands in front of it: a
+    /// balancer's, as the client that it has introduced dialled it, or the one in `advertise`. An
     /// address of the other family cannot stand there, and 227 and PORT could not say it.
     fn external(&self, side: Side, entry: SocketAddr) -> SocketAddr {
+        let entry = match (side, self.parties.introduced_at) {
+            (Side::Client, Some(_)) => {
+                SocketAddr::new(self.parties.original_dst.0.ip(), entry.port())
+            }
+            (Side::Client, None) | (Side::Server, _) => entry,
+        };
         let advertise = match side {
             Side::Client => self.settings.advertise_client,
             Side::Server => self.settings.advertise_server,

@@ -105,6 +105,8 @@ pub struct Settings {
     pub blind_ports: bool,
     /// Whose address the server sees.
     pub source: Source,
+    /// True if data connections that are dialled to the server begin with a PROXY header.
+    pub send_data_header: bool,
     /// True if the firewall can carry data connections in the kernel.
     pub kernel: bool,
     /// The address that clients are told instead of the gateway's own.
@@ -136,6 +138,7 @@ impl Default for Settings {
             bypass: Vec::new(),
             blind_ports: false,
             source: Source::default(),
+            send_data_header: false,
             kernel: false,
             advertise_client: None,
             advertise_server: None,
@@ -147,7 +150,8 @@ impl Default for Settings {
     }
 }
 
-/// Who takes part in a session, as the kernel reports it at accept.
+/// Who takes part in a session, as the kernel reports it at accept, or the PROXY header of a load
+/// balancer. Client and destination are of one address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parties {
     /// The client.
@@ -156,4 +160,7 @@ pub struct Parties {
     pub original_dst: OriginalDst,
     /// True if it dialled an address of the gateway, false if it dialled the server's.
     pub dials_gateway: bool,
+    /// Where the balancer that has introduced the client dialled: the gateway's own address, while
+    /// `original_dst` is the balancer's. `None`: nobody has introduced it.
+    pub introduced_at: Option<IpAddr>,
 }

@@ -39,6 +39,7 @@ impl Bench {
             client: at("192.0.2.2:40000"),
             original_dst: OriginalDst(at("203.0.113.7:21")),
             dials_gateway: true,
+            introduced_at: None,
         };
         let start = Instant::now();
         let session = Session::new(Arc::new(settings), parties, start);

@@ -287,6 +287,7 @@ impl Script {
             client: SocketAddr::new(client, 40000),
             original_dst: OriginalDst(SocketAddr::new(dialled, 21)),
             dials_gateway,
+            introduced_at: None,
         };
         let mut script = Self {
             parties,
