@@ -386,7 +386,9 @@ async fn data_may_come_from_the_client_itself() {
 
 #[tokio::test]
 async fn servers_are_told_of_the_client() {
-    for (send, send_data) in [(SendHeader::V1, true), (SendHeader::V2, false)] {
+    for (send, send_data) in
+        [(SendHeader::V1, true), (SendHeader::V2, false), (SendHeader::V2, true)]
+    {
         let site = Site::start(|config| {
             let section = &mut config.listeners[0].proxy_protocol;
             (section.send, section.send_data) = (send, send_data);
@@ -395,14 +397,17 @@ async fn servers_are_told_of_the_client() {
         let mut client = site.connect(BALANCER).await;
         client.write_all(HEADER.as_bytes()).await.unwrap();
         let mut server = site.arrives().await;
-        let v4 = [192, 0, 2, 2, 203, 0, 113, 7, 0x9c, 0x40, 0, 21];
-        let expected = match send {
-            SendHeader::V1 => HEADER.as_bytes().to_vec(),
-            _ => binary(0x21, 0x11, &v4),
+        let header = |port: u16| match send {
+            SendHeader::V1 => HEADER.replace(" 21\r", &format!(" {port}\r")).into_bytes(),
+            _ => {
+                let ends = [192, 0, 2, 2, 203, 0, 113, 7, 0x9c, 0x40];
+                binary(0x21, 0x11, &[&ends[..], &port.to_be_bytes()].concat())
+            }
         };
-        let mut header = vec![0; expected.len()];
-        within(server.read_exact(&mut header)).await.unwrap();
-        assert_eq!(header, expected);
+        let expected = header(21);
+        let mut header_sent = vec![0; expected.len()];
+        within(server.read_exact(&mut header_sent)).await.unwrap();
+        assert_eq!(header_sent, expected);
         say(&mut server, "220 ready\r\n").await;
         hear(&mut client, "220").await;
         log_in(&mut client, &mut server).await;
@@ -411,8 +416,8 @@ async fn servers_are_told_of_the_client() {
         upload.write_all(format!("{HEADER}a file").as_bytes()).await.unwrap();
         upload.shutdown().await.unwrap();
         let (arriving, _) = within(data.accept()).await.unwrap();
-        let ahead = if send_data { &expected[..] } else { b"" };
-        assert_eq!(rest(arriving).await, [ahead, b"a file"].concat());
+        let ahead = if send_data { header(data.local_addr().unwrap().port()) } else { Vec::new() };
+        assert_eq!(rest(arriving).await, [&ahead[..], b"a file"].concat());
         site.stop().await;
     }
 }

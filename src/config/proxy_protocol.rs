@@ -65,7 +65,8 @@ pub(super) fn check(listener: &ListenerFile, file: &File, notes: &Notes) {
     let ProxyProtocolFile { accept_from, send, send_data } = &listener.proxy_protocol;
     let kernel = file.data.path.good() == Some(&PathChoice::Kernel);
     if accept_from.good().is_some_and(|networks| !networks.is_empty()) {
-        if let Some(capture @ (Capture::Redirect | Capture::Tproxy)) = listener.capture.good() {
+        let capture = listener.capture.good();
+        if let Some(capture) = capture.filter(|capture| **capture != Capture::Direct) {
             notes.problem_with(
                 accept_from,
                 format!(

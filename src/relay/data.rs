@@ -314,7 +314,9 @@ impl Carrier {
         let mut stream = dial(leg).await?;
         match side {
             Side::Client => {}
-            Side::Server => send_header(&mut stream, &self.headers.to_server).await?,
+            Side::Server => {
+                send_header(&mut stream, &self.headers.to_server(leg.to.port())).await?;
+            }
         }
         Ok(stream)
     }

@@ -70,21 +70,43 @@ pub(super) struct DataHeaders {
     /// Whose connections have to begin with one, where the client dials and has been introduced
     /// itself.
     pub(super) accept_from: Option<Arc<[Network]>>,
-    /// What is sent first on connections that are dialled to the server.
-    pub(super) to_server: Vec<u8>,
+    /// What connections begin with that are dialled to the server, if with anything.
+    to_server: Option<ServerHeader>,
 }
 
 impl DataHeaders {
     /// For a session of these parties.
     pub(super) fn of(settings: &ProxyProtocol, parties: &Parties) -> Self {
         let accept_from = parties.introduced_at.map(|_| Arc::clone(&settings.accept_from));
-        let to_server = if settings.send_data {
-            settings.header(parties.client, parties.original_dst.0)
-        } else {
-            Vec::new()
+        let header = |version| ServerHeader {
+            version,
+            client: parties.client,
+            dialled: parties.original_dst.0.ip(),
         };
+        let to_server = settings.send.filter(|_| settings.send_data).map(header);
         Self { accept_from, to_server }
     }
+
+    /// What a connection to this port of the server begins with; empty if with nothing. A balancer on
+    /// the way may go by the port in the header: HAProxy does.
+    pub(super) fn to_server(&self, port: u16) -> Vec<u8> {
+        let header = self.to_server.as_ref();
+        let encoded = header.map(|ServerHeader { version, client, dialled }| {
+            version.encode(*client, SocketAddr::new(*dialled, port))
+        });
+        encoded.unwrap_or_default()
+    }
+}
+
+/// The header of a session's data connections.
+#[derive(Debug, Clone)]
+struct ServerHeader {
+    version: Version,
+    /// As on the control connection: which port the client's data comes from is not always known
+    /// when the server is dialled.
+    client: SocketAddr,
+    /// The address that the client dialled.
+    dialled: IpAddr,
 }
 
 /// Why a connection has no header that is believed.

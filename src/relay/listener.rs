@@ -1,22 +1,19 @@
 //! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
 
+use super::arrival::Arrival;
 use super::course::CourseReceiver;
 use super::driver::Driver;
-use super::introduction::{
-    DataHeaders, Introduced, NotIntroduced, ProxyProtocol, introduce, send_header,
-};
+use super::introduction::{DataHeaders, ProxyProtocol, send_header};
 use super::shards::Shards;
-use super::shared::{OwnEnd, Permit, Shared};
+use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
 use crate::net::{self, Acceptor, Dialling, Inherited, NetError};
-use crate::report::{CloseCause, Report};
+use crate::report::CloseCause;
 use crate::session::{Event, Parties, Session, Settings, Source};
-use crate::telemetry::{ListenerTelemetry, SessionTelemetry};
-use rustix::net::SendFlags;
+use crate::telemetry::ListenerTelemetry;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
@@ -29,8 +26,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// After an `accept` that failed for lack of descriptors or memory: sessions that end meanwhile
 /// make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-const TOO_MANY: &[u8] = b"421 Too many sessions; try again later.\r\n";
 
 /// How clients come to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,74 +220,6 @@ impl Listener {
             opener.carry(driver).await;
         };
         self.shards.spawn(carry.instrument(span));
-    }
-}
-
-/// A connection that has come, ahead of its session.
-struct Arrival {
-    settings: Arc<ListenerSettings>,
-    telemetry: SessionTelemetry,
-    started: Instant,
-    /// The client, or who introduces it.
-    peer: SocketAddr,
-    /// Where the peer dialled.
-    local: OriginalDst,
-}
-
-impl Arrival {
-    /// True if it has to begin with a PROXY header.
-    fn is_introduced(&self) -> bool {
-        self.settings.proxy_protocol.expects_from(self.peer.ip())
-    }
-
-    /// Who takes part, once that is known; `None` if there is no session.
-    async fn parties(
-        &self,
-        stream: &mut TcpStream,
-        permit: Permit,
-        course: &mut CourseReceiver,
-    ) -> Option<(Parties, Permit)> {
-        let Self { peer, local, .. } = *self;
-        let dials_gateway = self.settings.capture == CaptureKind::Direct;
-        if !self.is_introduced() {
-            let (client, original_dst, introduced_at) = (peer, local, None);
-            return Some((Parties { client, original_dst, dials_gateway, introduced_at }, permit));
-        }
-        let introduced = tokio::select! {
-            introduced = introduce(stream, peer, local.0, permit) => introduced,
-            () = course.no_more() => {
-                let (client, dialled, cause) = (peer, local.0, CloseCause::Shutdown);
-                Err(NotIntroduced { client, dialled, cause })
-            }
-        };
-        match introduced {
-            Ok(Introduced { client, dialled, permit }) => {
-                let original_dst = OriginalDst(dialled);
-                let introduced_at = Some(local.0.ip());
-                Some((Parties { client, original_dst, dials_gateway, introduced_at }, permit))
-            }
-            Err(NotIntroduced { client, dialled, cause }) => {
-                self.refuse(stream, client, OriginalDst(dialled), cause);
-                None
-            }
-        }
-    }
-
-    /// There is no session for it: told as one that has ended.
-    fn refuse(
-        &self,
-        stream: &impl AsFd,
-        client: SocketAddr,
-        original_dst: OriginalDst,
-        cause: CloseCause,
-    ) {
-        self.telemetry.record(&Report::SessionStarted { client, original_dst });
-        if cause == CloseCause::TooManySessions {
-            // Nobody waits for a client that does not take these few bytes at once.
-            let _ = rustix::net::send(stream, TOO_MANY, SendFlags::NOSIGNAL);
-        }
-        let duration = self.started.elapsed();
-        self.telemetry.record(&Report::SessionEnded { cause, duration });
     }
 }
 

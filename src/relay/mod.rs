@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
+//! | `arrival` | an accepted connection, until it is known whose it is |
 //! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
 //! | `course` | how the gateway comes to its end: told to sessions, which are waited for |
@@ -21,6 +22,7 @@
 //!
 //! Not here: FTP. What a line means is [`crate::session`]'s.
 
+mod arrival;
 mod control;
 mod course;
 mod data;

@@ -306,6 +306,7 @@ def installed():
     needed = [f"{CACHE}/vsftpd/usr/sbin/vsftpd", f"{CACHE}/proftpd-core/usr/sbin/proftpd",
               f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python",
               f"{CACHE}/proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so",
+              f"{CACHE}/haproxy/usr/sbin/haproxy",
               f"{CACHE}/prometheus/usr/bin/prometheus", f"{CACHE}/prometheus/usr/bin/promtool"]
     tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl"]
     return ([path for path in needed if not os.path.exists(path)]

@@ -18,6 +18,9 @@ wanted=(
 )
 unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus)
 pyftpdlib_version=2.2.0
+# HAProxy, for the PROXY protocol, with the libraries that it is linked against.
+unpacked+=(haproxy)
+wanted+=(liblua5.3-0 libopentracing-c-wrapper0 libcrypt1 libsystemd0)
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
 
@@ -64,7 +67,8 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
-    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool; do
+    proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool \
+    haproxy/usr/sbin/haproxy; do
     if ldd "$cache/$binary" | grep 'not found'; then
         echo "setup.sh: $binary misses a library" >&2
         exit 1

@@ -29,7 +29,7 @@ fn the_section_is_read() {
 #[case("accept_from: [192.0.2.7, 192.0.2.7/32]", "accept_from", "twice")]
 #[case("send: v3", "send", "write none, v1 or v2")]
 #[case("send: true", "send", "write none, v1 or v2")]
-#[case("send: v2, send_data: 1", "send_data", "write true or false")]
+#[case("send: v2, send_data: 1", "send_data", "needs true or false")]
 #[case("send_data: true", "send_data", "there is no header to send: write send: v1 or v2")]
 fn values(#[case] words: &str, #[case] key: &str, #[case] complaint: &str) {
     let text = listener(&format!("    proxy_protocol: {{ {words} }}\n"));

@@ -30,4 +30,4 @@ def _label(parameter):
 from scenarios.accounts import account  # noqa: E402,F401
 from scenarios import (  # noqa: E402,F401
     audit, blind_ports, ccc, clearing, commands, control, ftps, handover, identities, implicit, lifecycle,
-    monitoring, observe, pinholes, relay, reload, reuse, status_page, transfers, verification)
+    monitoring, observe, pinholes, proxy_protocol, relay, reload, reuse, status_page, transfers, verification)
