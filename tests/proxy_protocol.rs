@@ -103,9 +103,14 @@ impl Site {
 }
 
 async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    try_connect(from, to).await.unwrap()
+}
+
+/// An error may be the reset of a connection that stood for a moment.
+async fn try_connect(from: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
-    within(socket.connect(to)).await.unwrap()
+    within(socket.connect(to)).await
 }
 
 async fn say(to: &mut Lines, line: &str) {
@@ -283,7 +288,7 @@ async fn clients_are_counted_and_not_their_balancer() {
         config.limits.sessions = 3;
     })
     .await;
-    let first = site.introduced(HEADER.as_bytes()).await;
+    let (first, _its_server) = site.introduced(HEADER.as_bytes()).await;
     let _second = site.introduced(&HEADER.replace("0.2.2", "0.2.3").into_bytes()).await;
     let mut again = site.connect(BALANCER).await;
     again.write_all(HEADER.as_bytes()).await.unwrap();
@@ -333,8 +338,9 @@ async fn case_10_only_the_rightful_clients_data_passes_the_balancer() {
 
     // A stranger, the balancer with somebody else, with a check of its own, with no header, and with
     // more silent connections than are read at a time.
-    let stranger = connect([127, 0, 0, 3], entry).await;
-    assert_eq!(rest(stranger).await, b"");
+    if let Ok(stranger) = try_connect([127, 0, 0, 3], entry).await {
+        assert_eq!(rest(stranger).await, b"");
+    }
     for header in [
         HEADER.replace("0.2.2", "0.2.3").into_bytes(),
         b"PROXY UNKNOWN\r\n".to_vec(),

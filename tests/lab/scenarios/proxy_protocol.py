@@ -11,6 +11,7 @@ import re
 
 from cells import CELL_BYTES, Setting
 from clients import Task, lftp
+from gateway import POOL
 from lab import Failed, Lab, LabFTP, refused
 from process import Process, wait_until
 from scenarios import scenario
@@ -20,7 +21,7 @@ from terminating import TerminatingLab
 from topology import GATEWAY, HOST
 
 HAPROXY = f"{CACHE}/haproxy/usr/sbin/haproxy"
-BALANCER = HOST["client2", 4]
+BALANCER, BALANCER6 = HOST["client2", 4], HOST["client2", 6]
 FIRST, SECOND, THIRD = HOST["client", 4], "192.0.2.20", "192.0.2.30"
 # Behind ftpgate, on the servers' segment: one of the addresses without a server.
 INNER = "198.51.100.30"
@@ -69,14 +70,15 @@ def add_clients(lab):
         lab.topology.run("client", ["ip", "addr", "add", f"{address}/24", "dev", "eth0"])
 
 
-def curl(lab, port, source, name, *options):
+def curl(lab, host, port, source, name, *options):
     """Stores a file and fetches it again, dialling the balancer. Compares the two."""
     contents = os.urandom(CELL_BYTES)
     local, fetched = (os.path.join(lab.folder, f"{name}-{way}") for way in ("up", "down"))
     with open(local, "wb") as out:
         out.write(contents)
     scheme = "ftps" if port == 990 else "ftp"
-    url = f"{scheme}://{BALANCER}:{port}/pub/{name}"
+    host = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{host}:{port}/pub/{name}"
     common = ["-sS", "-v", "-m", "15", "--no-ftp-skip-pasv-ip", "--interface", source, *options,
               "--user", f"{lab.server.user}:{lab.server.password}"]
     code, text = lab.topology.run("client", ["curl", *common, "-T", local, url, "--next", *common,
@@ -92,7 +94,7 @@ def curl(lab, port, source, name, *options):
 
 def named(text, address):
     """curl has connected to this address, and to nothing else."""
-    tried = set(re.findall(r"Trying ([\d.]+):", text)) | set(re.findall(r"Connecting to ([\d.]+) \(", text))
+    tried = set(re.findall(r"(?:Trying|Connecting to) \[?([\da-f.:]+?)\]?(?::\d+\.\.\.| \()", text))
     if tried != {address}:
         raise Failed(f"curl has dialled {tried}, not {address}")
 
@@ -106,6 +108,15 @@ frontend implicit
 
 backend implicit
     server ftpgate {GATEWAY["client", 4]}:2190 {words}
+
+# To a gateway that has IPv4 only on this side.
+frontend six-control
+    bind [{BALANCER6}]:21
+    default_backend ftpgate-control
+
+frontend six-data
+    bind [{BALANCER6}]:{POOL[0]}-{POOL[1]}
+    default_backend ftpgate-data
 """
     listeners = [balanced("balanced", 2121), balanced("implicit", 2190, client_start="implicit")]
     with TerminatingLab(folder, binary, AUTO, mode="offload", extra_listeners=listeners) as lab:
@@ -116,7 +127,8 @@ backend implicit
                     ("pasv", 21, FIRST, ("--disable-epsv",)), ("epsv", 21, SECOND, ()),
                     # The certificate is one for the address that the client has dialled: the balancer's.
                     ("tls", 21, FIRST, trusting), ("implicit", 990, SECOND, trusting)):
-                named(curl(lab, port, source, name, *options), BALANCER)
+                named(curl(lab, BALANCER, port, source, name, *options), BALANCER)
+            named(curl(lab, BALANCER6, 21, HOST["client", 6], "six"), BALANCER6)
             scratch = os.path.join(folder, "lftp")
             os.makedirs(scratch)
             task = Task(lab.topology, BALANCER, 21, 4, lab.server.user, lab.server.password, "PASV",
@@ -165,7 +177,7 @@ def clients_apart(lab):
 
 
 def audited(lab):
-    wait_until(lambda: len(lab.audit("transfer")) >= 13, "transfers are not in the audit")
+    wait_until(lambda: len(lab.audit("transfer")) >= 15, "transfers are not in the audit")
     seen = {}
     for line in lab.audit("transfer"):
         client = line["client"].rpartition(":")[0]
@@ -175,7 +187,7 @@ def audited(lab):
     for client, name in ((FIRST, "one"), (SECOND, "two")):
         if ("RETR", name) not in seen.get(client, ()):
             raise Failed(f"{client} has not fetched {name} by the audit: {seen}")
-    if set(seen) != {FIRST, SECOND}:
+    if set(seen) != {FIRST, SECOND, f"[{HOST['client', 6]}]"}:
         raise Failed(f"transfers of others: {seen}")
     # The checks of HAProxy come as what they are, and are answered.
     ended = lab.audit("session_end")
@@ -183,7 +195,7 @@ def audited(lab):
     if not checks or any(line["reason"] == "no_proxy_header" for line in ended):
         raise Failed(f"no checks, or headers that are not believed: {ended}")
     dialled = {line["dialled"] for line in ended if not line["client"].startswith(f"{BALANCER}:")}
-    if dialled != {f"{BALANCER}:21", f"{BALANCER}:990"}:
+    if dialled != {f"{BALANCER}:21", f"{BALANCER}:990", f"[{BALANCER6}]:21"}:
         raise Failed(f"the clients have dialled {dialled}")
 
 
