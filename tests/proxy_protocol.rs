@@ -97,7 +97,9 @@ impl Site {
         }
     }
 
-    async fn stop(self) {
+    /// Peers that stayed would be waited for.
+    async fn stop(self, peers: impl Sized) {
+        drop(peers);
         within(self.gateway.shutdown()).await;
     }
 }
@@ -170,7 +172,7 @@ async fn the_client_of_the_header_is_the_client_of_the_session() {
     hear(&mut client, "220").await;
     log_in(&mut client, &mut server).await;
     assert_eq!(site.begun().await, (at("192.0.2.2:40000"), at("203.0.113.7:21")));
-    site.stop().await;
+    site.stop((client, server)).await;
 }
 
 #[tokio::test]
@@ -184,7 +186,7 @@ async fn what_the_balancer_does_for_itself_is_its_own() {
         drop((client, server));
         site.ended().await;
     }
-    site.stop().await;
+    site.stop(()).await;
 }
 
 #[tokio::test]
@@ -221,7 +223,7 @@ async fn what_is_no_header_from_the_balancer_is_refused() {
     assert_eq!(site.ended().await, CloseCause::NoProxyHeader);
     let nobody = timeout(Duration::from_millis(100), site.server.accept()).await;
     assert!(nobody.is_err(), "the server was dialled");
-    site.stop().await;
+    site.stop(()).await;
 }
 
 #[tokio::test]
@@ -252,8 +254,7 @@ async fn who_is_slow_with_the_header_holds_nobody_up() {
     let _late = site.connect(BALANCER).await;
     dripping.abort();
     let stopping = Instant::now();
-    drop((client, server));
-    site.stop().await;
+    site.stop((client, server)).await;
     assert!(stopping.elapsed() < Duration::from_secs(4), "it waited for a header");
 }
 
@@ -278,7 +279,7 @@ async fn nobody_elses_header_is_believed() {
     assert_eq!(site.begun().await.0, at("192.0.2.2:40000"));
     hear(&mut client, "500 ").await;
     assert_eq!(site.ended().await, CloseCause::NotFtp);
-    site.stop().await;
+    site.stop(()).await;
 }
 
 #[tokio::test]
@@ -289,7 +290,7 @@ async fn clients_are_counted_and_not_their_balancer() {
     })
     .await;
     let (first, _its_server) = site.introduced(HEADER.as_bytes()).await;
-    let _second = site.introduced(&HEADER.replace("0.2.2", "0.2.3").into_bytes()).await;
+    let second = site.introduced(&HEADER.replace("0.2.2", "0.2.3").into_bytes()).await;
     let mut again = site.connect(BALANCER).await;
     again.write_all(HEADER.as_bytes()).await.unwrap();
     hear(&mut again, "421 Too many").await;
@@ -306,8 +307,8 @@ async fn clients_are_counted_and_not_their_balancer() {
     for _ in 0..2 {
         assert_eq!(site.ended().await, CloseCause::ClientClosed);
     }
-    site.introduced(HEADER.as_bytes()).await;
-    site.stop().await;
+    let third = site.introduced(HEADER.as_bytes()).await;
+    site.stop((second, third)).await;
 }
 
 /// PASV of a client that is introduced. Returns where its data connections are awaited, and where the
@@ -371,7 +372,7 @@ async fn case_10_only_the_rightful_clients_data_passes_the_balancer() {
     }
     // It was the only one.
     assert!(TcpStream::connect(entry).await.is_err(), "the port is still open");
-    site.stop().await;
+    site.stop((client, server)).await;
 }
 
 #[tokio::test]
@@ -387,7 +388,7 @@ async fn data_may_come_from_the_client_itself() {
     direct.shutdown().await.unwrap();
     let (arriving, _) = within(data.accept()).await.unwrap();
     assert_eq!(rest(arriving).await, HEADER.as_bytes(), "what looks like a header is a file");
-    site.stop().await;
+    site.stop((client, server)).await;
 }
 
 #[tokio::test]
@@ -424,7 +425,7 @@ async fn servers_are_told_of_the_client() {
         let (arriving, _) = within(data.accept()).await.unwrap();
         let ahead = if send_data { header(data.local_addr().unwrap().port()) } else { Vec::new() };
         assert_eq!(rest(arriving).await, [&ahead[..], b"a file"].concat());
-        site.stop().await;
+        site.stop((client, server)).await;
     }
 }
 
@@ -439,7 +440,7 @@ async fn clients_that_nobody_introduces_are_told_of_as_they_are() {
     let expected = format!("PROXY TCP4 127.0.0.5 127.0.0.1 {} {}\r\n", near.port(), to.port());
     assert_eq!(header, expected);
     drop(client);
-    site.stop().await;
+    site.stop(()).await;
 }
 
 /// Two gateways in a row would be a loop if the second were the first (case 48).
@@ -460,5 +461,5 @@ async fn case_48_a_header_does_not_hide_a_loop() {
     client.write_all(HEADER.as_bytes()).await.unwrap();
     assert_eq!(site.ended().await, CloseCause::Loop);
     drop(client);
-    site.stop().await;
+    site.stop(()).await;
 }
