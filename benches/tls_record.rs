@@ -81,6 +81,7 @@ fn session(secured: bool) -> Session {
         dials_gateway: true,
         external_client: ByOwn::default(),
         external_server: ByOwn::default(),
+        introduced_at: None,
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(settings), parties, now);

@@ -26,9 +26,9 @@ use std::time::Duration;
 pub enum Report {
     /// A client was accepted.
     SessionStarted {
-        /// The client as the kernel reports it.
+        /// The client as the kernel reports it, or its balancer's PROXY header.
         client: SocketAddr,
-        /// Where it dialled.
+        /// Where it dialled; likewise.
         original_dst: OriginalDst,
     },
     /// The control connection to the server stands.

@@ -352,6 +352,7 @@ fn talk_from_the_start(said: &[(Side, &[u8])]) -> Vec<Report> {
         dials_gateway: true,
         external_client: ByOwn::default(),
         external_server: ByOwn::default(),
+        introduced_at: None,
     };
     let now = Instant::now();
     let mut session = Session::new(Arc::new(Settings::default()), parties, now);

@@ -40,6 +40,11 @@ fn host_port() {
 }
 
 #[test]
+fn proxy_header() {
+    replay("proxy_header", checks::proxy_header);
+}
+
+#[test]
 fn session() {
     replay("session", checks::session);
 }

@@ -86,6 +86,9 @@ const PURE: &[&str] = &["addr", "ftp", "pinhole", "policy", "report", "session",
 
 /// Files of other modules that are held to the same.
 const PURE_FILES: &[&str] = &[
+    "net/proxy_protocol.rs",
+    "net/proxy_protocol/v1.rs",
+    "net/proxy_protocol/v2.rs",
     "observe/conversation.rs",
     "observe/conversation/lines.rs",
     "observe/conversation/transfers.rs",

@@ -105,6 +105,30 @@ const ADDRESSES: &[&[u8]] = &[
     b"Entering Passive Mode",
 ];
 
+/// Both versions of the PROXY header.
+const HEADERS: &[&[u8]] = &[
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"192.0.2.2 203.0.113.7 ",
+    b"2001:db8::2 2001:db8::7 ",
+    b"::ffff:192.0.2.2 ",
+    b"40000 21",
+    b"\r\n",
+    b"\r",
+    b" ",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x21\x21\0\x24",
+    b"\x20\0\0\0",
+    b"\x21\x11\0\x13",
+    b"\xc0\0\x02\x02\xcb\0\x71\x07\x9c\x40\0\x15",
+    b"\x03\0\x04\0\0\0\0",
+    b"\x04\0\x04",
+    b"USER a\r\n",
+];
+
 /// Records, and what stands in the place of one.
 const RECORDS: &[&[u8]] = &[
     b"\x14\x03\x03\0\x01\x01",
@@ -297,6 +321,11 @@ proptest! {
     #[test]
     fn observe_any(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         checks::observe(&stream);
+    }
+
+    #[test]
+    fn proxy_header(stream in made_of(HEADERS)) {
+        checks::proxy_header(&stream);
     }
 
     #[test]

@@ -212,3 +212,27 @@ async fn a_drain_waits_for_the_reply_that_is_due_and_for_no_client() {
     };
     within(async { tokio::join!(stage.gateway.drain(), peers) }).await;
 }
+
+#[tokio::test]
+async fn proxy_headers_are_a_matter_of_new_sessions() {
+    const HEADER: &str = "PROXY TCP4 192.0.2.2 203.0.113.7 40000 21\r\n";
+    let a = free().await;
+    let mut stage = Stage::new("headers", &[("a", a)]).await;
+    let (mut client, mut server) = stage.session(a).await;
+    let keys = "proxy_protocol: { accept_from: [127.0.0.1], send: v1 }, server: \"";
+    let text = std::fs::read_to_string(&stage.file).unwrap().replace("server: \"", keys);
+    std::fs::write(&stage.file, text).unwrap();
+    let changes = stage.gateway.reload(&stage.file).await.unwrap();
+    let expected = [
+        "listeners[a].proxy_protocol.accept_from: [] -> [127.0.0.1/32]",
+        "listeners[a].proxy_protocol.send: none -> v1",
+    ];
+    assert_eq!(changes, expected);
+    pass(&mut client, &mut server, "USER a\r\n").await;
+
+    let mut introduced = BufReader::new(within(TcpStream::connect(a)).await.unwrap());
+    within(introduced.write_all(HEADER.as_bytes())).await.unwrap();
+    let mut server = BufReader::new(within(stage.server.accept()).await.unwrap().0);
+    hear(&mut server, HEADER).await;
+    pass(&mut server, &mut introduced, "220 ready\r\n").await;
+}

@@ -36,7 +36,7 @@ use ftpgate::session::{
     Source, TlsMode, TlsStart, TransferPlan,
 };
 use ftpgate::terms::{FlowId, ProtectionLevel, Side};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +65,7 @@ struct Stage {
     dials_gateway: bool,
     external_client: ByOwn,
     external_server: ByOwn,
+    introduced_at: Option<IpAddr>,
     session: Option<Session>,
     now: Instant,
     next_port: u16,
@@ -83,6 +84,7 @@ impl Default for Stage {
             dials_gateway: true,
             external_client: ByOwn::default(),
             external_server: ByOwn::default(),
+            introduced_at: None,
             session: None,
             now: Instant::now(),
             next_port: 50000,
@@ -148,6 +150,7 @@ impl Stage {
                 self.dialled = address(dialled)?;
                 self.dials_gateway = *whom == "gateway";
             }
+            ["introduced-at", at] => self.introduced_at = at.parse().ok(),
             ["in-use"] => self.in_use = true,
             ["kernel"] => self.settings.kernel = true,
             ["strict"] => self.settings.policy.strict = true,
@@ -170,6 +173,7 @@ impl Stage {
             }
             ["wants-certificate"] => self.wants_certificate = true,
             ["blind-ports"] => self.settings.blind_ports = true,
+            ["send-data-header"] => self.settings.send_data_header = true,
             ["source", "client"] => self.settings.source = Source::Client,
             ["path", "kernel"] => self.settings.path = PathChoice::Kernel,
             ["path", "relay"] => self.settings.path = PathChoice::Relay,
@@ -187,6 +191,7 @@ impl Stage {
                     dials_gateway: self.dials_gateway,
                     external_client: self.external_client.clone(),
                     external_server: self.external_server.clone(),
+                    introduced_at: self.introduced_at,
                 };
                 let settings = Arc::new(self.settings.clone());
                 let mut session = Session::new(settings, parties, self.now);

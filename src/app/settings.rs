@@ -4,9 +4,11 @@ use super::slice::own_ports;
 use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
+use crate::net::proxy_protocol::Version;
 use crate::policy::Policy;
 use crate::relay::{
-    Advertise, CaptureKind, Intake, Limits, ListenerSettings, ServerAddress, SharedSettings,
+    Advertise, CaptureKind, Intake, Limits, ListenerSettings, ProxyProtocol, ServerAddress,
+    SharedSettings,
 };
 use crate::session::{ModeChoice, PathChoice, Settings, Source};
 use std::sync::Arc;
@@ -89,6 +91,7 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,
         },
+        send_data_header: listener.proxy_protocol.send_data,
         kernel,
         login_timeout: config.limits.login_timeout,
         idle_timeout: config.limits.idle_timeout,
@@ -121,5 +124,18 @@ pub(super) fn listener_settings(
         session: Arc::new(session),
         advertise,
         tls: None,
+        proxy_protocol: proxy_protocol(&listener.proxy_protocol),
+    }
+}
+
+fn proxy_protocol(section: &config::ProxyProtocol) -> ProxyProtocol {
+    ProxyProtocol {
+        accept_from: section.accept_from.as_slice().into(),
+        send: match section.send {
+            config::SendHeader::None => None,
+            config::SendHeader::V1 => Some(Version::V1),
+            config::SendHeader::V2 => Some(Version::V2),
+        },
+        send_data: section.send_data,
     }
 }

@@ -8,7 +8,7 @@ mod tls;
 
 use super::{ConfigArguments, complain, show};
 use crate::app;
-use crate::config::{self, Config, Listener, Problems, Server};
+use crate::config::{self, Config, Listener, Network, Problems, ProxyProtocol, SendHeader, Server};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -66,6 +66,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         let sides = tls::sides(listener, &config.tls);
         lines.extend(sides.into_iter().map(|(side, meaning)| ("", format!("{side}: {meaning}"))));
         lines.extend(external::sides(listener).into_iter().map(|told| ("", told)));
+        lines.extend(describe_headers(&listener.proxy_protocol).map(|meaning| ("", meaning)));
     }
     let data = &config.data;
     let blind = match data.blind_ports {
@@ -132,6 +133,22 @@ fn describe_listener(listener: &Listener) -> String {
     )
 }
 
+/// Whose PROXY headers are believed, and which are sent.
+fn describe_headers(section: &ProxyProtocol) -> impl Iterator<Item = String> {
+    let ProxyProtocol { accept_from, send, send_data } = section;
+    let balancers: Vec<String> = accept_from.iter().map(Network::to_string).collect();
+    let accepted = (!balancers.is_empty())
+        .then(|| format!("connections from {} begin with a PROXY header", balancers.join(", ")));
+    let version = match send {
+        SendHeader::None => None,
+        SendHeader::V1 => Some(1),
+        SendHeader::V2 => Some(2),
+    };
+    let data = if *send_data { ", on data connections too" } else { "" };
+    let sent = version.map(|v| format!("the server is sent PROXY headers, version {v}{data}"));
+    [accepted, sent].into_iter().flatten()
+}
+
 fn describe_firewall(config: &Config) -> String {
     let firewall = &config.firewall;
     match firewall.backend {
@@ -158,6 +175,19 @@ mod tests {
             "path auto, 1000 ports in 50000-50999\n",
             "nftables, table inet ftpgate, mark 0x2100",
             "http://127.0.0.1:9121/metrics; status page http://127.0.0.1:9121/\n",
+        ] {
+            assert!(report.contains(expected), "{expected}\n{report}");
+        }
+    }
+
+    #[test]
+    fn proxy_headers_are_told_where_there_are_any() {
+        let text = "listeners: [{ server: 'h:21', proxy_protocol: { accept_from: [10.0.0.0/8], \
+                    send: v2, send_data: true } }]\n";
+        let report = report("x.yaml", text).unwrap();
+        for expected in [
+            "connections from 10.0.0.0/8 begin with a PROXY header\n",
+            "the server is sent PROXY headers, version 2, on data connections too\n",
         ] {
             assert!(report.contains(expected), "{expected}\n{report}");
         }

@@ -1,11 +1,11 @@
 //! What keys mean together: every contradiction of the file, each told at the key that is easiest
 //! to change.
 
-use super::check_tls;
 use super::file::{File, ListenerFile};
 use super::section::{Found, Notes};
 use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Slice, Source};
 use super::value;
+use super::{check_tls, proxy_protocol};
 use crate::pinhole::PortRange;
 use std::net::SocketAddr;
 
@@ -31,6 +31,7 @@ pub(super) fn check(file: &File, notes: &Notes) {
         check_server(listener, notes);
         check_steered_ports(listener, earlier, notes);
         check_tls::check_listener(&listener.tls, &file.tls, notes);
+        proxy_protocol::check(listener, file, notes);
         check_policy(listener, file, notes);
         check_backend(listener, file, notes);
     }

@@ -4,6 +4,7 @@
 
 use super::advertise::{self, Advertise};
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
+use super::proxy_protocol::ProxyProtocolFile;
 use super::section::{Found, Section};
 use super::types::{
     Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
@@ -54,6 +55,7 @@ pub(super) struct ListenerFile {
     pub(super) source: Found<Source>,
     pub(super) policy: Found<String>,
     pub(super) tls: ListenerTlsFile,
+    pub(super) proxy_protocol: ProxyProtocolFile,
     advertise: Advertise,
 }
 
@@ -176,6 +178,7 @@ impl ListenerFile {
             source: self.source.value,
             policy: self.policy.value,
             tls: self.tls.into_tls(),
+            proxy_protocol: self.proxy_protocol.into_settings(),
             advertise: self.advertise,
         }
     }
@@ -198,12 +201,9 @@ fn listener(mut section: Section<'_>) -> ListenerFile {
         source: section.read("source", value::choice(SOURCE), default.source),
         policy: section.read("policy", value::name, default.policy),
         tls: file_tls::listener_tls(section.section("tls")),
+        proxy_protocol: ProxyProtocolFile::read(section.section("proxy_protocol")),
         advertise: advertise::advertise(section.section("advertise")),
     };
-    let mut proxy_protocol = section.section("proxy_protocol");
-    proxy_protocol.reserve("accept_from", "[]");
-    proxy_protocol.reserve("send", "none");
-    proxy_protocol.finish();
     section.finish();
     listener
 }

@@ -9,6 +9,7 @@
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `advertise` | what stands in front of the gateway: its types, and how it is written |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `reload` | what changes from one configuration to the next, and what needs a restart |
 //! | `problem` | [`Problem`], [`Problems`] and how they print |
@@ -25,6 +26,7 @@ mod check_tls;
 mod file;
 mod file_tls;
 mod problem;
+mod proxy_protocol;
 mod reload;
 mod section;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use advertise::{Advertise, AdvertiseChoice, shown as show_advertised};
 pub use check::collide;
 pub use problem::{Problem, Problems};
+pub use proxy_protocol::{ProxyProtocol, SendHeader};
 pub use reload::{changes, fixed_changes};
 pub use tls::{
     CaFiles, CertificateFiles, ClientCertificates, ListenerTls, Reuse, Roots, ServerCcc, Tls,

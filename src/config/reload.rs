@@ -97,6 +97,9 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
         (".tls.client_certificates", word(tls.client_certificates)),
         (".tls.server_ccc", word(tls.server_ccc)),
         (".tls.bypass", list(&tls.bypass)),
+        (".proxy_protocol.accept_from", list(&listener.proxy_protocol.accept_from)),
+        (".proxy_protocol.send", word(listener.proxy_protocol.send)),
+        (".proxy_protocol.send_data", listener.proxy_protocol.send_data.to_string()),
         (".advertise.client", advertise::shown(&listener.advertise.client)),
         (".advertise.server", advertise::shown(&listener.advertise.server)),
     ])
@@ -218,12 +221,8 @@ mod tests {
             .iter()
             .flat_map(|(item, keys)| keys.keys().map(move |key| format!("{}{key}", pattern(item))))
             .collect();
-        // The name is what a listener is known by; the others cannot be set to anything yet.
-        let others = [
-            "listeners[].name",
-            "listeners[].proxy_protocol.accept_from",
-            "listeners[].proxy_protocol.send",
-        ];
+        // The name is what a listener is known by.
+        let others = ["listeners[].name"];
         let left: Vec<String> = keys().difference(&compared).cloned().collect();
         assert_eq!(left, others);
         assert!(FIXED.iter().all(|key| compared.contains(*key)));

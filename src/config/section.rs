@@ -7,10 +7,6 @@ use super::value;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// This version, as the complaints name it.
-const VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
-
 /// What reading a file leaves behind besides the values.
 #[derive(Default)]
 pub(super) struct Notes {
@@ -224,20 +220,6 @@ impl<'a> Section<'a> {
             }
         }
         Some(pairs)
-    }
-
-    /// A key of the contract that this version does not act on: only its default is accepted, so
-    /// that nobody relies on what is not there.
-    pub(super) fn reserve(&mut self, name: &'static str, default: &str) {
-        let key = join(&self.key, name);
-        let Some(node) = self.find_value(name) else { return };
-        if value::shown(&node.value) != default {
-            let message = format!(
-                "`{}` is not available in ftpgate {VERSION}: write `{default}` or leave the key out",
-                value::shown(&node.value)
-            );
-            self.notes.problem(node.at, &key, message);
-        }
     }
 
     /// Complains about every key that nobody asked for. Call it last.

@@ -4,6 +4,7 @@ use super::*;
 use rstest::rstest;
 use std::time::Duration;
 
+mod proxy_protocol;
 mod tls;
 mod together;
 
@@ -280,8 +281,6 @@ fn values(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
 #[case("capture_ports: [21, 21]", "capture_ports", "twice")]
 #[case("capture_ports: [21]", "capture_ports", "steers no ports")]
 #[case("policy: none-such", "policy", "there is no policy `none-such`: write default")]
-#[case("proxy_protocol: { send: v2 }", "proxy_protocol.send", "not available in ftpgate 0.1")]
-#[case("proxy_protocol: { accept_from: [a] }", "proxy_protocol.accept_from", "write `[]`")]
 fn values_of_a_listener(#[case] more: &str, #[case] key: &str, #[case] words: &str) {
     only(&listener(&format!("    {more}\n")), 3, &format!("listeners[0].{key}"), words);
 }
@@ -300,18 +299,6 @@ fn servers(#[case] server: &str, #[case] words: &str) {
     only(&format!("listeners:\n  - server: '{server}'\n"), 2, "listeners[0].server", words);
     let error = Config::for_server("127.0.0.1:2121".parse().unwrap(), server).unwrap_err();
     assert!(error.contains(words), "{error}");
-}
-
-#[rstest]
-#[case("    proxy_protocol: { send: v1 }", "proxy_protocol.send", "write `none`")]
-fn what_is_not_there_yet_is_never_ignored(
-    #[case] more: &str,
-    #[case] key: &str,
-    #[case] words: &str,
-) {
-    let key = format!("listeners[0].{key}");
-    only(&listener(more), 3, &key, words);
-    only(&listener(more), 3, &key, "is not available in ftpgate 0.1");
 }
 
 #[rstest]

@@ -1,6 +1,7 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
 use crate::config::advertise::Advertise;
+use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
 use crate::pinhole::PortRange;
@@ -109,6 +110,8 @@ pub struct Listener {
     pub policy: String,
     /// What is done with TLS.
     pub tls: ListenerTls,
+    /// Who introduces clients, and how they are introduced to servers.
+    pub proxy_protocol: ProxyProtocol,
     /// What the gateway calls itself in the lines it rewrites.
     pub advertise: Advertise,
 }
@@ -124,6 +127,7 @@ impl Default for Listener {
             source: Source::Gateway,
             policy: DEFAULT_POLICY.to_owned(),
             tls: ListenerTls::default(),
+            proxy_protocol: ProxyProtocol::default(),
             advertise: Advertise::default(),
         }
     }

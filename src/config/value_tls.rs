@@ -113,29 +113,52 @@ pub(super) fn bypass(node: &Node) -> Result<Vec<BypassEntry>, String> {
     Ok(entries)
 }
 
-fn bypass_entry(text: &str, wanted: &str) -> Result<BypassEntry, String> {
+/// Networks.
+pub(super) fn networks(node: &Node) -> Result<Vec<Network>, String> {
+    const WANTED: &str = "a list of addresses and networks, for example [192.0.2.7, \
+                          \"2001:db8::/64\"]";
+    let mut networks = Vec::new();
+    for item in list(node, WANTED)? {
+        let text = scalar(item, WANTED)?;
+        let Some(network) = network(&text, WANTED)? else {
+            let shown = text.escape_debug();
+            return Err(format!("`{shown}` is no address and no network: write {WANTED}"));
+        };
+        if networks.contains(&network) {
+            return Err(format!("`{network}` stands here twice: write it once"));
+        }
+        networks.push(network);
+    }
+    Ok(networks)
+}
+
+/// An address, or a network in CIDR notation; `None` if it is neither.
+fn network(text: &str, wanted: &str) -> Result<Option<Network>, String> {
     let shown = text.escape_debug();
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    if let Ok(address) = address.parse::<IpAddr>() {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let Ok(prefix) = prefix.map_or(Ok(bits), str::parse) else {
-            return Err(format!("`{shown}` has no prefix from 0 to {bits}: write {wanted}"));
-        };
-        let Some(network) = Network::new(address, prefix) else {
-            return Err(format!("`{shown}` has no prefix from 0 to {bits}: write {wanted}"));
-        };
-        if network.address() != address {
-            return Err(format!(
-                "`{shown}` has bits behind its prefix: write {network}, or {address}/{bits} for \
-                 the one address"
-            ));
-        }
+    let Ok(address) = address.parse::<IpAddr>() else { return Ok(None) };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let network = prefix.map_or(Ok(bits), str::parse).ok().and_then(|p| Network::new(address, p));
+    let Some(network) = network else {
+        return Err(format!("`{shown}` has no prefix from 0 to {bits}: write {wanted}"));
+    };
+    if network.address() != address {
+        return Err(format!(
+            "`{shown}` has bits behind its prefix: write {network}, or {address}/{bits} for the one \
+             address"
+        ));
+    }
+    Ok(Some(network))
+}
+
+fn bypass_entry(text: &str, wanted: &str) -> Result<BypassEntry, String> {
+    if let Some(network) = network(text, wanted)? {
         return Ok(BypassEntry::Network(network));
     }
-    if prefix.is_none() {
+    if !text.contains('/') {
         let pattern = match text.strip_prefix("*.") {
             Some(name) if value::is_name(name) => Some(NamePattern::below(name)),
             None if value::is_name(text) => Some(NamePattern::exact(text)),
@@ -145,5 +168,6 @@ fn bypass_entry(text: &str, wanted: &str) -> Result<BypassEntry, String> {
             return Ok(BypassEntry::Name(pattern));
         }
     }
+    let shown = text.escape_debug();
     Err(format!("`{shown}` is neither a network nor a name: write {wanted}"))
 }

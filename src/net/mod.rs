@@ -1,5 +1,5 @@
 //! The few socket options that a transparent gateway needs, the sockets it was started with, the host's
-//! own addresses, and those that are followed.
+//! own addresses, those that are followed, and the PROXY protocol.
 //!
 //! Not here: what the sockets are for.
 
@@ -7,6 +7,7 @@ mod acceptor;
 mod following;
 mod inherited;
 pub mod interfaces;
+pub mod proxy_protocol;
 pub mod routing;
 mod sockets;
 

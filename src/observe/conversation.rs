@@ -155,6 +155,7 @@ impl Conversation {
             dials_gateway: pretended.direct,
             external_client: pretended.external_client.clone(),
             external_server: pretended.external_server.clone(),
+            introduced_at: None,
         };
         let mut conversation = Self {
             session: Session::new(settings, parties, now),

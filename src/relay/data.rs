@@ -2,6 +2,7 @@
 
 use super::data_tls::{HANDSHAKE_TIMEOUT, LegTls};
 use super::intake::Ticket;
+use super::introduction::{DataHeaders, accept_introduced, send_header};
 use super::openings::keeps_port;
 use super::pump::{self, Leg};
 use super::shared::{PortLease, Shared};
@@ -120,6 +121,7 @@ impl DataTask {
         client: PlannedLeg,
         server: PlannedLeg,
         shared: Arc<Shared>,
+        headers: Arc<DataHeaders>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
         let (orders, orders_in) = mpsc::unbounded_channel();
@@ -131,6 +133,7 @@ impl DataTask {
         let carrier = Carrier {
             id,
             shared,
+            headers,
             events,
             orders: orders_in,
             awaited: Arc::clone(&awaited),
@@ -173,6 +176,7 @@ impl DataTask {
 struct Carrier {
     id: TransferId,
     shared: Arc<Shared>,
+    headers: Arc<DataHeaders>,
     events: mpsc::UnboundedSender<DataEvent>,
     orders: mpsc::UnboundedReceiver<Side>,
     awaited: Arc<AtomicUsize>,
@@ -242,12 +246,12 @@ impl Carrier {
             }
             (LegSource::Dialled(client), server) => {
                 let server = self.wait_for(Side::Server, server).await?;
-                let client = dial(client).await?;
+                let client = self.dial(Side::Client, client).await?;
                 Ok((client, server))
             }
             (client, LegSource::Dialled(server)) => {
                 let client = self.wait_for(Side::Client, client).await?;
-                let server = dial(server).await?;
+                let server = self.dial(Side::Server, server).await?;
                 Ok((client, server))
             }
             (client, server) => tokio::try_join!(
@@ -270,7 +274,7 @@ impl Carrier {
                 Side::Server => (server_leg, &mut server),
             };
             if slot.is_none() {
-                *slot = Some(dial(leg).await?);
+                *slot = Some(self.dial(side, leg).await?);
             }
             if let (Some(_), Some(_)) = (&client, &server)
                 && let (Some(client), Some(server)) = (client.take(), server.take())
@@ -284,7 +288,12 @@ impl Carrier {
     async fn wait_for(&self, side: Side, source: LegSource) -> io::Result<TcpStream> {
         let stream = match source {
             LegSource::Listening { listener, peer, lease } => {
-                let stream = accept_only(&listener, peer).await;
+                let stream = match (side, &self.headers.accept_from) {
+                    (Side::Client, Some(balancers)) => {
+                        accept_introduced(&listener, peer, balancers).await
+                    }
+                    (Side::Client, None) | (Side::Server, _) => accept_only(&listener, peer).await,
+                };
                 drop((listener, lease));
                 stream
             }
@@ -293,11 +302,22 @@ impl Carrier {
                 drop(lease);
                 stream
             }
-            LegSource::Dialled(leg) => return dial(leg).await,
+            LegSource::Dialled(leg) => return self.dial(side, leg).await,
         };
         reset_on_close(&stream);
         self.awaited.fetch_sub(1, Ordering::AcqRel);
         let _ = self.events.send(DataEvent::Used { id: self.id, side });
+        Ok(stream)
+    }
+
+    async fn dial(&self, side: Side, leg: Dial) -> io::Result<TcpStream> {
+        let mut stream = dial(leg).await?;
+        match side {
+            Side::Client => {}
+            Side::Server => {
+                send_header(&mut stream, &self.headers.to_server(leg.to.port())).await?;
+            }
+        }
         Ok(stream)
     }
 }

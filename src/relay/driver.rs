@@ -10,6 +10,7 @@ mod tls;
 use super::control::{Control, READ_SIZE, Received};
 use super::course::{Course, CourseReceiver, Notice, Present};
 use super::data::DataEvent;
+use super::introduction::DataHeaders;
 use super::openings::Openings;
 use super::shared::{Closing, Permit, Shared};
 use super::termination::SessionTls;
@@ -108,6 +109,12 @@ impl Driver {
     /// The session ends when the owner says so.
     pub(super) fn obeying(self, closing: Closing) -> Self {
         Self { closing: Some(closing), ..self }
+    }
+
+    /// What PROXY headers mean for its data connections.
+    pub(super) fn introduced(mut self, headers: DataHeaders) -> Self {
+        self.openings.set_headers(headers);
+        self
     }
 
     /// Tells the session of something that happened before [`run`](Self::run).

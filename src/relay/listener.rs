@@ -1,17 +1,19 @@
 //! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
 
-use super::advertise::{Advertise, Front};
+use super::advertise::Advertise;
+use super::arrival::Arrival;
 use super::course::CourseReceiver;
 use super::driver::Driver;
+use super::introduction::{DataHeaders, ProxyProtocol, send_header};
 use super::shards::Shards;
 use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
 use crate::net::{self, Acceptor, Dialling, Inherited, NetError};
-use crate::report::{CloseCause, Report};
+use crate::report::CloseCause;
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// After an `accept` that failed for lack of descriptors or memory: sessions that end meanwhile
 /// make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-const TOO_MANY: &[u8] = b"421 Too many sessions; try again later.\r\n";
 
 /// How clients come to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct ListenerSettings {
     pub advertise: Advertise,
     /// What ends their TLS, if anything does.
     pub tls: Option<Arc<Termination>>,
+    /// Who introduces them, and how they are introduced to servers.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// A bound listener.
@@ -173,7 +175,7 @@ impl Listener {
         }
     }
 
-    fn welcome(&self, stream: std::net::TcpStream, client: SocketAddr, course: CourseReceiver) {
+    fn welcome(&self, stream: std::net::TcpStream, peer: SocketAddr, course: CourseReceiver) {
         let started = Instant::now();
         // Nothing is inherited by those that had dialled a socket before it came to this process; an
         // error means that the connection is gone, which reading will tell.
@@ -181,43 +183,43 @@ impl Listener {
         let Terms { settings, telemetry } = self.handle.terms();
         let id = self.shared.next_session_id();
         let telemetry = telemetry.session(id);
-        let Ok(original_dst) = original_dst(settings.capture, &stream) else { return };
-        let Some(permit) = self.shared.admit(client.ip()) else {
-            telemetry.record(&Report::SessionStarted { client, original_dst });
-            // Nobody waits for a client that does not take these few bytes at once.
-            let _ = (&stream).write(TOO_MANY);
-            let cause = CloseCause::TooManySessions;
-            telemetry.record(&Report::SessionEnded { cause, duration: started.elapsed() });
-            return;
+        let Ok(local) = original_dst(settings.capture, &stream) else { return };
+        let untranslated_dst = net::original_dst(&stream).unwrap_or(local.0);
+        let arrival = Arrival { settings, telemetry, started, peer, local };
+        let admitted = if arrival.is_introduced() {
+            self.shared.admit_unnamed()
+        } else {
+            self.shared.admit(peer.ip())
         };
-        let parties = Parties {
-            client,
-            original_dst,
-            dials_gateway: settings.capture == CaptureKind::Direct,
-            external_client: settings.advertise.client.map(Front::now),
-            external_server: settings.advertise.server.map(Front::now),
+        let Some(permit) = admitted else {
+            return arrival.refuse(&stream, peer, local, CloseCause::TooManySessions);
         };
-        let session = Session::new(Arc::clone(&settings.session), parties, started);
-        let span = telemetry.span();
-        let tls = settings.tls.as_ref().map(|tls| {
-            let host = settings.server.name();
-            SessionTls::new(Arc::clone(tls), host, original_dst.0.ip())
-        });
+        let span = arrival.telemetry.span();
         let shared = Arc::clone(&self.shared);
         let closing = shared.closing(id);
-        let opener = Opener {
-            settings,
-            shared: Arc::clone(&self.shared),
-            own_address: self.handle.address,
-            client,
-            original_dst,
-            untranslated_dst: net::original_dst(&stream).unwrap_or(original_dst.0),
-        };
+        let own_address = self.handle.address;
         let carry = async move {
             // From here on the connection belongs to the thread that carries the session.
-            let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let driver = Driver::new(session, stream, shared, tls, telemetry, permit, course)
-                .obeying(closing);
+            let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+            let mut course = course;
+            let Some((parties, permit)) = arrival.parties(&mut stream, permit, &mut course).await
+            else {
+                return;
+            };
+            let Parties { client, original_dst, .. } = parties;
+            let Arrival { settings, telemetry, .. } = arrival;
+            let tls = settings.tls.as_ref().map(|tls| {
+                let host = settings.server.name();
+                SessionTls::new(Arc::clone(tls), host, original_dst.0.ip())
+            });
+            let headers = DataHeaders::of(&settings.proxy_protocol, &parties);
+            let session = Session::new(Arc::clone(&settings.session), parties, started);
+            let driver =
+                Driver::new(session, stream, Arc::clone(&shared), tls, telemetry, permit, course)
+                    .obeying(closing)
+                    .introduced(headers);
+            let ends = [(client, original_dst.0), (peer, local.0), (peer, untranslated_dst)];
+            let opener = Opener { settings, shared, own_address, client, original_dst, ends };
             opener.carry(driver).await;
         };
         self.shards.spawn(carry.instrument(span));
@@ -247,8 +249,9 @@ struct Opener {
     own_address: SocketAddr,
     client: SocketAddr,
     original_dst: OriginalDst,
-    /// As `original_dst`, also where another rule of this host has translated it.
-    untranslated_dst: SocketAddr,
+    /// The two ends of its control connection: as the session knows them, as the kernel reports
+    /// them, and as they were ahead of any other rule of this host.
+    ends: [(SocketAddr, SocketAddr); 3],
 }
 
 impl Opener {
@@ -277,8 +280,7 @@ impl Opener {
         let to_itself = self.settings.server == ServerAddress::Original
             && self.original_dst.0.port() == self.own_address.port()
             && net::interfaces::is_local(self.original_dst.0.ip());
-        let dialled = [self.original_dst.0, self.untranslated_dst];
-        to_itself || dialled.iter().any(|dialled| self.shared.is_own_end(self.client, *dialled))
+        to_itself || self.ends.iter().any(|(near, far)| self.shared.is_own_end(*near, *far))
     }
 
     async fn connect(&self) -> io::Result<Connected> {
@@ -309,8 +311,10 @@ impl Opener {
         };
         let dialling = Dialling { to, from, foreign: from.is_some() };
         let (dialled, own_end) = self.shared.dial(dialling)?;
-        let stream = dialled.established().await?;
+        let mut stream = dialled.established().await?;
         net::tune_control(&stream)?;
+        let headers = &self.settings.proxy_protocol;
+        send_header(&mut stream, &headers.header(self.client, self.original_dst.0)).await?;
         Ok(Connected { stream, own_end })
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
 //! | `advertise` | what new sessions are to tell instead of the gateway's own address |
+//! | `arrival` | an accepted connection, until it is known whose it is |
 //! | `driver` | one session: the only executor of actions; the TLS that ends here |
 //! | `control` | one control connection with what is still to be sent on it |
 //! | `course` | how the gateway comes to its end: told to sessions, which are waited for |
@@ -12,6 +13,7 @@
 //! | `termination` | what the handshakes of one session need, and what came of them |
 //! | `openings` | opens and closes what a transfer awaits, on either path |
 //! | `data` | one data connection on the relay path: two legs, joined |
+//! | `introduction` | PROXY headers: clients that a balancer introduces, what servers are told |
 //! | `intake` | receives the connections that the firewall captures for the relay |
 //! | `data_tls` | TLS on one leg: how it is begun, and why it could not be |
 //! | `splice` | moves the bytes where both legs are clear |
@@ -22,12 +24,14 @@
 //! Not here: FTP. What a line means is [`crate::session`]'s.
 
 mod advertise;
+mod arrival;
 mod control;
 mod course;
 mod data;
 mod data_tls;
 mod driver;
 mod intake;
+mod introduction;
 mod layer;
 mod listener;
 mod openings;
@@ -40,6 +44,7 @@ mod termination;
 pub use advertise::{Advertise, Front};
 pub use course::{Course, CourseReceiver, CourseSender};
 pub use intake::Intake;
+pub use introduction::ProxyProtocol;
 pub use listener::{CaptureKind, Listener, ListenerHandle, ListenerSettings, ServerAddress};
 pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;

@@ -5,6 +5,7 @@ mod range;
 
 use super::data::{DataEvent, DataTask, LegSource, PlannedLeg};
 use super::data_tls::{LegTls, LegsTls};
+use super::introduction::DataHeaders;
 use super::shared::{PortLease, Shared};
 use crate::firewall::{self, Closed, Firewall, FirewallError, FlowEvent, Opening};
 use crate::net;
@@ -55,6 +56,8 @@ pub(super) struct Openings {
     had_range: bool,
     /// What protected legs of later transfers use.
     tls: LegsTls,
+    /// What PROXY headers mean for its data connections.
+    headers: Arc<DataHeaders>,
     flows: mpsc::UnboundedSender<FlowEvent>,
     events: mpsc::UnboundedSender<DataEvent>,
 }
@@ -94,8 +97,14 @@ impl Openings {
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
         let open_timeout = shared.settings().open_timeout;
-        let (open, range, tls) = (Vec::new(), None, LegsTls::default());
-        Self { shared, open_timeout, open, range, had_range: false, tls, flows, events }
+        let (open, range, had_range) = (Vec::new(), None, false);
+        let (tls, headers) = (LegsTls::default(), Arc::default());
+        Self { shared, open_timeout, open, range, had_range, tls, headers, flows, events }
+    }
+
+    /// What PROXY headers mean for later transfers.
+    pub(super) fn set_headers(&mut self, headers: DataHeaders) {
+        self.headers = Arc::new(headers);
     }
 
     /// What later transfers use on the leg of `side`, where it is protected.
@@ -158,8 +167,8 @@ impl Openings {
         };
         let client = PlannedLeg { source: client, tls: self.tls.of(plan, Side::Client) };
         let server = PlannedLeg { source: server, tls: self.tls.of(plan, Side::Server) };
-        let task =
-            DataTask::start(plan.id, client, server, Arc::clone(&self.shared), self.events.clone());
+        let (shared, headers) = (Arc::clone(&self.shared), Arc::clone(&self.headers));
+        let task = DataTask::start(plan.id, client, server, shared, headers, self.events.clone());
         self.open.push(Opened::Relay { id: plan.id, task, captures });
         Ok((client_entry, server_entry))
     }

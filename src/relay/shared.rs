@@ -136,16 +136,19 @@ impl Shared {
 
     /// Counts a session in, until the permit is dropped; `None` if a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
-        let Limits { sessions, sessions_per_client } = self.settings().limits;
+        self.admit_unnamed()?.name(client)
+    }
+
+    /// As [`Self::admit`], for a client that is to be named yet: counted among all so far.
+    pub(super) fn admit_unnamed(self: &Arc<Self>) -> Option<Permit> {
+        let limit = self.settings().limits.sessions;
         let mut counts = lock(&self.sessions);
-        let own = counts.per_client.get(&client).copied().unwrap_or(0);
-        if own >= sessions_per_client || counts.all >= sessions {
+        if counts.all >= limit {
             return None;
         }
         counts.all += 1;
-        counts.per_client.insert(client, own + 1);
         drop(counts);
-        Some(Permit { shared: Arc::clone(self), client })
+        Some(Permit { shared: Arc::clone(self), client: None })
     }
 
     /// Dials a server, and remembers that the connection is the gateway's own until the returned end
@@ -201,17 +204,37 @@ impl Drop for PortLease {
 /// One counted session; counted out when dropped.
 pub(super) struct Permit {
     shared: Arc<Shared>,
-    client: IpAddr,
+    /// `None` until it is known.
+    client: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Counts the session as one of `client`; `None` if that has as many as it may.
+    pub(super) fn name(mut self, client: IpAddr) -> Option<Self> {
+        let limit = self.shared.settings().limits.sessions_per_client;
+        let mut counts = lock(&self.shared.sessions);
+        let own = counts.per_client.get(&client).copied().unwrap_or(0);
+        if own >= limit {
+            // What is dropped then takes the lock.
+            drop(counts);
+            return None;
+        }
+        counts.per_client.insert(client, own + 1);
+        drop(counts);
+        self.client = Some(client);
+        Some(self)
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = lock(&self.shared.sessions);
         counts.all -= 1;
-        if let Some(own) = counts.per_client.get_mut(&self.client) {
+        let Some(client) = self.client else { return };
+        if let Some(own) = counts.per_client.get_mut(&client) {
             *own -= 1;
             if *own == 0 {
-                counts.per_client.remove(&self.client);
+                counts.per_client.remove(&client);
             }
         }
     }

@@ -254,6 +254,8 @@ words! {
         IdleTimeout => "idle_timeout",
         /// The limit of sessions is reached.
         TooManySessions => "too_many_sessions",
+        /// A connection that has to begin with a PROXY header did not, or not in time.
+        NoProxyHeader => "no_proxy_header",
         /// The control connection leads back to the gateway (case 48).
         Loop => "loop",
         /// The client does not speak FTP: an HTTP verb, an unknown first line (case 3).
@@ -296,7 +298,8 @@ impl CloseCause {
     /// True if a peer broke the protocol, so that an operator may want to look at it.
     pub fn is_violation(self) -> bool {
         match self {
-            Self::Loop
+            Self::NoProxyHeader
+            | Self::Loop
             | Self::NotFtp
             | Self::ServerNotFtp
             | Self::RolesReversed

@@ -158,7 +158,12 @@ impl Session {
             Side::Client => &self.parties.external_client,
             Side::Server => &self.parties.external_server,
         };
-        external.get(own).instead_of(own)
+        // A client that a balancer has introduced has dialled an address of the balancer's.
+        let dialled = match (side, self.parties.introduced_at) {
+            (Side::Client, Some(_)) => self.parties.original_dst.0.ip(),
+            (Side::Client, None) | (Side::Server, _) => own,
+        };
+        external.get(own).instead_of(dialled)
     }
 
     /// The client's command was in order, but there will be no data connection.

@@ -7,14 +7,18 @@ use super::action::{BlindRange, Dial, Leg};
 use super::settings::{Parties, PathChoice, Settings, Source};
 use crate::pinhole::Expectation;
 use crate::terms::DataPath;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The two ends of a session whose control connections both stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     client: IpAddr,
+    /// Where the client's connections arrive: the address that it dialled, unless a balancer stands in
+    /// between.
     dialled: IpAddr,
     dials_gateway: bool,
+    /// By a PROXY header.
+    introduced: bool,
     server: IpAddr,
     seen_as: IpAddr,
     source: Source,
@@ -29,8 +33,9 @@ impl Ends {
     ) -> Self {
         Self {
             client: parties.client.ip().to_canonical(),
-            dialled: parties.original_dst.0.ip().to_canonical(),
+            dialled: parties.introduced_at.unwrap_or(parties.original_dst.0.ip()).to_canonical(),
             dials_gateway: parties.dials_gateway,
+            introduced: parties.introduced_at.is_some(),
             server: server.ip().to_canonical(),
             seen_as: seen_as.ip().to_canonical(),
             source,
@@ -51,9 +56,9 @@ impl Ends {
         self.seen_as
     }
 
-    /// True if both control connections are of one address family.
+    /// True if both peers' control connections are of one address family.
     pub(super) fn same_family(&self) -> bool {
-        self.dialled.is_ipv4() == self.seen_as.is_ipv4()
+        self.client.is_ipv4() == self.seen_as.is_ipv4()
     }
 
     /// Awaits the client: at the gateway's address if it dialled that, else at the server's, where
@@ -79,11 +84,17 @@ impl Ends {
         })
     }
 
-    /// Dials the client, from the address that the client dialled.
+    /// Dials the client, from the address that the client dialled. A balancer is not on this way, and
+    /// where it has translated between the families, the gateway's address is any that leads there.
     pub(super) fn dial_client(&self, port: u16) -> Leg {
+        let from = match (self.client, self.dialled) {
+            (IpAddr::V4(_), IpAddr::V6(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            (IpAddr::V6(_), IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => self.dialled,
+        };
         Leg::Dial(Dial {
             to: SocketAddr::new(self.client, port),
-            from: self.dialled,
+            from,
             foreign: !self.dials_gateway,
         })
     }
@@ -98,10 +109,11 @@ impl Ends {
     }
 
     /// Between whom ports are opened for data connections whose agreement cannot be read. `None`
-    /// where the kernel cannot translate: between the families, and on the gateway itself.
+    /// where the kernel cannot translate: between the families, and on the gateway itself; and where a
+    /// balancer stands in front of the range.
     pub(super) fn blind_range(&self) -> Option<BlindRange> {
         let Self { client, dialled: entry, server, seen_as: source, .. } = *self;
-        let kernel = self.same_family() && !self.on_the_gateway();
+        let kernel = self.same_family() && !self.on_the_gateway() && !self.introduced;
         kernel.then_some(BlindRange { client, entry, server, source })
     }
 
@@ -114,13 +126,25 @@ impl Ends {
         client: &Leg,
         server: &Leg,
     ) -> Option<DataPath> {
-        let kernel =
-            untouched && settings.kernel && !self.on_the_gateway() && joinable(client, server);
+        let headed = self.is_headed(settings, client, server);
+        let kernel = untouched
+            && settings.kernel
+            && !headed
+            && !self.on_the_gateway()
+            && joinable(client, server);
         match (settings.path, kernel) {
             (PathChoice::Auto | PathChoice::Kernel, true) => Some(DataPath::Kernel),
             (PathChoice::Kernel, false) => None,
             (PathChoice::Auto, false) | (PathChoice::Relay, _) => Some(DataPath::Relay),
         }
+    }
+
+    /// True if a PROXY header stands, or may stand, ahead of the data: the client comes through its
+    /// balancer, or the server is told of it.
+    fn is_headed(&self, settings: &Settings, client: &Leg, server: &Leg) -> bool {
+        let awaits = matches!(client, Leg::Await(_)) && self.introduced;
+        let dials = matches!(server, Leg::Dial(_)) && settings.send_data_header;
+        awaits || dials
     }
 
     /// A peer on the gateway itself: its packets are not forwarded, so that the kernel would
@@ -137,7 +161,8 @@ fn joinable(client: &Leg, server: &Leg) -> bool {
     match (client, server) {
         (Leg::Await(expected), Leg::Dial(dial)) | (Leg::Dial(dial), Leg::Await(expected)) => {
             let family = expected.peer.is_ipv4();
-            [expected.address, dial.to.ip(), dial.from].iter().all(|a| a.is_ipv4() == family)
+            let ours = [expected.address, dial.to.ip(), dial.from];
+            ours.iter().all(|a| a.is_ipv4() == family && !a.is_unspecified())
         }
         (Leg::Await(_), Leg::Await(_)) | (Leg::Dial(_), Leg::Dial(_)) => false,
     }

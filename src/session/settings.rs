@@ -3,7 +3,7 @@
 use crate::addr::{ByOwn, OriginalDst};
 use crate::policy::Policy;
 use crate::policy::bypass::BypassEntry;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Who is asked to carry the data connections (`data.path`).
@@ -105,6 +105,8 @@ pub struct Settings {
     pub blind_ports: bool,
     /// Whose address the server sees.
     pub source: Source,
+    /// True if data connections that are dialled to the server begin with a PROXY header.
+    pub send_data_header: bool,
     /// True if the firewall can carry data connections in the kernel.
     pub kernel: bool,
     /// From accept to an accepted login.
@@ -132,6 +134,7 @@ impl Default for Settings {
             bypass: Vec::new(),
             blind_ports: false,
             source: Source::default(),
+            send_data_header: false,
             kernel: false,
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(900),
@@ -141,8 +144,9 @@ impl Default for Settings {
     }
 }
 
-/// Who takes part in a session, as the kernel reports it at accept, and what stands in front of the
-/// gateway at that time. A session keeps it to its end.
+/// Who takes part in a session, as the kernel reports it at accept or a load balancer in its PROXY
+/// header, and what stands in front of the gateway at that time. A session keeps it to its end.
+/// Client and destination are of one address family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parties {
     /// The client.
@@ -151,6 +155,9 @@ pub struct Parties {
     pub original_dst: OriginalDst,
     /// True if it dialled an address of the gateway, false if it dialled the server's.
     pub dials_gateway: bool,
+    /// Where the balancer that has introduced the client dialled: the gateway's own address, while
+    /// `original_dst` is the balancer's. `None`: nobody has introduced it.
+    pub introduced_at: Option<IpAddr>,
     /// What clients are told, by the address that the client dialled.
     pub external_client: ByOwn,
     /// What servers are told, by the address that the server sees.

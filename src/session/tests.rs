@@ -41,6 +41,7 @@ impl Bench {
             dials_gateway: true,
             external_client: ByOwn::default(),
             external_server: ByOwn::default(),
+            introduced_at: None,
         };
         let start = Instant::now();
         let session = Session::new(Arc::new(settings), parties, start);

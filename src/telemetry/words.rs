@@ -157,6 +157,9 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::LoginTimeout => "session ended: no login in time",
         CloseCause::IdleTimeout => "session ended: idle for too long",
         CloseCause::TooManySessions => "session ended: the limit of sessions is reached",
+        CloseCause::NoProxyHeader => {
+            "session refused: no valid PROXY header from an address in proxy_protocol.accept_from"
+        }
         CloseCause::Loop => "session closed: the control connection leads back to the gateway",
         CloseCause::NotFtp => "session closed: the client does not speak FTP",
         CloseCause::ServerNotFtp => "session closed: the server does not speak FTP",

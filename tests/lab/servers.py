@@ -308,7 +308,7 @@ def installed():
               f"{CACHE}/proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so",
               f"{CACHE}/prometheus/usr/bin/prometheus", f"{CACHE}/prometheus/usr/bin/promtool",
               f"{CACHE}/keepalived/usr/sbin/keepalived", f"{CACHE}/conntrackd/usr/sbin/conntrackd",
-              f"{CACHE}/machine.done"]
+              f"{CACHE}/haproxy/usr/sbin/haproxy", f"{CACHE}/machine.done"]
     tools = ["nft", "ip", "conntrack", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget",
              "kermit", "openssl", "systemd-nspawn"]
     return ([path for path in needed if not os.path.exists(path)]

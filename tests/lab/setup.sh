@@ -18,13 +18,14 @@ wanted=(
     mmdebstrap systemd-container
     dpkg-dev xz-utils
     conntrack libnl-3-200 libnl-genl-3-200 libsnmp40 libnetfilter-cthelper0 libnetfilter-queue1
+    liblua5.3-0 libopentracing-c-wrapper0 libcrypt1 libsystemd0
 )
 # The machine that `machine.py` boots: an appliance as its owner has it, without ftpgate.
 machine=(
     systemd systemd-sysv dbus nftables iproute2 procps conntrack ca-certificates
     firewalld ufw
 )
-unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived conntrackd)
+unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived conntrackd haproxy)
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
@@ -151,7 +152,7 @@ fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
     proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so prometheus/usr/bin/prometheus prometheus/usr/bin/promtool \
-    keepalived/usr/sbin/keepalived conntrackd/usr/sbin/conntrackd; do
+    keepalived/usr/sbin/keepalived conntrackd/usr/sbin/conntrackd haproxy/usr/sbin/haproxy; do
     if ldd "$cache/$binary" | grep 'not found'; then
         echo "setup.sh: $binary misses a library" >&2
         exit 1

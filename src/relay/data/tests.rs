@@ -48,7 +48,8 @@ async fn end_of(stream: &mut TcpStream) -> (Vec<u8>, bool) {
 async fn joined() -> (DataTask, TcpStream, TcpStream, mpsc::UnboundedReceiver<DataEvent>) {
     let (client, server) = (peer().await, peer().await);
     let (events, mut told) = mpsc::unbounded_channel();
-    let task = DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), events);
+    let task =
+        DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), Arc::default(), events);
     task.dial(Side::Server);
     task.dial(Side::Client);
     let (client, server) = (accept(&client.0).await, accept(&server.0).await);
@@ -62,7 +63,8 @@ async fn case_46_a_server_whose_client_cannot_be_reached_sees_no_complete_upload
     let (client, server) = (peer().await, peer().await);
     drop(client.0);
     let (events, mut told) = mpsc::unbounded_channel();
-    let task = DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), events);
+    let task =
+        DataTask::start(ID, dialled(client.1), dialled(server.1), shared(), Arc::default(), events);
     task.dial(Side::Server);
     let mut stream = accept(&server.0).await;
     task.dial(Side::Client);
@@ -103,7 +105,7 @@ async fn dialled_for_tls(
     let (events, told) = mpsc::unbounded_channel();
     let client_leg = PlannedLeg { tls: Some(client_tls), ..dialled(client.1) };
     let server_leg = PlannedLeg { tls: Some(server_tls), ..dialled(server.1) };
-    let task = DataTask::start(ID, client_leg, server_leg, shared(), events);
+    let task = DataTask::start(ID, client_leg, server_leg, shared(), Arc::default(), events);
     task.dial(Side::Server);
     task.dial(Side::Client);
     (task, accept(&client.0).await, accept(&server.0).await, told)

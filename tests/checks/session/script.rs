@@ -292,6 +292,7 @@ impl Script {
             dials_gateway,
             external_client: advertise(more).into(),
             external_server: advertise(more >> 2).into(),
+            introduced_at: None,
         };
         let mut script = Self {
             parties,
