@@ -5,7 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`addr`], [`terms`] | *pure*: addresses by the role they play; the small words that every module may use |
-//! | [`net`] | the few socket options: original destination, transparent sockets, interfaces; sockets handed over at the start |
+//! | [`net`] | the few socket options: original destination, transparent sockets, interfaces; sockets handed over at the start; the PROXY protocol |
 //! | [`relay`] | the listener, the driver (the only executor of actions), TLS on connections, the data relay |
 //! | [`ftp`] | *pure*: the language of RFC 959 and its successors: lines, commands, replies, host and port |
 //! | [`tls`] | TLS that passes, up to where text begins again; TLS that ends here, on either side; the local CA |
