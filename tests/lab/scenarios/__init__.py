@@ -29,5 +29,6 @@ def _label(parameter):
 
 from scenarios.accounts import account  # noqa: E402,F401
 from scenarios import (  # noqa: E402,F401
-    audit, blind_ports, ccc, clearing, commands, control, ftps, handover, identities, implicit, lifecycle,
-    monitoring, observe, pinholes, relay, reload, reuse, status_page, transfers, verification)
+    audit, blind_ports, ccc, clearing, commands, container, control, ftps, handover, identities,
+    implicit, lifecycle, look, monitoring, observe, pinholes, relay, reload, reuse, status_page,
+    transfers, verification)
