@@ -310,6 +310,7 @@ def installed():
               f"{CACHE}/keepalived/usr/sbin/keepalived", f"{CACHE}/conntrackd/usr/sbin/conntrackd",
               f"{CACHE}/haproxy/usr/sbin/haproxy", f"{CACHE}/machine.done"]
     tools = ["nft", "ip", "conntrack", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget",
-             "kermit", "openssl", "systemd-nspawn"]
+             "kermit", "openssl", "systemd-nspawn", "buildah", "musl-gcc", "runc", "readelf",
+             "strip"]
     return ([path for path in needed if not os.path.exists(path)]
             + [tool for tool in tools if not shutil.which(tool)])

