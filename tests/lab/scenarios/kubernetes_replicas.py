@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import random
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import manifests
@@ -13,7 +12,7 @@ from gateway import Metrics
 from lab import Failed, ftplib
 from process import Process, wait_until
 from scenarios import scenario
-from scenarios.kubernetes_sidecar import MIB, check_privileges, fetch_slowly, put_file, session
+from scenarios.kubernetes_sidecar import MIB, SlowFetch, check_privileges, put_file, session
 from servers import CACHE
 
 SESSIONS = 30
@@ -116,18 +115,7 @@ def replaced(binary, folder):
         digests = {"big": put_file(home, "big", 8 * MIB), "small": put_file(home, "small", 64 * 1024)}
         leaving = pods[1]
         busy, idle, late = (session_at(cluster, leaving) for _ in range(3))
-        outcome, under_way = {}, threading.Event()
-
-        def transfer():
-            try:
-                outcome["fetched"] = fetch_slowly(busy, "big", under_way)
-            except (OSError, EOFError, ftplib.Error) as error:
-                outcome["error"] = error
-
-        thread = threading.Thread(target=transfer)
-        thread.start()
-        if not under_way.wait(5):
-            raise Failed("the transfer does not begin")
+        under_way = SlowFetch(busy, "big")
         # The pod is being deleted: newcomers go elsewhere, its own data connections still come.
         leaving.delete()
         cluster.sync(built)
@@ -155,9 +143,7 @@ def replaced(binary, folder):
             raise Failed(f"the transfer announced before the drain brings {len(received)} bytes")
         for number in range(6):
             whole_session(cluster, number, small)
-        thread.join(20)
-        if outcome.get("fetched") != (8 * MIB, digests["big"]):
-            raise Failed(f"the transfer under way: {outcome}")
+        under_way.must_bring(digests["big"])
         if leaving.finish(timeout=10) != 0:
             raise Failed("ftpgate does not end well")
         cluster.remove(leaving)

@@ -57,19 +57,37 @@ def session(cluster, mode="EPSV", namespace="client", port=21):
     return ftp
 
 
-def fetch_slowly(ftp, name, started_event, step=MIB // 4, pause=0.1):
-    """Fetches with pauses. Returns (bytes, SHA-256)."""
-    digest, size = hashlib.sha256(), 0
+class SlowFetch:
+    """A download that is under way, with pauses, in a thread of its own."""
 
-    def take(piece):
-        nonlocal size
-        size += len(piece)
-        digest.update(piece)
-        started_event.set()
-        time.sleep(pause)
+    def __init__(self, ftp, name, step=MIB // 4, pause=0.1):
+        self.outcome = None
+        self._ftp, self._name, self._step, self._pause = ftp, name, step, pause
+        self._under_way = threading.Event()
+        self._thread = threading.Thread(target=self._fetch)
+        self._thread.start()
+        if not self._under_way.wait(5):
+            raise Failed("the transfer does not begin")
 
-    ftp.retrbinary(f"RETR {name}", take, blocksize=step)
-    return size, digest.hexdigest()
+    def _fetch(self):
+        digest = hashlib.sha256()
+
+        def take(piece):
+            digest.update(piece)
+            self._under_way.set()
+            time.sleep(self._pause)
+
+        try:
+            self._ftp.retrbinary(f"RETR {self._name}", take, blocksize=self._step)
+            self.outcome = digest.hexdigest()
+        except (OSError, EOFError, ftplib.Error) as error:
+            self.outcome = error
+
+    def must_bring(self, digest):
+        """Waits for its end; `digest` is the file's SHA-256."""
+        self._thread.join(20)
+        if self.outcome != digest:
+            raise Failed(f"the transfer under way: {self.outcome!r}")
 
 
 def put_file(folder, name, size):
@@ -136,18 +154,7 @@ def rollout(binary, folder):
         cluster.sync(built)
         digest = put_file(old.volumes["files"], "big", 8 * MIB)
         busy, idle = session(cluster), session(cluster)
-        outcome, under_way = {}, threading.Event()
-
-        def transfer():
-            try:
-                outcome["fetched"] = fetch_slowly(busy, "big", under_way)
-            except (OSError, EOFError, ftplib.Error) as error:
-                outcome["error"] = error
-
-        thread = threading.Thread(target=transfer)
-        thread.start()
-        if not under_way.wait(5):
-            raise Failed("the transfer does not begin")
+        under_way = SlowFetch(busy, "big")
         # As the Deployment does it: the new pod first, then the old one goes; nodes and kubelet hear of
         # that in no particular order, and here the kubelet is first.
         new = started(cluster, "ftp-new", built, binary)
@@ -157,15 +164,13 @@ def rollout(binary, folder):
         if not old.probe("livenessProbe"):
             raise Failed("the pod that drains would be killed by its liveness probe")
         cluster.sync(built)
-        reply = idle.expect("421")
+        idle.expect("421")
         newcomer = session(cluster)
         newcomer.nlst()
         newcomer.quit()
         if "session started" not in new.log():
             raise Failed("the newcomer is not at the new pod")
-        thread.join(20)
-        if outcome.get("fetched") != (8 * MIB, digest):
-            raise Failed(f"the transfer under way: {outcome}; the idle session: {reply}")
+        under_way.must_bring(digest)
         code = old.finish(timeout=10)
         if code != 0:
             raise Failed(f"ftpgate ends with {code}")
