@@ -31,7 +31,7 @@ pub use slice::own_ports;
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
-use crate::firewall::Firewall;
+use crate::firewall::{self, Firewall};
 use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
 use crate::relay::{CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
@@ -44,6 +44,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// A gateway that accepts clients.
@@ -99,36 +100,18 @@ pub async fn start_after(
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
 
-    let telemetry_address = match config.telemetry.listen {
-        None => None,
-        Some(address) => {
-            let handed_over = handover.sockets.listener(address, false, false);
-            let listener = match handed_over.context("telemetry.listen")? {
-                Some(socket) => tokio::net::TcpListener::from_std(socket),
-                None => tokio::net::TcpListener::bind(address).await,
-            }
-            .map_err(|reason| NetError::Listen { address, reason })
-            .context("telemetry.listen")?;
-            let bound = listener.local_addr()?;
-            let page = config.telemetry.page;
-            let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
-            tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, course.ending()));
-            Some(bound)
-        }
-    };
+    let listener = telemetry_listener(config, &mut handover).await.context("telemetry.listen")?;
+    let telemetry_address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(listener) = listener {
+        let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
+        let page = config.telemetry.page;
+        tasks.spawn(serve_telemetry(listener, telemetry, readiness, page, course.ending()));
+    }
 
     let transparent = needs_transparency(config);
     let intake = if transparent { Some(Intake::start()?) } else { None };
     let ports = intake.as_ref().map(intake_ports);
-    let firewall = match config.firewall.backend {
-        config::Backend::None => None,
-        config::Backend::Nftables => Some(
-            handover
-                .start_firewall(&firewall_settings(config, ports))
-                .await
-                .context("firewall.backend: nftables")?,
-        ),
-    };
+    let firewall = start_firewall(config, ports, &mut handover).await?;
     let kernel = carries_data(firewall.as_ref(), config)?;
     let shared = Shared::new(shared_settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
@@ -225,8 +208,35 @@ impl RunningGateway {
     }
 }
 
+/// Where metrics and health are served, if they are.
+async fn telemetry_listener(
+    config: &Config,
+    handover: &mut Handover,
+) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.telemetry.listen else { return Ok(None) };
+    let listener = match handover.sockets.listener(address, false, false)? {
+        Some(socket) => TcpListener::from_std(socket),
+        None => TcpListener::bind(address).await,
+    };
+    Ok(Some(listener.map_err(|reason| NetError::Listen { address, reason })?))
+}
+
+async fn start_firewall(
+    config: &Config,
+    ports: Option<firewall::Intake>,
+    handover: &mut Handover,
+) -> anyhow::Result<Option<Firewall>> {
+    match config.firewall.backend {
+        config::Backend::None => Ok(None),
+        config::Backend::Nftables => {
+            let firewall = handover.start_firewall(&firewall_settings(config, ports)).await;
+            firewall.map(Some).context("firewall.backend: nftables")
+        }
+    }
+}
+
 async fn serve_telemetry(
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     telemetry: Telemetry,
     readiness: Readiness,
     page: bool,

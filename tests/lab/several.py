@@ -31,7 +31,7 @@ CONNTRACKD = f"{CACHE}/conntrackd/usr/sbin/conntrackd"
 # Each gateway's own numbers: towards the clients, towards the servers, on the cable between the two.
 NODES = {"gate-a": (4, 2, 1), "gate-b": (5, 3, 2)}
 # Ports that differ: neither hands out one on which a transfer of the other's runs.
-POOLS = {"gate-a": "50000-50499", "gate-b": "50500-50999"}
+SLICES = {"gate-a": 0, "gate-b": 1}
 # The router that leads to the servers; in the lab it is the servers' own namespace.
 ROUTER = 6
 # A network so small that the servers are not in it, so that they are reached by the default route.
@@ -111,7 +111,7 @@ class Node:
         os.makedirs(self.folder)
         self.admin = os.path.join(self.folder, "admin.sock")
         settings = settings | {"admin": {"socket": self.admin},
-                               "data": settings["data"] | {"ports": POOLS[name]}}
+                               "data": settings["data"] | {"slices": len(SLICES), "slice": SLICES[name]}}
         self.gateway = Gateway(self.topology, binary, self.folder, settings, name)
         self.conntrackd_conf = self._install("conntrackd.conf", {
             "IPv4_interface 192.168.100.1": f"IPv4_interface 192.168.100.{NODES[name][2]}",

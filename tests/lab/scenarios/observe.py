@@ -189,12 +189,13 @@ def check_captures(binary, watch, controls, external):
     if "xyzzy" in json.dumps(controls) or b"xyzzy" not in whole:
         raise Failed("the password is told, or is not in the capture")
     edited = os.path.join(watch.lab.folder, "edited.pcap")
-    for what, others in (
-            ("the file in another order", capture.reordered(packets)),
-            ("the file with repetitions", capture.repeated(packets)),
-            ("the file with short packets", capture.cut(packets, 2000))):
+    for what, others, without in (
+            # Two FINs that cross say nothing of which was first: only the order told.
+            ("the file in another order", capture.reordered(packets), ("close",)),
+            ("the file with repetitions", capture.repeated(packets), ()),
+            ("the file with short packets", capture.cut(packets, 2000), ())):
         capture.write(edited, others)
-        same(what, read(binary, edited, *options)[0], controls)
+        same(what, read(binary, edited, *options)[0], controls, without)
     # A reply of each clear session is missing: what came before and after is told all the same.
     left = [packet for packet in packets if not capture.holding(packet[1], b"230 ")]
     capture.write(edited, left)

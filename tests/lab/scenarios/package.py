@@ -221,7 +221,7 @@ def reloads(gateway, machine):
 
 
 def keys(gateway, machine):
-    """A private key is the service's own, and is refused where others may read it."""
+    """A private key is the service's own or root's for its group, and is refused where others may read it."""
     folder, plain = "/etc/ftpgate/keys", gateway.settings
     machine.run(["runuser", "-u", "ftpgate", "--", "ftpgate", "ca", "init", "--dir", folder])
     ending = [listener | {"tls": {"mode": "intercept"}} for listener in plain["listeners"]]
@@ -230,6 +230,9 @@ def keys(gateway, machine):
         raise Failed(f"the CA cannot be used: {gateway.read_log()[-1000:]}")
     machine.run(["chown", "root:ftpgate", f"{folder}/ca.key"])
     machine.run(["chmod", "640", f"{folder}/ca.key"])
+    if not gateway.reload():
+        raise Failed("a key of root's, for the group of the service, is refused")
+    machine.run(["chmod", "644", f"{folder}/ca.key"])
     if gateway.reload() or "ca.key" not in machine.journal(SERVICE, lines=20):
         raise Failed("a key that others may read is taken")
     machine.run(["rm", f"{folder}/ca.key", f"{folder}/ca.crt"])
