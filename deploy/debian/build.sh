@@ -53,5 +53,5 @@ gzip -9nc "$top/CHANGELOG.md" >"$made/changelog.gz"
 "$binary" completions bash >"$made/ftpgate.bash"
 "$binary" completions zsh >"$made/_ftpgate"
 "$binary" completions fish >"$made/ftpgate.fish"
-(cd "$top" && CARGO_TARGET_DIR="$stage" "$tools/bin/cargo-deb" --no-build --locked --strip \
+(cd "$top" && CARGO_TARGET_DIR="$stage" "$tools/bin/cargo-deb" --variant whole --no-build --locked --strip \
     --output "$output/" "${options[@]}")
