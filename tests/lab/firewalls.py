@@ -145,9 +145,9 @@ class Nftables:
         self.site.machine.run(["systemctl", "start", "nftables.service"])
 
     def _route(self):
-        self.site.machine.write("/etc/sysctl.d/ftpgate.conf",
+        self.site.machine.write("/etc/sysctl.d/70-router.conf",
                                 "net.ipv4.ip_forward=1\nnet.ipv6.conf.all.forwarding=1\n")
-        self.site.machine.run(["sysctl", "-q", "-p", "/etc/sysctl.d/ftpgate.conf"])
+        self.site.machine.run(["sysctl", "-q", "-p", "/etc/sysctl.d/70-router.conf"])
 
     def _text(self):
         return shipped(f"deploy/nftables/{self.site.place}.nft")
