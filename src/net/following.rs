@@ -66,10 +66,13 @@ impl Source {
     }
 }
 
-/// What of a resolver's answer can be told: unspecified addresses are how names are blocked.
+/// What of a resolver's answer can be told: unspecified addresses are how names are blocked, and a host
+/// that asks for its own name may be given those of its links (nss-myhostname(8)).
 fn of_name(answer: impl Iterator<Item = SocketAddr>) -> Vec<IpAddr> {
     let ips = answer.map(|address| address.ip().to_canonical());
-    ips.filter(|ip| !ip.is_unspecified() && !ip.is_multicast()).collect()
+    let told =
+        |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && !interfaces::is_link_local(*ip);
+    ips.filter(told).collect()
 }
 
 fn usable(found: Vec<IpAddr>) -> io::Result<Vec<IpAddr>> {
@@ -330,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_block_a_name_are_no_addresses() {
-        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1");
+    fn what_no_peer_can_dial_is_no_address() {
+        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1 169.254.1.1 fe80::1");
         let answer = answer.into_iter().map(|ip| SocketAddr::new(ip, 0));
         assert_eq!(of_name(answer), ips("192.0.2.1"));
         assert!(usable(Vec::new()).is_err());

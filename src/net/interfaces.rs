@@ -32,7 +32,8 @@ pub fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || local_addresses().contains(&address)
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// True for an address that means something on its own link only.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
