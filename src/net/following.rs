@@ -52,7 +52,7 @@ impl Source {
     /// does not answer.
     pub fn look_up(&self) -> io::Result<Addresses> {
         let found = match self {
-            Self::Interface(name) => interfaces::addresses_of(name),
+            Self::Interface(name) => interfaces::addresses_of(name)?,
             Self::Name(name) => of_name((name.as_str(), 0).to_socket_addrs()?),
         };
         usable(found).map(|found| Addresses::default().keep_or_take(&found))
@@ -60,7 +60,7 @@ impl Source {
 
     async fn ask(&self) -> io::Result<Vec<IpAddr>> {
         usable(match self {
-            Self::Interface(name) => interfaces::addresses_of(name),
+            Self::Interface(name) => interfaces::addresses_of(name)?,
             Self::Name(name) => of_name(lookup_host((name.as_str(), 0)).await?),
         })
     }
@@ -144,9 +144,12 @@ impl State {
         let before = *self.told.borrow();
         let after = match (&answer, source) {
             (Ok(found), _) => before.keep_or_take(found),
-            // The kernel knows that there is none; a resolver may only be out of reach.
-            (Err(_), Source::Interface(_)) => Addresses::default(),
-            (Err(_), Source::Name(_)) => before,
+            // The kernel knows that there is none, unless it could not be asked; a resolver may only be
+            // out of reach.
+            (Err(error), Source::Interface(_)) if error.kind() == io::ErrorKind::NotFound => {
+                Addresses::default()
+            }
+            (Err(_), Source::Interface(_) | Source::Name(_)) => before,
         };
         match &answer {
             Ok(_) if after != before => {
@@ -202,7 +205,8 @@ async fn follow_interface(mut state: State) {
                 loop {
                     // Events wait in the socket meanwhile: no change is missed.
                     state.take(state.source.ask().await);
-                    if events.next().await.is_none() {
+                    // Where the kernel could not be asked, no event may follow.
+                    if let Ok(None) = tokio::time::timeout(REFRESH, events.next()).await {
                         break;
                     }
                     while let Some(Some(_)) = events.next().now_or_never() {}
@@ -330,6 +334,18 @@ mod tests {
             assert_eq!(there.addresses().borrow().v4, Some([127, 0, 0, 1].into()));
             assert!(none.addresses().borrow().is_empty());
         });
+    }
+
+    #[test]
+    fn an_interface_that_could_not_be_asked_for_keeps_its_address() {
+        let (told, in_use) = watch::channel(Addresses::default());
+        let source = Source::Interface("eth0".to_owned());
+        let mut state = State { source, told, is_good: None };
+        state.take(Ok(ips("192.0.2.1")));
+        state.take(Err(io::Error::other("no descriptor is left")));
+        assert_eq!(in_use.borrow().iter().collect::<Vec<_>>(), ips("192.0.2.1"));
+        state.take(usable(Vec::new()));
+        assert!(in_use.borrow().is_empty(), "it has none");
     }
 
     #[test]
