@@ -67,17 +67,17 @@ impl Source {
 }
 
 /// What of a resolver's answer can be told: unspecified addresses are how names are blocked, and a host
-/// that asks for its own name may be given those of its links (nss-myhostname(8)).
+/// that asks for its own name may be given its loopback (127.0.1.1 in Debian's hosts(5)) or those of its
+/// links (nss-myhostname(8)).
 fn of_name(answer: impl Iterator<Item = SocketAddr>) -> Vec<IpAddr> {
     let ips = answer.map(|address| address.ip().to_canonical());
-    let told =
-        |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && !interfaces::is_link_local(*ip);
-    ips.filter(told).collect()
+    let here = |ip: &IpAddr| ip.is_loopback() || interfaces::is_link_local(*ip);
+    ips.filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !here(ip)).collect()
 }
 
 fn usable(found: Vec<IpAddr>) -> io::Result<Vec<IpAddr>> {
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address to tell peers"));
     }
     Ok(found)
 }
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_no_peer_can_dial_is_no_address() {
-        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1 169.254.1.1 fe80::1");
+        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1 169.254.1.1 fe80::1 127.0.1.1 ::1");
         let answer = answer.into_iter().map(|ip| SocketAddr::new(ip, 0));
         assert_eq!(of_name(answer), ips("192.0.2.1"));
         assert!(usable(Vec::new()).is_err());
