@@ -140,6 +140,11 @@ fn network(text: &str, wanted: &str) -> Result<Option<Network>, String> {
         None => (text, None),
     };
     let Ok(address) = address.parse::<IpAddr>() else { return Ok(None) };
+    let plain = address.to_canonical();
+    if plain != address {
+        // Peers are looked for in their plain form.
+        return Err(format!("`{shown}` is IPv4 in the form of IPv6: write it as IPv4, as {plain}"));
+    }
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let network = prefix.map_or(Ok(bits), str::parse).ok().and_then(|p| Network::new(address, p));
     let Some(network) = network else {

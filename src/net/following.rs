@@ -52,7 +52,7 @@ impl Source {
     /// does not answer.
     pub fn look_up(&self) -> io::Result<Addresses> {
         let found = match self {
-            Self::Interface(name) => interfaces::addresses_of(name),
+            Self::Interface(name) => interfaces::addresses_of(name)?,
             Self::Name(name) => of_name((name.as_str(), 0).to_socket_addrs()?),
         };
         usable(found).map(|found| Addresses::default().keep_or_take(&found))
@@ -60,21 +60,24 @@ impl Source {
 
     async fn ask(&self) -> io::Result<Vec<IpAddr>> {
         usable(match self {
-            Self::Interface(name) => interfaces::addresses_of(name),
+            Self::Interface(name) => interfaces::addresses_of(name)?,
             Self::Name(name) => of_name(lookup_host((name.as_str(), 0)).await?),
         })
     }
 }
 
-/// What of a resolver's answer can be told: unspecified addresses are how names are blocked.
+/// What of a resolver's answer can be told: unspecified addresses are how names are blocked, and a host
+/// that asks for its own name may be given its loopback (127.0.1.1 in Debian's hosts(5)) or those of its
+/// links (nss-myhostname(8)).
 fn of_name(answer: impl Iterator<Item = SocketAddr>) -> Vec<IpAddr> {
     let ips = answer.map(|address| address.ip().to_canonical());
-    ips.filter(|ip| !ip.is_unspecified() && !ip.is_multicast()).collect()
+    let here = |ip: &IpAddr| ip.is_loopback() || interfaces::is_link_local(*ip);
+    ips.filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !here(ip)).collect()
 }
 
 fn usable(found: Vec<IpAddr>) -> io::Result<Vec<IpAddr>> {
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address to tell peers"));
     }
     Ok(found)
 }
@@ -141,9 +144,12 @@ impl State {
         let before = *self.told.borrow();
         let after = match (&answer, source) {
             (Ok(found), _) => before.keep_or_take(found),
-            // The kernel knows that there is none; a resolver may only be out of reach.
-            (Err(_), Source::Interface(_)) => Addresses::default(),
-            (Err(_), Source::Name(_)) => before,
+            // The kernel knows that there is none, unless it could not be asked; a resolver may only be
+            // out of reach.
+            (Err(error), Source::Interface(_)) if error.kind() == io::ErrorKind::NotFound => {
+                Addresses::default()
+            }
+            (Err(_), Source::Interface(_) | Source::Name(_)) => before,
         };
         match &answer {
             Ok(_) if after != before => {
@@ -199,7 +205,8 @@ async fn follow_interface(mut state: State) {
                 loop {
                     // Events wait in the socket meanwhile: no change is missed.
                     state.take(state.source.ask().await);
-                    if events.next().await.is_none() {
+                    // Where the kernel could not be asked, no event may follow.
+                    if let Ok(None) = tokio::time::timeout(REFRESH, events.next()).await {
                         break;
                     }
                     while let Some(Some(_)) = events.next().now_or_never() {}
@@ -330,8 +337,20 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_block_a_name_are_no_addresses() {
-        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1");
+    fn an_interface_that_could_not_be_asked_for_keeps_its_address() {
+        let (told, in_use) = watch::channel(Addresses::default());
+        let source = Source::Interface("eth0".to_owned());
+        let mut state = State { source, told, is_good: None };
+        state.take(Ok(ips("192.0.2.1")));
+        state.take(Err(io::Error::other("no descriptor is left")));
+        assert_eq!(in_use.borrow().iter().collect::<Vec<_>>(), ips("192.0.2.1"));
+        state.take(usable(Vec::new()));
+        assert!(in_use.borrow().is_empty(), "it has none");
+    }
+
+    #[test]
+    fn what_no_peer_can_dial_is_no_address() {
+        let answer = ips("0.0.0.0 :: ::ffff:192.0.2.1 224.0.0.1 169.254.1.1 fe80::1 127.0.1.1 ::1");
         let answer = answer.into_iter().map(|ip| SocketAddr::new(ip, 0));
         assert_eq!(of_name(answer), ips("192.0.2.1"));
         assert!(usable(Vec::new()).is_err());

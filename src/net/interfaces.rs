@@ -4,6 +4,7 @@
 //! answer itself. Not here: routes, and telling when something changes ([`super::Follower`]).
 
 use pnet::datalink;
+use std::io;
 use std::net::IpAddr;
 
 /// Every address of every interface of this network namespace.
@@ -16,13 +17,21 @@ pub fn local_addresses() -> Vec<IpAddr> {
 
 /// The addresses of the named interface that a peer can be told: not those that mean something on
 /// their own link only (169.254.0.0/16, fe80::/10). None if there is no such interface.
-pub fn addresses_of(interface: &str) -> Vec<IpAddr> {
-    datalink::interfaces()
+///
+/// # Errors
+/// No descriptor or no memory is left to ask the kernel: what there is, is not known.
+pub fn addresses_of(interface: &str) -> io::Result<Vec<IpAddr>> {
+    let all = datalink::interfaces();
+    if all.is_empty() {
+        // No network namespace is without its loopback: the kernel has not been asked.
+        return Err(io::Error::other("the interfaces cannot be read"));
+    }
+    let found = all
         .iter()
         .filter(|candidate| candidate.name == interface)
         .flat_map(|interface| interface.ips.iter().map(|network| network.ip()))
-        .filter(|&address| !is_link_local(address))
-        .collect()
+        .filter(|&address| !is_link_local(address));
+    Ok(found.collect())
 }
 
 /// True if `address` is this host's own: one of an interface, or any of the loopback network,
@@ -32,7 +41,8 @@ pub fn is_local(address: IpAddr) -> bool {
     address.is_loopback() || local_addresses().contains(&address)
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// True for an address that means something on its own link only.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
@@ -45,7 +55,7 @@ mod tests {
 
     #[test]
     fn loopback_is_this_host() {
-        assert!(addresses_of("lo").contains(&"127.0.0.1".parse().unwrap()));
+        assert!(addresses_of("lo").unwrap().contains(&"127.0.0.1".parse().unwrap()));
         assert!(local_addresses().contains(&"127.0.0.1".parse().unwrap()));
         for own in ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"] {
             assert!(is_local(own.parse().unwrap()), "{own}");
@@ -58,7 +68,7 @@ mod tests {
         for foreign in ["203.0.113.77", "2001:db8:ffff::77", "0.0.0.0"] {
             assert!(!is_local(foreign.parse().unwrap()), "{foreign}");
         }
-        assert!(addresses_of("no such interface").is_empty());
+        assert!(addresses_of("no such interface").unwrap().is_empty());
     }
 
     #[test]

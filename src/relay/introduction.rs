@@ -291,3 +291,29 @@ pub(super) async fn send_header(stream: &mut TcpStream, header: &[u8]) -> io::Re
     // Fewer bytes than any send buffer has room for: nothing is waited for.
     stream.write_all(header).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn case_10_a_header_that_has_come_is_read_before_its_connection_makes_room() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dial = |source: &str| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            write!(stream, "PROXY TCP4 {source} 203.0.113.7 40001 50000\r\n").unwrap();
+            stream
+        };
+        // All of them wait to be accepted, as after a moment in which the thread had other work.
+        let rightful = dial("192.0.2.2");
+        let _others: Vec<_> = (0..2 * MOST_READING).map(|_| dial("192.0.2.9")).collect();
+        let balancers = [Network::new(Ipv4Addr::LOCALHOST.into(), 32).unwrap()];
+        let peer = "192.0.2.2".parse().unwrap();
+        let accepted = accept_introduced(&listener, peer, &balancers);
+        let stream = timeout(Duration::from_secs(5), accepted).await.expect("it is read");
+        assert_eq!(stream.peer_addr().unwrap(), rightful.local_addr().unwrap());
+    }
+}

@@ -43,9 +43,11 @@ impl Blind {
 }
 
 impl Session {
-    /// Opens the range where it can be had and is not open yet.
+    /// Opens the range where it can be had and is not open yet. Not to a server that expects a PROXY
+    /// header ahead of the data: it would believe one that the client has made up.
     pub(super) fn open_blind_range(&mut self) {
         if self.settings.blind_ports
+            && !self.settings.send_data_header
             && !self.blind.open
             && let Some(range) = self.ends.and_then(|ends| ends.blind_range())
         {

@@ -85,6 +85,11 @@ impl Session {
                 }
             }
         };
+        // The loopback of a balancer's host, as this gateway would dial it, is the gateway's own.
+        let elsewhere = self.parties.introduced_at.is_some_and(|at| !at.is_loopback());
+        if elsewhere && client.0.is_loopback() {
+            return Err(Refused::with(Refusal::ThirdPartyAddress));
+        }
         if address.is_ipv4() != client.0.is_ipv4() && command.verb() == Verb::Eprt {
             return Err(Refused::network_protocol(client.0));
         }

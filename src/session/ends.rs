@@ -84,13 +84,16 @@ impl Ends {
         })
     }
 
-    /// Dials the client, from the address that the client dialled. A balancer is not on this way, and
-    /// where it has translated between the families, the gateway's address is any that leads there.
+    /// Dials the client, from the address that the client dialled. A balancer is not on this way: where
+    /// it has translated between the families, or has dialled the loopback of its own host, the gateway's
+    /// address is any that leads there.
     pub(super) fn dial_client(&self, port: u16) -> Leg {
-        let from = match (self.client, self.dialled) {
-            (IpAddr::V4(_), IpAddr::V6(_)) => Ipv4Addr::UNSPECIFIED.into(),
-            (IpAddr::V6(_), IpAddr::V4(_)) => Ipv6Addr::UNSPECIFIED.into(),
-            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => self.dialled,
+        let leads_there = self.client.is_ipv4() == self.dialled.is_ipv4()
+            && (self.client.is_loopback() || !self.dialled.is_loopback());
+        let from = match self.client {
+            _ if leads_there => self.dialled,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         Leg::Dial(Dial {
             to: SocketAddr::new(self.client, port),

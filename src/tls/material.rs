@@ -79,8 +79,8 @@ pub enum MaterialFault {
     /// Others may read the key.
     #[error(
         "can be read by others than its owner (mode {mode:04o}): whoever reads it can pose as the \
-         owner of the certificate. `chmod 600` it, and have a new certificate made if others may \
-         have read it already"
+         owner of the certificate. `chmod 600` it, or 640 where root owns it and gives it to the group \
+         that ftpgate runs in, and have a new certificate made if others may have read it already"
     )]
     Exposed {
         /// Its permissions.

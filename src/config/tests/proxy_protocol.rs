@@ -27,6 +27,7 @@ fn the_section_is_read() {
 #[case("accept_from: [192.0.2.7/33]", "accept_from", "no prefix from 0 to 32")]
 #[case("accept_from: [192.0.2.7/24]", "accept_from", "write 192.0.2.0/24, or 192.0.2.7/32")]
 #[case("accept_from: [192.0.2.7, 192.0.2.7/32]", "accept_from", "twice")]
+#[case("accept_from: ['::ffff:192.0.2.7']", "accept_from", "write it as IPv4, as 192.0.2.7")]
 #[case("send: v3", "send", "write none, v1 or v2")]
 #[case("send: true", "send", "write none, v1 or v2")]
 #[case("send: v2, send_data: 1", "send_data", "needs true or false")]

@@ -57,7 +57,8 @@ pub enum Fault {
     /// Others may read the key.
     #[error(
         "can be read by others than its owner (mode {mode:04o}): whoever reads it can pose as any \
-         server. `chmod 600` it, and make a new CA if others may have read it already"
+         server. `chmod 600` it, or 640 where root owns it and gives it to the group that ftpgate runs \
+         in, and make a new CA if others may have read it already"
     )]
     Exposed {
         /// Its permissions.

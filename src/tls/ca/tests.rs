@@ -187,6 +187,7 @@ fn a_key_that_others_may_use_is_refused(#[case] exposed: u32) {
     assert_eq!(fault.file, ca.key);
     let text = fault.to_string();
     assert!(text.contains(&format!("mode {exposed:04o}")) && text.contains("chmod 600"), "{text}");
+    assert!(text.contains("640 where root owns it"), "{text}");
 }
 
 #[rstest]
