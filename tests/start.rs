@@ -1,4 +1,4 @@
-//! What comes while the process starts, and is not lost.
+//! How a process starts: what comes meanwhile is not lost, and what cannot become right is said once.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has to stop")]
 
@@ -49,4 +49,26 @@ fn a_signal_during_the_start_ends_it_in_order() {
     let end = ftpgate.wait().unwrap();
     signalled.unwrap();
     assert_eq!(end.code(), Some(0), "{end}; the configuration was written: {written:?}");
+}
+
+#[test]
+fn a_file_that_another_start_would_refuse_as_well_ends_as_a_wrong_configuration_does() {
+    // systemd does not start it again for that (RestartPreventExitStatus=2).
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ftpgate.yaml");
+    std::fs::write(
+        &file,
+        "listeners: [{ listen: \"127.0.0.1:2121\", server: \"127.0.0.1:9\", tls: { mode: intercept } }]\n\
+         firewall: { backend: none }\n\
+         tls: { ca: { certificate: nosuch.crt, key: nosuch.key } }\n",
+    )
+    .unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_ftpgate"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(2), "{told}");
+    assert!(told.contains("tls.ca: ") && told.contains("nosuch.crt: does not exist"), "{told}");
 }

@@ -36,9 +36,10 @@ fn own_ports_on(data: &Data, host: &str) -> anyhow::Result<(PortRange, u16)> {
     Ok((own, number))
 }
 
-/// The number that the name of a host ends with.
+/// The number that the name of a host ends with, its domain aside.
 fn number_of(host: &str) -> Option<u16> {
-    let (_, number) = host.rsplit_once('-')?;
+    let name = host.split_once('.').map_or(host, |(name, _)| name);
+    let (_, number) = name.rsplit_once('-')?;
     // A sign would be a number's, too.
     number.bytes().all(|digit| digit.is_ascii_digit()).then(|| number.parse().ok())?
 }
@@ -62,6 +63,7 @@ mod tests {
     fn the_slice_is_the_number_behind_the_hosts_name() {
         assert_eq!(on("ftpgate-2", 4, Slice::Hostname).unwrap(), "2: 50500-50749");
         assert_eq!(on("ftp-gate-0", 2, Slice::Hostname).unwrap(), "0: 50000-50499");
+        assert_eq!(on("gw-1.ha-7.example", 2, Slice::Hostname).unwrap(), "1: 50500-50999");
         assert_eq!(on("anything", 4, Slice::Number(3)).unwrap(), "3: 50750-50999");
         assert_eq!(on("anything", 1, Slice::Hostname).unwrap(), "0: 50000-50999");
     }

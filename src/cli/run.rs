@@ -35,6 +35,11 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+    // What is wrong with these files stays wrong at the next start, like the configuration itself.
+    if let Err(error) = app::try_tls_files(&config) {
+        eprintln!("{error:#}");
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let handover = Handover::take()?;
     let result = runtime.block_on(async {

@@ -46,7 +46,7 @@ pub enum Fault {
     #[error("does not exist: make a CA with `ftpgate ca init --dir DIR`, or name the right file")]
     Missing,
     /// Reading failed.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {0}{next}", next = next_step(.0))]
     Unreadable(io::Error),
     /// A directory, a device.
     #[error("is not a file: name the PEM file itself")]
@@ -134,4 +134,15 @@ pub enum Fault {
     /// The operating system gave no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
+}
+
+/// What the owner can do about a file that cannot be read.
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": make it the file of the user that ftpgate runs as, mode 0600, in a folder that this \
+             user may enter"
+        }
+        _ => "",
+    }
 }
