@@ -24,7 +24,7 @@ impl Session {
             // Its client is told why when it is done with its handshake.
             Side::Server if self.termination.refuses() => {}
             Side::Server => {
-                self.hurry_early_reply(now);
+                self.hurry_early_reply();
                 self.pump(now);
                 self.tell_failed_transfer();
                 let (farewell, cause) = match self.pending.front() {

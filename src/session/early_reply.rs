@@ -10,17 +10,23 @@ use super::Session;
 use super::pending::Pending;
 use super::transfer::Transfer;
 use crate::ftp::{self, Code, Line};
+use crate::terms::Side;
 use std::time::{Duration, Instant};
 
-/// How long a 2xx waits: a client that lost two SYNs has answered by then, and a server that never
-/// connects cannot hold up its own reply for longer.
+/// How long a 2xx waits for the client: one that lost two SYNs has answered by then.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it waits for a server that has not connected. Its SYN is ahead of its reply, if it sends
+/// one at all.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first line of such a reply. The server is read no further meanwhile.
 #[derive(Debug)]
 pub(super) struct EarlyReply {
     line: Line,
-    until: Instant,
+    since: Instant,
+    /// The server says nothing more.
+    is_last: bool,
 }
 
 impl Session {
@@ -36,14 +42,14 @@ impl Session {
         }
         let early = self.outruns_client();
         if early {
-            self.early_reply = Some(EarlyReply { line: line.clone(), until: now + JOIN_TIMEOUT });
+            self.early_reply = Some(EarlyReply { line: line.clone(), since: now, is_last: false });
         }
         early
     }
 
     /// True while a reply is kept and has to wait on.
     pub(super) fn holds_reply(&self, now: Instant) -> bool {
-        self.early_reply.as_ref().is_some_and(|early| now < early.until) && self.outruns_client()
+        self.early_reply_until().is_some_and(|until| now < until) && self.outruns_client()
     }
 
     /// The kept line, for which there is nothing more to wait.
@@ -52,16 +58,28 @@ impl Session {
     }
 
     /// The server will say nothing more: what it said is not kept any longer.
-    pub(super) fn hurry_early_reply(&mut self, now: Instant) {
+    pub(super) fn hurry_early_reply(&mut self) {
         if let Some(early) = &mut self.early_reply {
-            early.until = now;
+            early.is_last = true;
         }
     }
 
     /// When the kept reply is passed on at the latest, if it may be read at all now.
     pub(super) fn early_reply_deadline(&self) -> Option<Instant> {
-        let early = self.early_reply.as_ref().filter(|_| !self.is_opening())?;
-        Some(early.until)
+        self.early_reply_until().filter(|_| !self.is_opening())
+    }
+
+    fn early_reply_until(&self) -> Option<Instant> {
+        let early = self.early_reply.as_ref()?;
+        let transfer = self.awaited_transfer();
+        Some(
+            early.since
+                + match transfer {
+                    _ if early.is_last => Duration::ZERO,
+                    Some(transfer) if transfer.awaits(Side::Server) => SERVER_TIMEOUT,
+                    _ => JOIN_TIMEOUT,
+                },
+        )
     }
 
     fn outruns_client(&self) -> bool {

@@ -122,6 +122,11 @@ impl Transfer {
         self.awaiting.clone()
     }
 
+    /// True while the pinhole of `side` is open and unused.
+    pub(super) fn awaits(&self, side: Side) -> bool {
+        self.awaiting.contains(&side)
+    }
+
     /// True if no pinhole is waiting any more.
     pub(super) fn is_complete(&self) -> bool {
         self.awaiting.is_empty()

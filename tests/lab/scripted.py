@@ -11,8 +11,9 @@ import time
 
 from process import Failed
 
-# How long an end waits for what must come, and how long for what must not, in seconds.
-PATIENCE = 5.0
+# How long an end waits for what must come, and how long for what must not, in seconds. The former is
+# above every timeout of ftpgate's that a script waits for.
+PATIENCE = 10.0
 SILENCE = 0.3
 
 
