@@ -69,7 +69,7 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
 pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bool) -> Settings {
     let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
     Settings {
-        policy: Policy { strict: policy.strict, low_ports: policy.low_ports },
+        policy: Policy { strict: policy.strict, low_ports: policy.low_ports, rules: Vec::new() },
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
             config::PathChoice::Kernel => PathChoice::Kernel,

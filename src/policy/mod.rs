@@ -1,9 +1,30 @@
 //! Questions about what may pass, answered with values: pure.
 //!
 //! The session asks; a [`Verdict`] answers. A refusal is a value with its reason, never an error.
-//! Not here: how a refusal is worded towards the client (see [`crate::session`]).
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `rule` | the owner's rules: when one applies, and what it says |
+//! | `question` | what they are asked, and what is known then |
+//! | `command` | which commands a rule is about |
+//! | `path` | what a client means by the name of a file |
+//! | `pattern` | patterns on names and paths |
+//! | `bypass` | networks and names of servers |
+//!
+//! Not here: how the gateway's own refusals are worded towards the client (see [`crate::session`]).
 
 pub mod bypass;
+mod command;
+mod path;
+mod pattern;
+mod question;
+mod rule;
+
+pub use command::CommandPattern;
+pub use path::change as change_directory;
+pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
+pub use question::{Question, Subject, TlsState};
+pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
@@ -18,15 +39,27 @@ pub enum Verdict {
 }
 
 /// What one listener's sessions may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// Refuse a 227 that names another host, instead of using the server's own address.
     pub strict: bool,
     /// Allow data ports below 1024.
     pub low_ports: bool,
+    /// The owner's rules: the first one that applies to a question answers it.
+    pub rules: Vec<Rule>,
 }
 
 impl Policy {
+    /// The rule that answers `question`; `None`: there is none, and it may pass.
+    pub fn judge(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.applies(subject, question))
+    }
+
+    /// True if a rule asks for paths, so that the client's directory has to be followed.
+    pub fn asks_for_paths(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.paths.is_given())
+    }
+
     /// May a data connection be negotiated, given whether the login was accepted (case 4)?
     pub fn may_negotiate(&self, logged_in: bool) -> Verdict {
         if logged_in { Verdict::Allow } else { Verdict::Refuse(Refusal::NotLoggedIn) }

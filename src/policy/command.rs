@@ -1,0 +1,184 @@
+//! Which commands a rule is about, by their words.
+
+use std::fmt;
+
+/// A command, or a command with the words that follow it: `DELE`, `SITE EXEC`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandPattern {
+    /// In capitals; never empty.
+    words: Vec<String>,
+}
+
+/// The older names of commands (RFC 775), which servers take for the newer ones.
+const OLD_NAMES: [(&str, &str); 5] =
+    [("XCUP", "CDUP"), ("XCWD", "CWD"), ("XMKD", "MKD"), ("XPWD", "PWD"), ("XRMD", "RMD")];
+
+/// What logs in, secures and ends a session, or agrees on data connections. A rule is about these only
+/// if it names them: a client that may list but one directory has to get there.
+const BASICS: [&str; 34] = [
+    "ABOR", "ADAT", "ALLO", "AUTH", "CCC", "CLNT", "CONF", "CPSV", "CSID", "ENC", "EPRT", "EPSV",
+    "FEAT", "HELP", "HOST", "LANG", "LPRT", "LPSV", "MIC", "MODE", "NOOP", "OPTS", "PASV", "PBSZ",
+    "PORT", "PROT", "PWD", "QUIT", "REIN", "REST", "SSCN", "STRU", "SYST", "TYPE",
+];
+
+/// The commands whose argument names one file or directory, for rules about paths.
+const NAMING: [&str; 26] = [
+    "APPE", "DELE", "HASH", "MD5", "MDTM", "MFCT", "MFF", "MFMT", "MKD", "MLST", "RETR", "RMD",
+    "RNFR", "RNTO", "SIZE", "STOR", "STOU", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512",
+    "AVBL", "DSIZ", "MMD5",
+];
+
+/// Those whose argument names a directory to look at or to go to: only rules that name them as well
+/// ask for their path.
+const LOOKING: [&str; 6] = ["CWD", "LIST", "MLSD", "NLST", "SMNT", "STAT"];
+
+/// The words of a command in its usual spelling.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    verb: &'a [u8],
+    argument: &'a [u8],
+}
+
+impl CommandPattern {
+    /// The command of these words; `None` if there are none, or others than letters, digits and what
+    /// SITE commands have between them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words: Vec<String> =
+            text.split_ascii_whitespace().map(str::to_ascii_uppercase).collect();
+        let word = |word: &String| word.bytes().all(|byte| byte.is_ascii_graphic());
+        let verb = words.first()?;
+        let known = verb.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let mut words = (known && words.iter().all(word)).then_some(words)?;
+        if let Some((_, name)) = OLD_NAMES.iter().find(|(old, _)| words[0] == *old) {
+            (*name).clone_into(&mut words[0]);
+        }
+        Some(Self { words })
+    }
+
+    pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
+        let mut words = self.words.iter();
+        let verb = words.next().is_some_and(|verb| asked.is(verb));
+        let mut said = asked
+            .argument
+            .split(|byte| matches!(byte, b' ' | b'\t'))
+            .filter(|word| !word.is_empty());
+        verb && words
+            .all(|word| said.next().is_some_and(|said| said.eq_ignore_ascii_case(word.as_bytes())))
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(verb: &'a [u8], argument: &'a [u8]) -> Self {
+        let old = OLD_NAMES.iter().find(|(old, _)| verb.eq_ignore_ascii_case(old.as_bytes()));
+        Self { verb: old.map_or(verb, |(_, name)| name.as_bytes()), argument }
+    }
+
+    fn is(self, verb: &str) -> bool {
+        self.verb.eq_ignore_ascii_case(verb.as_bytes())
+    }
+
+    fn is_one_of(self, verbs: &[&str]) -> bool {
+        verbs.iter().any(|verb| self.is(verb))
+    }
+
+    /// True if only rules that name it are about it.
+    pub(super) fn is_basic(self) -> bool {
+        self.is_one_of(&BASICS)
+    }
+
+    /// True for USER, PASS and ACCT.
+    pub(super) fn logs_in(self) -> bool {
+        self.is_one_of(&["ACCT", "PASS", "USER"])
+    }
+
+    /// True if a rule about paths that names no commands is about it.
+    pub(super) fn names_a_file(self) -> bool {
+        self.is_one_of(&NAMING)
+    }
+
+    /// True if there is a path in it at all.
+    pub(super) fn has_path(self) -> bool {
+        self.names_a_file() || self.is_one_of(&LOOKING)
+    }
+
+    /// The name in it, which is empty where none is given. `None`: the server chooses one.
+    pub(super) fn name(self) -> Option<&'a [u8]> {
+        if self.is("STOU") {
+            return None;
+        }
+        let mut name = self.argument;
+        if self.is_one_of(&["LIST", "NLST", "STAT"]) {
+            // Options of `ls`, which most servers take.
+            while let [b'-', ..] = name {
+                let end = name.iter().position(|&byte| byte == b' ').unwrap_or(name.len());
+                name = name.get(end..).unwrap_or_default().trim_ascii_start();
+            }
+        }
+        if self.is_one_of(&["MDTM", "MFCT", "MFF", "MFMT"]) {
+            name = self.behind_time(name);
+        }
+        Some(name)
+    }
+
+    /// The name behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx); many
+    /// servers take MDTM like that.
+    fn behind_time(self, argument: &'a [u8]) -> &'a [u8] {
+        let Some(end) = argument.iter().position(|&byte| byte == b' ') else { return argument };
+        let (first, rest) = argument.split_at(end);
+        let is_time = first.len() >= 14 && first.iter().take(14).all(u8::is_ascii_digit);
+        if self.is("MDTM") && !is_time { argument } else { rest.trim_ascii_start() }
+    }
+}
+
+impl fmt::Display for CommandPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.words.join(" ").fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, verb: &str, argument: &str) -> bool {
+        let pattern = CommandPattern::parse(pattern).unwrap();
+        pattern.matches(Asked::new(verb.as_bytes(), argument.as_bytes()))
+    }
+
+    #[test]
+    fn a_command_is_known_by_its_words_in_any_case() {
+        assert!(matches("dele", "DELE", "x") && matches("SITE EXEC", "Site", "exec /bin/sh"));
+        assert!(matches("SITE EXEC", "SITE", " \t EXEC"));
+        assert!(matches("SITE", "SITE", "CHMOD 777 x"));
+        assert!(!matches("SITE EXEC", "SITE", "EXECUTE") && !matches("SITE EXEC", "SITE", ""));
+        assert!(!matches("RETR", "RET", "") && !matches("RETR", "RETRX", ""));
+    }
+
+    #[test]
+    fn old_names_are_the_new_ones_on_both_sides() {
+        assert!(matches("MKD", "XMKD", "x") && matches("xmkd", "MKD", "x"));
+    }
+
+    #[test]
+    fn what_is_no_command_is_none() {
+        for text in ["", " ", "SITE\u{e4}", "R\u{1}", "A-B"] {
+            assert_eq!(CommandPattern::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_behind_options_and_times() {
+        for (verb, argument, name) in [
+            ("RETR", "-la x", "-la x"),
+            ("LIST", "-la -R dir", "dir"),
+            ("LIST", "-la", ""),
+            ("MFMT", "20020717210715 a b", "a b"),
+            ("MDTM", "20020717210715 a b", "a b"),
+            ("MDTM", "a b", "a b"),
+        ] {
+            let asked = Asked::new(verb.as_bytes(), argument.as_bytes());
+            assert_eq!(asked.name(), Some(name.as_bytes()), "{verb} {argument}");
+        }
+        assert_eq!(Asked::new(b"stou", b"").name(), None);
+    }
+}
