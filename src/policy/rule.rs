@@ -53,20 +53,15 @@ pub struct When {
 }
 
 /// A condition on one value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Among<T> {
     /// It is not given.
+    #[default]
     Any,
     /// One of these.
     Of(Vec<T>),
     /// None of these.
     Except(Vec<T>),
-}
-
-impl<T> Default for Among<T> {
-    fn default() -> Self {
-        Self::Any
-    }
 }
 
 impl<T> Among<T> {
