@@ -25,7 +25,7 @@ impl Listening {
     }
 
     fn telemetry(&self) -> Telemetry {
-        let places = AuditPlaces { file: None, journal: Some(&self.path) };
+        let places = AuditPlaces { journal: Some(&self.path), ..AuditPlaces::default() };
         Telemetry::new().with_audit(places).unwrap()
     }
 
@@ -174,7 +174,7 @@ fn a_journal_that_hangs_costs_one_wait() {
 fn without_a_journal_the_key_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let places = AuditPlaces { file: None, journal: Some(&path) };
+    let places = AuditPlaces { file: None, journal: Some(&path), ..AuditPlaces::default() };
     let error = Telemetry::new().with_audit(places).err().expect("an error");
     assert!(matches!(error, AuditError::Journal { .. }), "{error:?}");
     let told = error.to_string();

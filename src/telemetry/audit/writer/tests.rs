@@ -25,7 +25,7 @@ fn counted(counts: &AuditOutcomes) -> (u64, u64) {
 fn log_into(sink: impl Write + Send + 'static, counts: &AuditOutcomes) -> AuditLog {
     let reopen = Box::new(|| Err(ErrorKind::NotFound.into()));
     let file = Some(FileEnd::new(sink, reopen, counts.clone()));
-    AuditLog::start(Writer { file, journal: None }).unwrap()
+    AuditLog::start(Writer { file, journal: None }, false).unwrap()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_file_may_be_emptied_while_it_is_written() {
 fn a_path_that_cannot_be_written_is_an_error_at_once() {
     let (folder, path) = place();
     for path in [folder.path().to_owned(), path.join("below-no-folder")] {
-        let places = AuditPlaces { file: Some(&path), journal: None };
+        let places = AuditPlaces { file: Some(&path), ..AuditPlaces::default() };
         assert!(Telemetry::new().with_audit(places).is_err(), "{path:?}");
     }
 }
@@ -168,7 +168,7 @@ fn numbers(path: &Path) -> Vec<u64> {
 #[test]
 fn a_file_that_is_moved_away_and_opened_anew_loses_no_line() {
     let (folder, path) = place();
-    let places = AuditPlaces { file: Some(&path), journal: None };
+    let places = AuditPlaces { file: Some(&path), ..AuditPlaces::default() };
     let counts = crate::telemetry::metrics::Metrics::new().audit_lines_total;
     let log = AuditLog::open(places, &counts).unwrap();
     let rounds = 20;
