@@ -89,17 +89,26 @@ impl Journal {
                 self.counts.written.inc();
                 self.counts.failing.set(0);
                 if std::mem::replace(&mut self.failing, false) {
-                    tracing::warn!("the journal takes the audit again; lines are missing in it");
+                    let lines =
+                        if self.keeps { "no line was given up" } else { "lines are missing in it" };
+                    tracing::warn!("the journal takes the audit again; {lines}");
                 }
+                false
+            }
+            // No later attempt would help.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                self.counts.lost.inc();
+                tracing::error!("telemetry.audit.journald: a line is too long for the journal");
                 false
             }
             Err(error) => {
                 self.give_up(event, line);
                 self.counts.failing.set(1);
                 if !std::mem::replace(&mut self.failing, true) {
+                    let lines = if self.keeps { "no session goes on" } else { "lines are lost" };
                     tracing::error!(
                         %error,
-                        "telemetry.audit.journald: the journal does not take the audit: lines are lost"
+                        "telemetry.audit.journald: the journal does not take the audit: {lines}"
                     );
                 }
                 self.keeps || error.kind() == ErrorKind::WouldBlock

@@ -156,8 +156,8 @@ impl<W: Write> FileEnd<W> {
             }
             (Err(_), _) => {}
             (Ok(()), keeps) if std::mem::replace(&mut self.failing, false) => {
-                let lines = if keeps { "nothing it had room for" } else { "lines are" };
-                tracing::warn!("telemetry.audit.path can be written again; {lines} missing in it");
+                let lines = if keeps { "no line was given up" } else { "lines are missing in it" };
+                tracing::warn!("telemetry.audit.path can be written again; {lines}");
             }
             (Ok(()), _) => {}
         }

@@ -1,5 +1,6 @@
 """SIGKILL at every step of a transfer (case 47), and peers that vanish at every step (case 45)."""
 
+import contextlib
 import itertools
 
 from cells import Setting
@@ -43,47 +44,60 @@ class Step:
             if two.read(10) != b"still here":
                 raise Failed("the contents differ")
 
-    def is_reset(self):
+    def is_reset(self, name):
         """Neither side may take it for whole."""
         for end in (self.near, self.far):
             try:
                 end.read_to_end()
             except ConnectionResetError:
                 continue
-            raise Failed("a transfer that was cut is seen as one that ended in order")
+            raise Failed(f"{name}: a transfer that was cut is seen as one that ended in order")
 
     def close(self):
         if self.opening:
             self.opening.close()
 
 
+@contextlib.contextmanager
+def at_every_step(lab):
+    """Sessions side by side, one for each mode and step. Yields [(name, mode, step, peers, what is open)]."""
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for mode, step in itertools.product(MODES, STEPS):
+            peers = stack.enter_context(lab.peers())
+            at = Step(lab, peers, mode, step)
+            stack.callback(at.close)
+            sessions.append((f"{mode}, {step}", step, peers, at))
+        yield sessions
+
+
 @scenario("faults: case 47: SIGKILL at every step of a transfer", *BOTH)
 def killed(binary, folder, setting):
+    kernel = setting.path == "kernel"
     with lab_of(folder, binary, setting) as lab:
-        for mode, step in itertools.product(MODES, STEPS):
-            with lab.peers() as peers:
-                at = Step(lab, peers, mode, step)
-                lab.gateway.process.kill()
-                if "ftpgate" in tables(lab):
-                    raise Failed(f"{mode}, {step}: the table outlives the process")
+        with at_every_step(lab) as sessions:
+            lab.gateway.process.kill()
+            if "ftpgate" in tables(lab):
+                raise Failed("the table outlives the process")
+            for name, step, peers, at in sessions:
+                peers.client.closed()
                 if step == "offered":
                     at.opening.try_again(0.3)
-                    at.opening.nothing_arrived()
-                elif step == "data" and setting.path == "kernel":
+                elif step == "data" and kernel:
                     at.moves()
                 elif step == "data":
-                    at.is_reset()
-                peers.client.closed()
-                lab.gateway.process.stop()
-                lab.gateway.start()
-                if tables(lab).count("ftpgate") != 1 or lab.open_elements():
-                    raise Failed(f"{mode}, {step}: the successor's table is not its own")
+                    at.is_reset(name)
+            lab.gateway.process.stop()
+            lab.gateway.start()
+            if tables(lab).count("ftpgate") != 1 or lab.open_elements():
+                raise Failed("the successor's table is not its own")
+            for _, step, _, at in sessions:
                 if step == "offered":
                     at.opening.try_again(0.3)
                     at.opening.nothing_arrived()
-                elif step == "data" and setting.path == "kernel":
+                elif step == "data" and kernel:
                     at.moves()
-                at.close()
+        for mode in MODES:
             with lab.peers() as peers:
                 at = Step(lab, peers, mode, "data")
                 at.moves()
@@ -95,22 +109,19 @@ def killed(binary, folder, setting):
                                                     Setting("direct", "client", "relay"))))
 def vanished(binary, folder, parameter):
     who, setting = parameter
-    limits = {"idle_timeout": "2s", "login_timeout": "3s"}
-    with lab_of(folder, binary, setting, limits=limits, open_timeout="1s",
-                data={"idle_timeout": "2s"}) as lab:
+    limits = {"idle_timeout": "4s", "login_timeout": "5s"}
+    with lab_of(folder, binary, setting, limits=limits, open_timeout="3s",
+                data={"idle_timeout": "4s"}) as lab:
         rest = Rest(lab)
-        for mode, step in itertools.product(MODES, STEPS):
-            with lab.peers() as peers:
-                at = Step(lab, peers, mode, step)
-                vanish(lab.topology, who)
-                try:
-                    wait_until(lambda: lab.gateway.metrics().sum("sessions_active") == 0,
-                               f"{mode}, {step}: the session stays", GONE_WITHIN)
-                    wait_until(lambda: rest.held() == rest.before,
-                               f"{mode}, {step}: something stays", GONE_WITHIN)
-                finally:
-                    come_back(lab.topology, who)
-                at.close()
+        with at_every_step(lab) as sessions:
+            vanish(lab.topology, who)
+            held = rest.held()
+            if held["sessions_active"] != len(sessions) or held["data_connections_active"] < len(MODES):
+                raise Failed(f"they have not come so far: {held}")
+            try:
+                rest.again(GONE_WITHIN)
+            finally:
+                come_back(lab.topology, who)
 
 
 @scenario("faults: case 45: a peer vanishes, with the timeouts as they are", "client", "server", full=True)
