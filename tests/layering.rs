@@ -155,9 +155,9 @@ const FTP: &[&str] = &[
 /// Who asks for the time of day, which somebody may set, and what for. Every timer of the gateway runs
 /// by the monotonic clock, so that a step of that time ends no session and keeps none alive.
 const TIME_OF_DAY: &[(&str, &str)] = &[
-    ("app.rs", "the notice of a CA that expires, and when the configuration was read"),
-    ("app/reload.rs", "likewise"),
+    ("app/reload.rs", "the notice of a CA that expires, and when the configuration was read"),
     ("app/tls.rs", "whether the local CA is valid"),
+    ("app.rs", "as a reload"),
     ("cli/ca.rs", "the dates in a certificate"),
     ("observe/live.rs", "the stamp of a packet"),
     ("relay/termination.rs", "the dates in a leaf"),

@@ -21,6 +21,8 @@ pub(super) mod flag {
 pub(super) const NLMSG_ERROR: u16 = 2;
 /// The kind of the message that ends a dump.
 pub(super) const NLMSG_DONE: u16 = 3;
+/// Set on the parts of a dump during which what is dumped has changed.
+pub(super) const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Set on an error message that carries attributes after the echoed header.
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLA_F_NESTED: u16 = 0x8000;

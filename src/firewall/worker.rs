@@ -263,7 +263,7 @@ fn check(nftables: &mut Nftables) -> Duration {
     match nftables.check() {
         Ok(()) => CHECK_EVERY,
         Err(error) => {
-            tracing::error!(%error, "the firewall is not in place: tried again");
+            tracing::error!(%error, "whether the firewall is in place is not known, or it is not: tried again");
             CHECK_AGAIN
         }
     }

@@ -6,14 +6,15 @@
 
 use super::super::conntrack::{Query, State};
 use super::super::error::FirewallError;
-use super::super::netlink::{NLMSG_DONE, NLMSG_ERROR, answers};
+use super::super::netlink::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, answers};
 use super::super::repairs::count;
 use super::super::rule::Table;
 use super::super::ruleset::{Element, Layout, pinhole_key, range_elements};
 use super::super::worker::{Remains, lock};
 use super::failure::Failure;
-use super::{Nftables, add_pinhole};
+use super::{ATTEMPTS, Nftables, PAUSE, add_pinhole};
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::time::Instant;
 
 /// Ranges or pinholes restored in one batch: with three elements each it stays far below what the
@@ -120,21 +121,34 @@ impl Nftables {
     /// True if the table has as many rules as it should.
     fn stands(&mut self, table: &Table) -> Result<bool, FirewallError> {
         let wanted: usize = table.chains.iter().map(|chain| chain.rules.len()).sum();
-        match self.count_rules(&table.name) {
+        let mut counted = self.count_rules(&table.name);
+        for _ in 1..ATTEMPTS {
+            if !counted.as_ref().is_err_and(|failure| failure.errno() == libc::EINTR) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            counted = self.count_rules(&table.name);
+        }
+        match counted {
             Ok(count) => Ok(count == wanted),
             Err(failure) if failure.errno() == libc::ENOENT => Ok(false),
             Err(failure) => Err(self.explain("look at the nftables table", &failure)),
         }
     }
 
+    /// `EINTR` if somebody has changed rules meanwhile, so that the count says nothing.
     fn count_rules(&mut self, table: &str) -> Result<usize, Failure> {
         let (sequence, request) = self.batch.ask_for_rules(table);
         self.socket.send(request).map_err(Failure::Socket)?;
-        let mut count = 0;
+        let (mut count, mut interrupted) = (0, false);
         loop {
             let datagram = self.socket.receive(false).map_err(Failure::Socket)?;
             for answer in answers(datagram).filter(|answer| answer.sequence == sequence) {
+                interrupted |= answer.flags & NLM_F_DUMP_INTR != 0;
                 match answer.kind {
+                    NLMSG_DONE if interrupted => {
+                        return Err(Failure::Socket(io::Error::from_raw_os_error(libc::EINTR)));
+                    }
                     NLMSG_DONE => return Ok(count),
                     NLMSG_ERROR => {
                         let rejection = answer.rejection().filter(|rejection| rejection.errno != 0);
