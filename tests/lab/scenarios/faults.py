@@ -19,7 +19,7 @@ RELAY = Setting("tproxy", "gateway", "relay")
 BOTH = (KERNEL, RELAY)
 
 # What is noticed by itself is noticed at once; what is looked for is looked for every ten seconds.
-PROMPTLY = 4.0
+PROMPTLY = 8.0
 # The size of ftpgate's sets, as `ftpgate rules` shows it.
 SET_SIZE = 65536
 

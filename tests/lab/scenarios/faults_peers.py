@@ -15,7 +15,7 @@ STEPS = ("logged in", "offered", "data", "ended")
 MODES = ("PASV", "EPRT")
 
 # Far above the timeouts that are set here, which end a session one after the other.
-GONE_WITHIN = 30.0
+GONE_WITHIN = 60.0
 
 
 class Step:
@@ -109,9 +109,9 @@ def killed(binary, folder, setting):
                                                     Setting("direct", "client", "relay"))))
 def vanished(binary, folder, parameter):
     who, setting = parameter
-    limits = {"idle_timeout": "4s", "login_timeout": "5s"}
-    with lab_of(folder, binary, setting, limits=limits, open_timeout="3s",
-                data={"idle_timeout": "4s"}) as lab:
+    limits = {"idle_timeout": "6s", "login_timeout": "7s"}
+    with lab_of(folder, binary, setting, limits=limits, open_timeout="5s",
+                data={"idle_timeout": "6s"}) as lab:
         rest = Rest(lab)
         with at_every_step(lab) as sessions:
             vanish(lab.topology, who)
