@@ -10,6 +10,7 @@
 //! | `control` | the control socket |
 //! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
+//! | `watch` | its figures, and an audit without which nothing goes on |
 //!
 //! Not here: anything that decides about a session.
 
@@ -22,6 +23,7 @@ mod reload;
 mod settings;
 mod slice;
 mod tls;
+mod watch;
 
 pub use control::open_control;
 pub use external::{external_now, look_up_external};
@@ -95,6 +97,7 @@ pub async fn start_after(
     telemetry = telemetry.with_audit(AuditPlaces {
         file: audit.path.as_deref(),
         journal: audit.journald.then(|| Path::new(JOURNAL_SOCKET)),
+        on_error: audit.on_error,
     })?;
     let course = CourseSender::new();
     let readiness = Readiness::new();
@@ -115,6 +118,21 @@ pub async fn start_after(
     let kernel = carries_data(firewall.as_ref(), config)?;
     let shared = Shared::new(shared_settings, firewall.clone(), intake, telemetry.clone());
     let shards = Arc::new(Shards::start().context("cannot start the threads for sessions")?);
+    telemetry.watch_vitals(watch::vital_signs(&shards, firewall.as_ref()));
+    if let Some(failing) = telemetry.watch_audit() {
+        let shared = Arc::downgrade(&shared);
+        let ending = course.ending();
+        let held = watch::hold_without_audit(failing, readiness.clone(), shared);
+        tasks.spawn(async {
+            tokio::select! {
+                () = held => {}
+                () = ending => {}
+            }
+        });
+    }
+    if let Some(firewall) = &firewall {
+        firewall.set_idle_timeout(config.data.idle_timeout);
+    }
     let certificates = tls::Certificates::load(config)?;
     let followed = Followed::default().begin_more(config).await;
     let mut bound = Vec::new();

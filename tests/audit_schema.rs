@@ -35,7 +35,7 @@ fn document(name: &str) -> String {
 fn lines_of(reports: &[Report]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let places = AuditPlaces { file: Some(&path), journal: None };
+    let places = AuditPlaces { file: Some(&path), ..AuditPlaces::default() };
     let telemetry = Telemetry::new().with_audit(places).unwrap();
     let session = telemetry.listener("out").session(SessionId(7));
     reports.iter().for_each(|report| session.record(report));

@@ -152,6 +152,19 @@ const FTP: &[&str] = &[
     "retr", "stor", "stou", "verb",
 ];
 
+/// Who asks for the time of day, which somebody may set, and what for. Every timer of the gateway runs
+/// by the monotonic clock, so that a step of that time ends no session and keeps none alive.
+const TIME_OF_DAY: &[(&str, &str)] = &[
+    ("app/reload.rs", "the notice of a CA that expires, and when the configuration was read"),
+    ("app/tls.rs", "whether the local CA is valid"),
+    ("app.rs", "as a reload"),
+    ("cli/ca.rs", "the dates in a certificate"),
+    ("observe/live.rs", "the stamp of a packet"),
+    ("relay/termination.rs", "the dates in a leaf"),
+    ("telemetry/live.rs", "stamps for people"),
+    ("telemetry/session.rs", "the stamp of a line of the audit"),
+];
+
 /// The most lines of a file, tests in it included.
 const MAX_LINES: usize = 450;
 
@@ -231,6 +244,18 @@ fn pure_modules_touch_nothing() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_time_of_day_is_asked_for_in_few_places() {
+    let sources = sources();
+    let asks = |source: &&Source| {
+        let now = ["SystemTime".to_owned(), "now".to_owned()];
+        paths(&source.code).iter().any(|path| path.ends_with(&now))
+    };
+    let files: Vec<_> = sources.iter().filter(asks).map(|source| &source.path[..]).collect();
+    let expected: Vec<_> = TIME_OF_DAY.iter().map(|(path, _)| *path).collect();
+    assert_eq!(files, expected);
 }
 
 /// Every word of `vocabulary` in the identifiers of the files that `which` picks.

@@ -30,12 +30,21 @@ const EXPOSITION: &str = "text/plain; version=0.0.4";
 
 /// Whether the gateway takes sessions; shared between the one that knows and `/readyz`.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<RwLock<Option<&'static str>>>);
+pub struct Readiness(Arc<RwLock<Reasons>>);
+
+/// Why no sessions are taken.
+#[derive(Debug)]
+struct Reasons {
+    /// Its beginning, or its end.
+    course: Option<&'static str>,
+    /// What passes.
+    held: Option<&'static str>,
+}
 
 impl Readiness {
     /// Not ready yet.
     pub fn new() -> Self {
-        Self(Arc::new(RwLock::new(Some("starting"))))
+        Self(Arc::new(RwLock::new(Reasons { course: Some("starting"), held: None })))
     }
 
     /// Sessions are taken.
@@ -49,7 +58,12 @@ impl Readiness {
     }
 
     fn set(&self, reason: Option<&'static str>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.0.write().unwrap_or_else(PoisonError::into_inner).course = reason;
+    }
+
+    /// No sessions are taken for a while, and why; `None`: that is over.
+    pub fn hold(&self, reason: Option<&'static str>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).held = reason;
     }
 
     fn is_ready(&self) -> bool {
@@ -57,7 +71,8 @@ impl Readiness {
     }
 
     pub(super) fn reason(&self) -> Option<&'static str> {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+        let reasons = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        reasons.course.or(reasons.held)
     }
 }
 

@@ -109,6 +109,9 @@ impl RunningGateway {
             changes.push("nothing is different".to_owned());
         }
         self.shared.change(shared);
+        if let Some(firewall) = &self.firewall {
+            firewall.set_idle_timeout(new.data.idle_timeout);
+        }
         let mut old: Vec<Option<Accepting>> = self.listeners.drain(..).map(Some).collect();
         for (listener, settings, kept, socket) in bound {
             let kept = kept.and_then(|at| old.get_mut(at)?.take());

@@ -13,7 +13,7 @@ use super::types::{
 };
 use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{AuditFailure, LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -285,6 +285,8 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryC
         ("debug", LogLevel::Debug),
         ("trace", LogLevel::Trace),
     ];
+    const ON_ERROR: &[(&str, AuditFailure)] =
+        &[("continue", AuditFailure::Continue), ("stop", AuditFailure::Stop)];
     let default = TelemetryConfig::default();
     let listen = section.read("listen", value::optional_socket_address, default.listen);
     let page = section.read("page", value::boolean, default.page).value;
@@ -295,13 +297,14 @@ fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryC
     let mut audit = section.section("audit");
     let path = audit.read("path", value_tls::optional_path, default.audit.path).value;
     let journald = audit.read("journald", value::boolean, default.audit.journald).value;
+    let on_error = audit.read("on_error", value::choice(ON_ERROR), default.audit.on_error).value;
     audit.finish();
     section.finish();
     let telemetry = TelemetryConfig {
         listen: listen.value,
         page,
         log: LogConfig { format, level },
-        audit: AuditConfig { path, journald },
+        audit: AuditConfig { path, journald, on_error },
     };
     (listen, telemetry)
 }

@@ -21,6 +21,7 @@ const FIXED: &[&str] = &[
     "firewall.mark",
     "firewall.table",
     "telemetry.audit.journald",
+    "telemetry.audit.on_error",
     "telemetry.audit.path",
     "telemetry.listen",
     "telemetry.log.format",
@@ -158,6 +159,7 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ("telemetry.log.level", word(telemetry.log.level)),
         ("telemetry.page", telemetry.page.to_string()),
         ("telemetry.audit.journald", telemetry.audit.journald.to_string()),
+        ("telemetry.audit.on_error", word(telemetry.audit.on_error)),
         ("admin.socket", optional(admin.socket.as_ref().map(|path| path.display()))),
         (
             "telemetry.audit.path",

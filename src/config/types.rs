@@ -5,7 +5,7 @@ use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
 use crate::pinhole::PortRange;
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{AuditFailure, LogFormat, LogLevel};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -403,6 +403,8 @@ pub struct AuditConfig {
     pub path: Option<PathBuf>,
     /// Its lines also go to the journal of systemd.
     pub journald: bool,
+    /// What becomes of sessions while it cannot be written.
+    pub on_error: AuditFailure,
 }
 
 /// What its owner may ask of a running gateway.

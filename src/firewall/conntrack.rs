@@ -26,6 +26,7 @@ const TCP: u8 = 6;
 mod cta {
     pub(super) const TUPLE_ORIG: u16 = 1;
     pub(super) const PROTOINFO: u16 = 4;
+    pub(super) const TIMEOUT: u16 = 7;
     pub(super) const MARK: u16 = 8;
     pub(super) const COUNTERS_ORIG: u16 = 9;
     pub(super) const COUNTERS_REPLY: u16 = 10;
@@ -61,6 +62,8 @@ pub(super) struct Flow {
     pub(super) state: Option<State>,
     /// `None` in most events, and without `net.netfilter.nf_conntrack_acct`.
     pub(super) bytes: Option<FlowBytes>,
+    /// Seconds until conntrack forgets it if nothing moves; `None` in events.
+    pub(super) expires: Option<u32>,
 }
 
 /// As far as it matters here: whether the connection is over, and how.
@@ -114,6 +117,7 @@ impl Flow {
             to: SocketAddr::new(address(2, 4)?, port(3)?),
             state: State::read(entry),
             bytes,
+            expires: attribute(entry, cta::TIMEOUT).and_then(number),
         })
     }
 }
@@ -236,29 +240,8 @@ impl Query {
     /// The entry as it is now; `None` if it is gone.
     pub(super) fn entry(&mut self, flow: &Flow) -> io::Result<Option<Flow>> {
         self.requests.clear();
-        let family = if flow.from.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        let family = u8::try_from(family).map_err(io::Error::other)?;
-        let sequence = self.requests.message(GET, 0, (family, 0), |r| {
-            r.nest(cta::TUPLE_ORIG, |r| {
-                r.nest(cta::TUPLE_IP, |r| match (flow.from.ip(), flow.to.ip()) {
-                    (IpAddr::V4(from), IpAddr::V4(to)) => {
-                        r.bytes(1, &from.octets());
-                        r.bytes(2, &to.octets());
-                    }
-                    (IpAddr::V6(from), IpAddr::V6(to)) => {
-                        r.bytes(3, &from.octets());
-                        r.bytes(4, &to.octets());
-                    }
-                    // Conntrack has no such entry, and says so.
-                    (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
-                });
-                r.nest(cta::TUPLE_PROTO, |r| {
-                    r.bytes(1, &[TCP]);
-                    r.bytes(2, &flow.from.port().to_be_bytes());
-                    r.bytes(3, &flow.to.port().to_be_bytes());
-                });
-            });
-        });
+        let family = family(flow)?;
+        let sequence = self.requests.message(GET, 0, (family, 0), |r| name(r, flow));
         let mut found = None;
         self.ask(sequence, |answer, mark| {
             if answer.kind == NEW {
@@ -267,6 +250,26 @@ impl Query {
             true
         })?;
         Ok(found.filter(|found| found.id == flow.id))
+    }
+
+    /// Has conntrack forget the entry; one that is gone is no failure. Its end is told as an event.
+    pub(super) fn forget(&mut self, flow: &Flow) -> io::Result<()> {
+        self.requests.clear();
+        let family = family(flow)?;
+        let sequence = self.requests.message(DELETE, 0, (family, 0), |r| {
+            name(r, flow);
+            r.number(cta::ID, flow.id);
+        });
+        self.requests.acknowledge();
+        let mut errno = 0;
+        self.ask(sequence, |answer, _| {
+            errno = answer.rejection().map_or(0, |rejection| rejection.errno);
+            true
+        })?;
+        match errno {
+            0 | libc::ENOENT => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
     }
 
     /// All entries with the mark.
@@ -302,4 +305,32 @@ impl Query {
             }
         }
     }
+}
+
+fn family(flow: &Flow) -> io::Result<u8> {
+    let family = if flow.from.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    u8::try_from(family).map_err(io::Error::other)
+}
+
+/// Which entry is meant.
+fn name(requests: &mut Requests, flow: &Flow) {
+    requests.nest(cta::TUPLE_ORIG, |r| {
+        r.nest(cta::TUPLE_IP, |r| match (flow.from.ip(), flow.to.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                r.bytes(1, &from.octets());
+                r.bytes(2, &to.octets());
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                r.bytes(3, &from.octets());
+                r.bytes(4, &to.octets());
+            }
+            // Conntrack has no such entry, and says so.
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+        });
+        r.nest(cta::TUPLE_PROTO, |r| {
+            r.bytes(1, &[TCP]);
+            r.bytes(2, &flow.from.port().to_be_bytes());
+            r.bytes(3, &flow.to.port().to_be_bytes());
+        });
+    });
 }

@@ -21,6 +21,7 @@ mod kind {
     pub(super) const DELTABLE: u16 = 2;
     pub(super) const NEWCHAIN: u16 = 3;
     pub(super) const NEWRULE: u16 = 6;
+    pub(super) const GETRULE: u16 = 7;
     pub(super) const DELRULE: u16 = 8;
     pub(super) const NEWSET: u16 = 9;
     pub(super) const NEWSETELEM: u16 = 12;
@@ -64,6 +65,17 @@ impl Batch {
             }
             rest = after;
         }
+    }
+
+    /// Starts over with a single message, which asks for all rules of a table: its sequence number,
+    /// and the bytes to send.
+    pub(super) fn ask_for_rules(&mut self, table: &str) -> (u32, &[u8]) {
+        self.requests.clear();
+        let kind = (SUBSYSTEM << 8) | kind::GETRULE;
+        let sequence = self.requests.message(kind, flag::DUMP, (NFPROTO_INET, 0), |r| {
+            r.text(1, table);
+        });
+        (sequence, self.requests.as_bytes())
     }
 
     fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Requests)) {

@@ -1,6 +1,7 @@
 //! Why the kernel did not do what it was asked, in words that say what to do next.
 
 use std::net::IpAddr;
+use std::time::Duration;
 use thiserror::Error;
 
 /// A failure of [`super::Firewall`].
@@ -79,6 +80,15 @@ pub enum FirewallError {
         doing: &'static str,
         /// The errno in words, with the kernel's own remark.
         reason: String,
+    },
+    /// The kernel, or another program that holds its lock, takes too long.
+    #[error(
+        "the kernel has not answered within {limit:?}: another program holds the lock of its rules \
+         (`nft monitor` shows which changes them), or this host is overloaded"
+    )]
+    Stalled {
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The firewall has been shut down.
     #[error("the firewall has been shut down")]

@@ -1,6 +1,7 @@
 //! Who waits for which connection, and what is known of those that have come: plain values.
 
 use super::conntrack::{Flow, State};
+use super::quiet::Quiet;
 use super::{BlindRange, FlowBytes, FlowEvent};
 use crate::pinhole::{Pinhole, PortRange};
 use crate::terms::FlowId;
@@ -56,6 +57,17 @@ struct Running {
     /// `None` for a range.
     pinhole: Option<Pinhole>,
     watcher: Watcher,
+    quiet: Option<Quiet>,
+}
+
+impl Running {
+    fn new(pinhole: Option<Pinhole>, watcher: Watcher) -> Self {
+        Self { pinhole, watcher, quiet: None }
+    }
+
+    fn is_quiet(&mut self, flow: &Flow, limit: Duration, now: Instant) -> bool {
+        self.quiet.get_or_insert_with(|| Quiet::new(flow, now)).lasts(flow, limit, now)
+    }
 }
 
 /// What a connection may come through.
@@ -189,12 +201,12 @@ impl Flows {
         if let Some(Waiting { watcher, .. }) = self.take(pinhole, |_| Some(0)) {
             self.ended.remove(&flow.id);
             tell(&watcher, FlowEvent::Started(pinhole));
-            self.running.insert(flow.id, Running { pinhole: Some(pinhole), watcher });
+            self.running.insert(flow.id, Running::new(Some(pinhole), watcher));
         } else if !self.is_known(flow)
             && let Some(watcher) = self.holder(flow)
         {
             tell(&watcher, FlowEvent::StartedInRange(FlowId(flow.id)));
-            self.running.insert(flow.id, Running { pinhole: None, watcher });
+            self.running.insert(flow.id, Running::new(None, watcher));
         }
     }
 
@@ -221,6 +233,20 @@ impl Flows {
     /// True if the connection runs as far as is known, so that news of it matter.
     pub(super) fn runs(&self, flow: &Flow) -> bool {
         self.running.contains_key(&flow.id)
+    }
+
+    /// True if there is any connection to ask [`quiet`](Self::quiet) about.
+    pub(super) fn any_runs(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Which of the connections that run have moved nothing for `limit`; `entries` is all there is.
+    pub(super) fn quiet(&mut self, entries: &[Flow], limit: Duration, now: Instant) -> Vec<Flow> {
+        let is_quiet = |flow: &&Flow| {
+            let running = self.running.get_mut(&flow.id);
+            running.is_some_and(|running| running.is_quiet(flow, limit, now))
+        };
+        entries.iter().filter(is_quiet).copied().collect()
     }
 
     /// The connection is over, while conntrack keeps the entry for a while.
@@ -255,7 +281,7 @@ impl Flows {
     }
 
     fn end(&mut self, id: u32, orderly: bool, bytes: Option<FlowBytes>) -> bool {
-        let Some(Running { pinhole, watcher }) = self.running.remove(&id) else { return false };
+        let Some(Running { pinhole, watcher, .. }) = self.running.remove(&id) else { return false };
         let event = match pinhole {
             Some(pinhole) => FlowEvent::Ended { pinhole, orderly, bytes },
             None => FlowEvent::EndedInRange { flow: FlowId(id), orderly, bytes },

@@ -2,14 +2,17 @@
 
 use super::error::FirewallError;
 use super::nftables::Nftables;
+use super::repairs::Tally;
 use super::rule::Family;
 use super::ruleset::{self, elements};
+use super::sentry::Sentry;
 use super::watcher::Watcher;
-use super::worker::Worker;
+use super::worker::{Worker, lock};
 use super::{BlindRange, Capture, Closed, FlowEvent, Opening, Predecessor, Settings};
 use crate::addr::canonical;
 use crate::pinhole::{Pinhole, PortRange};
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -18,9 +21,12 @@ type Events = mpsc::UnboundedSender<FlowEvent>;
 #[derive(Debug)]
 pub(super) struct Kernel {
     settings: Settings,
+    /// `None` where changes of rules are not told of.
+    sentry: Mutex<Option<Sentry>>,
     worker: Worker,
     /// `None` where conntrack's events are not to be had.
     watcher: Option<Watcher>,
+    tally: Arc<Tally>,
 }
 
 impl Kernel {
@@ -30,7 +36,8 @@ impl Kernel {
         predecessor: Option<Predecessor>,
     ) -> Result<Self, FirewallError> {
         // Conntrack keeps events only while somebody listens, so this comes first.
-        let watcher = Watcher::start(settings.mark);
+        let tally = Arc::<Tally>::default();
+        let watcher = Watcher::start(settings.mark, Arc::clone(&tally));
         let keeper = Some(ruleset::keeper(settings));
         let nftables = Nftables::install(ruleset::gateway(settings), keeper, predecessor)?;
         let watcher = watcher.inspect_err(|error| {
@@ -40,8 +47,25 @@ impl Kernel {
                  are neither counted nor seen to end"
             );
         });
-        let worker = Worker::start(nftables, settings.mark)?;
-        Ok(Self { settings: settings.clone(), worker, watcher: watcher.ok() })
+        let tables = nftables.names();
+        let worker = Worker::start(nftables, settings.mark, Arc::clone(&tally))?;
+        let sentry = Sentry::start(tables, worker.alarm()).inspect_err(|error| {
+            tracing::warn!(%error, "what others do to the tables of the gateway is noticed late");
+        });
+        let (sentry, watcher) = (Mutex::new(sentry.ok()), watcher.ok());
+        Ok(Self { settings: settings.clone(), sentry, worker, watcher, tally })
+    }
+
+    /// What was put back since the start.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Ends connections through the kernel that move nothing for so long.
+    pub(super) fn set_idle_timeout(&self, limit: Duration) {
+        if let Some(watcher) = &self.watcher {
+            watcher.set_idle_timeout(limit);
+        }
     }
 
     /// True if connections are watched.
@@ -54,6 +78,8 @@ impl Kernel {
     }
 
     pub(super) fn stop(&self) {
+        // Ahead of the table's end, which is no alarm.
+        *lock(&self.sentry) = None;
         self.worker.stop();
     }
 

@@ -8,7 +8,8 @@
 //!
 //! The table is written once as data (`rule`, `ruleset`), installed by `encode` over `nftables` and
 //! printed by `render`. `handover` lets a table outlive its process. `worker` is the thread that changes it, `watcher` the one that hears from
-//! conntrack, `flows` what they know, `kernel` the two together; `netlink` is the transport of both.
+//! conntrack, `flows` what they know; `sentry` the one that hears when others change rules, so that what they take away is put back and
+//! counted (`repairs`); `kernel` is all of them together, `netlink` their transport.
 //!
 //! Not here: FTP, sessions, and the owner's policy. The table `inet ftpgate` sets marks and
 //! translates addresses; the owner's rules accept the mark.
@@ -23,10 +24,13 @@ mod kernel;
 mod memory;
 mod netlink;
 mod nftables;
+mod quiet;
 mod range;
 mod render;
+mod repairs;
 mod rule;
 mod ruleset;
+mod sentry;
 mod settings;
 mod watcher;
 mod worker;
@@ -36,6 +40,7 @@ pub use handover::Predecessor;
 pub use memory::MemoryView;
 pub use range::BlindRange;
 pub use render::{owner_rules, render};
+pub use repairs::Repairs;
 pub use settings::{Capture, CaptureKind, Intake, Settings};
 
 use crate::pinhole::Pinhole;
@@ -286,6 +291,25 @@ impl Firewall {
         match &self.backend {
             Backend::Kernel(kernel) => kernel.watches(),
             Backend::Memory(_) => true,
+        }
+    }
+
+    /// Reads what has been put back since the start, after others had taken it away or news were
+    /// lost. Does not keep the firewall alive.
+    pub fn repairs(&self) -> impl Fn() -> Repairs + Send + Sync + use<> {
+        let tally = match &self.backend {
+            Backend::Kernel(kernel) => kernel.tally(),
+            Backend::Memory(_) => Arc::default(),
+        };
+        move || tally.repairs()
+    }
+
+    /// From now on a connection through the kernel that moves nothing for `limit` is ended: conntrack
+    /// forgets it, and its watcher is told of an end that was not orderly. Without this call none is.
+    pub fn set_idle_timeout(&self, limit: Duration) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.set_idle_timeout(limit),
+            Backend::Memory(_) => {}
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! Not here: what the messages mean (see [`super::encode`] and [`super::conntrack`]).
 
-use std::io;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Message flags of `linux/netlink.h`.
 pub(super) mod flag {
@@ -20,6 +21,8 @@ pub(super) mod flag {
 pub(super) const NLMSG_ERROR: u16 = 2;
 /// The kind of the message that ends a dump.
 pub(super) const NLMSG_DONE: u16 = 3;
+/// Set on the parts of a dump during which what is dumped has changed.
+pub(super) const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Set on an error message that carries attributes after the echoed header.
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLA_F_NESTED: u16 = 0x8000;
@@ -317,6 +320,30 @@ impl Socket {
             Ok(length) => Ok(self.buffer.get(..length).unwrap_or_default()),
             Err(_) => Err(io::Error::last_os_error()),
         }
+    }
+}
+
+/// Waits for news at the socket or for a byte of the pipe, for at most `limit`; false when the other
+/// end of the pipe is closed.
+pub(super) fn wait(
+    socket: &Socket,
+    stop: &mut PipeReader,
+    limit: Option<Duration>,
+) -> io::Result<bool> {
+    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut fds = [poll(socket.as_raw_fd()), poll(stop.as_raw_fd())];
+    // Rounded up, so that the time has passed when this returns.
+    let limit = limit
+        .map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1));
+    // SAFETY: the array lives through the call and has two elements.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, limit) };
+    if ready < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
+    }
+    match fds[1].revents {
+        0 => Ok(true),
+        _ => Ok(stop.read(&mut [0; 64])? > 0),
     }
 }
 

@@ -1,26 +1,29 @@
 //! One table in the kernel: installed, filled, emptied and removed over one kept socket.
 
 mod failure;
+mod restore;
 
+use super::conntrack::{Flow, Query, State};
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
 use super::handover::Predecessor;
 use super::netlink::{Socket, answers, attribute, attributes};
 use super::range::Ranges;
+use super::repairs::Tally;
 use super::rule::{SET_SIZE, Table};
 use super::ruleset::{Element, range_elements};
 use super::{BlindRange, Closed};
 use failure::{Failure, describe, kernel, missing, no_socket};
+use restore::Standing;
+pub(super) use restore::Used;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The translations outlive the pinhole by this much, so that a connection that begins in the last
 /// moment is translated to its end of the handshake: the key is deleted at the first SYN, while the
 /// maps are asked a little later on the packet's way.
 const MAPS_OUTLIVE: Duration = Duration::from_secs(5);
-/// Ranges restored in one batch: with three elements each it stays far below what the send buffer
-/// takes.
-const RESTORED_AT_ONCE: usize = 32;
 /// How often a batch is repeated that another program's netfilter work made fail in passing.
 const ATTEMPTS: u32 = 5;
 /// The pause between two such attempts.
@@ -38,6 +41,11 @@ pub(super) struct Nftables {
     keeper: Option<Table>,
     /// What stands until it is closed, and is restored with the table.
     ranges: Ranges,
+    /// Pinholes that are awaited, and are restored with the table.
+    standing: Standing,
+    /// Which of these are not awaited any more.
+    used: Used,
+    tally: Arc<Tally>,
 }
 
 impl Nftables {
@@ -55,15 +63,28 @@ impl Nftables {
             Some((socket, older)) => (socket, Some(older)),
             None => (Socket::open().map_err(no_socket)?, None),
         };
-        let (batch, ranges) = (Batch::default(), Ranges::default());
-        let mut this = Self { socket, batch, table, keeper, ranges };
+        let (batch, ranges, standing, used, tally) = Default::default();
+        let mut this = Self { socket, batch, table, keeper, ranges, standing, used, tally };
         this.install_table(older.as_deref())?;
         Ok(this)
+    }
+
+    /// Asks there which pinholes are used, and counts there what is put back.
+    pub(super) fn on_duty(&mut self, used: Used, tally: Arc<Tally>) {
+        (self.used, self.tally) = (used, tally);
+    }
+
+    /// True unless it is known that no connection runs that came through a pinhole.
+    fn carries(&mut self) -> bool {
+        let runs = |flow: &Flow| flow.state == Some(State::Alive);
+        let flows = self.used.query.as_mut().map(Query::all);
+        !matches!(flows, Some(Ok(flows)) if !flows.iter().any(runs))
     }
 
     /// Empties the table: nothing but its rules stands, and these without a gap.
     pub(super) fn empty(&mut self) -> Result<(), FirewallError> {
         self.ranges.clear();
+        self.standing.clear();
         self.install_table(None)
     }
 
@@ -139,16 +160,13 @@ impl Nftables {
         loop {
             let result = self.commit(|batch, table| {
                 batch.begin();
-                for element in elements {
-                    let lasts = match element.data.as_bytes() {
-                        [] => timeout,
-                        _ => timeout.saturating_add(MAPS_OUTLIVE),
-                    };
-                    batch.add(&table.name, element, lasts);
-                }
+                add_pinhole(batch, table, elements, timeout);
             });
             match result {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.standing.add(elements, Instant::now() + timeout);
+                    return Ok(());
+                }
                 Err(failure) if !repaired && failure.errno() == libc::ENOENT => {
                     self.reinstall()?;
                 }
@@ -218,23 +236,11 @@ impl Nftables {
         })
     }
 
-    /// Puts the table back in place, with the ranges: they are held for as long as sessions last,
-    /// while the pinholes that were lost would not have stood for long.
-    fn reinstall(&mut self) -> Result<(), FirewallError> {
-        tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
-        self.install_table(None)?;
-        for some in self.ranges.standing().chunks(RESTORED_AT_ONCE) {
-            let elements: Vec<Element> = some.iter().flat_map(range_elements).collect();
-            self.commit_standing(&elements)
-                .map_err(|failure| self.explain("restore a range of ports", &failure))?;
-        }
-        Ok(())
-    }
-
     /// Deletes the elements of one pinhole: the pin, which stands last, by itself, since the packet
     /// path deletes it too and only then is it known who was first; the maps where it was there.
     pub(super) fn close(&mut self, elements: &[Element]) -> Result<Closed, FirewallError> {
         let Some((pin, maps)) = elements.split_last() else { return Ok(Closed::Gone) };
+        self.standing.remove(elements);
         let result = self.commit(|batch, table| {
             batch.begin();
             batch.delete(&table.name, pin);
@@ -250,6 +256,7 @@ impl Nftables {
 
     /// Deletes the elements of pinholes or ranges; those that do not exist are no failure.
     pub(super) fn delete(&mut self, elements: &[Element]) -> Result<(), FirewallError> {
+        self.standing.remove(elements);
         let result = self.commit(|batch, table| {
             batch.begin();
             // The pin first: from then on nothing comes in.
@@ -281,11 +288,11 @@ impl Nftables {
         self.delete_table(&name)
     }
 
-    /// Removes the table that keeps running connections translated.
+    /// Removes the table that keeps running connections translated, where none runs.
     pub(super) fn remove_keeper(&mut self) -> Result<(), FirewallError> {
         match self.keeper.take() {
-            Some(keeper) => self.delete_table(&keeper.name),
-            None => Ok(()),
+            Some(keeper) if !self.carries() => self.delete_table(&keeper.name),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -402,6 +409,17 @@ impl Nftables {
             }
             _ => None,
         }
+    }
+}
+
+/// The elements of one pinhole that is open for `timeout`.
+fn add_pinhole(batch: &mut Batch, table: &Table, elements: &[Element], timeout: Duration) {
+    for element in elements {
+        let lasts = match element.data.as_bytes() {
+            [] => timeout,
+            _ => timeout.saturating_add(MAPS_OUTLIVE),
+        };
+        batch.add(&table.name, element, lasts);
     }
 }
 

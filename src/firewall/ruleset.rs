@@ -8,7 +8,7 @@ use super::rule::{Chain, ChainKind, Family, Hook, Policy, Rule, Set, SetName, Ta
 use super::settings::{Capture, CaptureKind, Settings};
 use super::{BlindRange, Opening};
 use crate::addr::canonical;
-use crate::pinhole::PortRange;
+use crate::pinhole::{Pinhole, PortRange};
 use std::net::{IpAddr, SocketAddr};
 
 /// `NF_IP_PRI_MANGLE`: after conntrack, ahead of dstnat.
@@ -342,6 +342,12 @@ impl Layout {
     }
 }
 
+/// What all elements of a pinhole have in common.
+pub(super) fn pinhole_key(pinhole: Pinhole) -> Layout {
+    let (peer, entry) = (pinhole.peer.to_canonical(), canonical(pinhole.entry));
+    Layout::EMPTY.address(peer).endpoint(entry)
+}
+
 /// The elements of an opening, the one that lets packets in last: it appears with the others in one
 /// atomic step, but where elements are handled one by one the order still is the safe one.
 ///
@@ -352,7 +358,7 @@ pub(super) fn elements(opening: &Opening) -> Result<Vec<Element>, FirewallError>
     let pinhole = opening.pinhole();
     let (peer, entry) = (pinhole.peer.to_canonical(), canonical(pinhole.entry));
     let family = Family::of(peer);
-    let key = Layout::EMPTY.address(peer).endpoint(entry);
+    let key = pinhole_key(pinhole);
     let element = |set, data| Element { set, family, key, data };
     let (elements, others) = match *opening {
         Opening::Forward { target, source, .. } => {

@@ -2,21 +2,31 @@
 
 use super::conntrack::{Flow, Happening, Query, State, event, subscribe};
 use super::flows::Flows;
-use super::netlink::{Socket, answers};
+use super::netlink::{Socket, answers, wait};
+use super::repairs::{Tally, count};
 use super::worker::lock;
 use super::{BlindRange, FlowEvent};
 use crate::pinhole::Pinhole;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// Between two looks for idle connections: so many within the time that one may be idle, within
+/// bounds. A look reads all of conntrack's entries in the kernel, and the marked ones here.
+const LOOKS: u32 = 5;
+const LOOK_AT_MOST: Duration = Duration::from_millis(500);
+const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
+/// After events were lost and conntrack could not be asked.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The thread `ftpgate-ct`; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Watcher {
     flows: Arc<Mutex<Flows>>,
+    /// How long a connection may move nothing, if that is limited.
+    idle: Arc<Mutex<Option<Duration>>>,
     /// A byte wakes the thread; closing it ends the thread.
     alive: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -24,15 +34,31 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Subscribes in the network namespace of the calling thread.
-    pub(super) fn start(mark: u32) -> io::Result<Self> {
+    pub(super) fn start(mark: u32, tally: Arc<Tally>) -> io::Result<Self> {
         let flows = Arc::new(Mutex::new(Flows::default()));
+        let idle = Arc::<Mutex<Option<Duration>>>::default();
         let (stop, alive) = io::pipe()?;
-        let mut ear = Ear { events: subscribe(mark)?, query: Query::open(mark)?, mark, stop };
+        let mut ear = Ear {
+            events: subscribe(mark)?,
+            query: Query::open(mark)?,
+            mark,
+            stop,
+            idle: Arc::clone(&idle),
+            look_at: Instant::now(),
+            deaf_since: None,
+            tally,
+        };
         let shared = Arc::clone(&flows);
         let thread = std::thread::Builder::new()
             .name("ftpgate-ct".to_owned())
             .spawn(move || ear.run(&shared))?;
-        Ok(Self { flows, alive: Some(alive), thread: Some(thread) })
+        Ok(Self { flows, idle, alive: Some(alive), thread: Some(thread) })
+    }
+
+    /// Connections that move nothing for so long are ended.
+    pub(super) fn set_idle_timeout(&self, limit: Duration) {
+        *lock(&self.idle) = Some(limit);
+        self.wake_if(true);
     }
 
     /// The connections that are watched.
@@ -78,13 +104,19 @@ struct Ear {
     query: Query,
     mark: u32,
     stop: PipeReader,
+    idle: Arc<Mutex<Option<Duration>>>,
+    /// When it is looked for idle connections again.
+    look_at: Instant,
+    /// Events were lost, and conntrack could not be asked since: when it was tried last.
+    deaf_since: Option<Instant>,
+    tally: Arc<Tally>,
 }
 
 impl Ear {
     fn run(&mut self, flows: &Mutex<Flows>) {
         let mut again = None;
         loop {
-            match self.wait(again) {
+            match wait(&self.events, &mut self.stop, again) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -93,28 +125,56 @@ impl Ear {
                 }
             }
             self.hear(flows);
-            again = lock(flows).forget_closed(Instant::now());
+            let now = Instant::now();
+            if self.deaf_since.is_some_and(|since| now >= since + ASK_AGAIN) {
+                self.ask_for_all(flows);
+            }
+            let asked = self.deaf_since.map(|_| ASK_AGAIN);
+            let looked = self.end_idle(flows, now);
+            let forgotten = lock(flows).forget_closed(now);
+            again = [asked, looked, forgotten].into_iter().flatten().min();
         }
     }
 
-    /// Waits for an event or a byte, for at most `limit`; false when it is time to end.
-    fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
-        let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [poll(self.events.as_raw_fd()), poll(self.stop.as_raw_fd())];
-        // Rounded up, so that the time has passed when this returns.
-        let limit = limit.map_or(-1, |limit| {
-            i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1)
-        });
-        // SAFETY: the array lives through the call and has two elements.
-        let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, limit) };
-        if ready < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
+    /// Ends the connections that have moved nothing for too long; says when to look again.
+    fn end_idle(&mut self, flows: &Mutex<Flows>, now: Instant) -> Option<Duration> {
+        let limit = (*lock(&self.idle))?;
+        let often = (limit / LOOKS).clamp(LOOK_AT_MOST, LOOK_AT_LEAST);
+        // A shorter limit counts at once.
+        self.look_at = self.look_at.min(now + often);
+        if now < self.look_at {
+            return Some(self.look_at - now);
         }
-        match fds[1].revents {
-            0 => Ok(true),
-            // No byte but the end: the other end of the pipe is closed.
-            _ => Ok(self.stop.read(&mut [0; 64])? > 0),
+        self.look_at = now + often;
+        if !lock(flows).any_runs() {
+            return Some(often);
+        }
+        let ended = self.query.all().and_then(|entries| {
+            let quiet = lock(flows).quiet(&entries, limit, now);
+            quiet.iter().try_for_each(|flow| {
+                let (from, to) = (flow.from, flow.to);
+                tracing::info!(%from, %to, ?limit, "a data connection through the kernel is idle: ended");
+                self.query.forget(flow)
+            })
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "conntrack could not be asked");
+        }
+        Some(often)
+    }
+
+    /// Brings what is known to what is so.
+    fn ask_for_all(&mut self, flows: &Mutex<Flows>) {
+        match self.query.all() {
+            Ok(entries) => {
+                lock(flows).on_resync(&entries);
+                self.deaf_since = None;
+                count(&self.tally.flows);
+            }
+            Err(error) => {
+                self.deaf_since = Some(Instant::now());
+                tracing::warn!(%error, "conntrack could not be asked: tried again");
+            }
         }
     }
 
@@ -130,10 +190,7 @@ impl Ear {
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 tracing::warn!("conntrack events were lost: asking for all connections");
-                match self.query.all() {
-                    Ok(entries) => lock(flows).on_resync(&entries),
-                    Err(error) => tracing::warn!(%error, "conntrack could not be asked"),
-                }
+                self.ask_for_all(flows);
             }
             Err(_) => {}
         }

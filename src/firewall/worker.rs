@@ -1,13 +1,13 @@
 //! The thread that changes the firewall, one batch after the other.
 
-use super::conntrack::{Flow, Query, State};
+use super::conntrack::Query;
 use super::error::FirewallError;
-use super::nftables::Nftables;
+use super::nftables::{Nftables, Used};
+use super::repairs::Tally;
 use super::rule::Table;
 use super::ruleset::{Element, Layout};
 use super::{BlindRange, Closed};
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -48,44 +48,60 @@ enum Request {
     },
     /// There are remains to be swept.
     Sweep,
+    /// Somebody may have changed what has to stand.
+    Check,
     /// The table is to outlive this process.
     HandOver {
         done: Done<OwnedFd>,
     },
 }
 
+/// How long a session waits for the kernel: longer than another program holds it up, and shorter
+/// than the patience of a client.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether all stands that should, besides when somebody changes rules: the
+/// news of that may be lost.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// After a check that failed.
+const CHECK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The elements of used pinholes by the key that all elements of a pinhole share.
-type Remains = Arc<Mutex<HashMap<Layout, Vec<Element>>>>;
+pub(super) type Remains = Arc<Mutex<HashMap<Layout, Vec<Element>>>>;
 
 type Done<T> = oneshot::Sender<Result<T, FirewallError>>;
 
 /// The thread `ftpgate-nft`; ends, and removes the table, with [`Worker::stop`] or when dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    requests: Arc<Mutex<Option<mpsc::Sender<Request>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     remains: Remains,
 }
 
 impl Worker {
     /// Hands the table to a new thread; connections that it lets in bear `mark`.
-    pub(super) fn start(nftables: Nftables, mark: u32) -> Result<Self, FirewallError> {
+    pub(super) fn start(
+        mut nftables: Nftables,
+        mark: u32,
+        tally: Arc<Tally>,
+    ) -> Result<Self, FirewallError> {
         let (sender, receiver) = mpsc::channel();
-        let query = Query::open(mark);
         let remains = Remains::default();
+        let query = Query::open(mark).ok();
+        nftables.on_duty(Used { remains: Arc::clone(&remains), query }, tally);
         let swept = Arc::clone(&remains);
         let thread = std::thread::Builder::new()
             .name("ftpgate-nft".to_owned())
             .spawn(move || {
                 let mut nftables = nftables;
                 let handed_over = serve(&mut nftables, &receiver, &swept);
-                clean_up(&mut nftables, handed_over, query);
+                clean_up(&mut nftables, handed_over);
             })
             .map_err(|error| FirewallError::Kernel {
                 doing: "start the thread ftpgate-nft",
                 reason: error.to_string(),
             })?;
-        let (requests, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        let (requests, thread) = (Arc::new(Mutex::new(Some(sender))), Mutex::new(Some(thread)));
         Ok(Self { requests, thread, remains })
     }
 
@@ -138,6 +154,17 @@ impl Worker {
         }
     }
 
+    /// Has what must stand looked at, some time soon.
+    pub(super) fn alarm(&self) -> impl Fn() + Send + 'static {
+        let requests = Arc::clone(&self.requests);
+        move || {
+            if let Some(requests) = lock(&requests).as_ref() {
+                // An error means that the table goes, and everything with it.
+                let _ = requests.send(Request::Check);
+            }
+        }
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Done<T>) -> Request) -> Result<T, FirewallError> {
         let (done, answer) = oneshot::channel();
         {
@@ -145,7 +172,11 @@ impl Worker {
             let sender = requests.as_ref().ok_or(FirewallError::Stopped)?;
             sender.send(request(done)).map_err(|_| FirewallError::Stopped)?;
         }
-        answer.await.map_err(|_| FirewallError::Stopped)?
+        match tokio::time::timeout(ANSWERED_WITHIN, answer).await {
+            Ok(answered) => answered.map_err(|_| FirewallError::Stopped)?,
+            // Nobody waits any longer: what is opened all the same is closed again.
+            Err(_) => Err(FirewallError::Stalled { limit: ANSWERED_WITHIN }),
+        }
     }
 
     /// Removes or empties the table and waits for the thread, some 20 ms. Further requests fail.
@@ -170,12 +201,13 @@ impl Drop for Worker {
 fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &Remains) -> bool {
     let mut handed_over = false;
     let mut sweep_at: Option<Instant> = None;
+    let mut check_at = Instant::now() + CHECK_EVERY;
     loop {
-        let request = match sweep_at {
-            None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => requests.recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
-        match request {
+        let next = sweep_at.map_or(check_at, |at| at.min(check_at));
+        match requests.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            // Whoever asked has given up while the kernel did not answer.
+            Ok(Request::Add { done, .. } | Request::OpenRange { done, .. }) if done.is_closed() => {
+            }
             Ok(Request::Add { elements, timeout, done }) => {
                 if let Some(first) = elements.first() {
                     lock(remains).remove(&first.key);
@@ -205,9 +237,15 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
                 let _ = done.send(nftables.replace_rules(table));
             }
             Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
+            Ok(Request::Check) => check_at = Instant::now(),
             Err(RecvTimeoutError::Timeout) => {
-                sweep_at = None;
-                sweep(nftables, remains);
+                let now = Instant::now();
+                if sweep_at.take_if(|at| *at <= now).is_some() {
+                    sweep(nftables, remains);
+                }
+                if check_at <= now {
+                    check_at = now + check(nftables);
+                }
             }
             Ok(Request::HandOver { done }) => {
                 let socket = nftables.hand_over();
@@ -216,6 +254,17 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
                 let _ = done.send(socket);
             }
             Err(RecvTimeoutError::Disconnected) => return handed_over,
+        }
+    }
+}
+
+/// Puts back what has to stand; returns when to look again.
+fn check(nftables: &mut Nftables) -> Duration {
+    match nftables.check() {
+        Ok(()) => CHECK_EVERY,
+        Err(error) => {
+            tracing::error!(%error, "whether the firewall is in place is not known, or it is not: tried again");
+            CHECK_AGAIN
         }
     }
 }
@@ -231,14 +280,9 @@ fn sweep(nftables: &mut Nftables, remains: &Remains) {
 
 /// Takes every unused pinhole away, with the table unless that has been handed over; what keeps
 /// running connections translated goes only where none runs.
-fn clean_up(nftables: &mut Nftables, handed_over: bool, query: io::Result<Query>) {
-    let mut result = if handed_over { nftables.empty() } else { nftables.remove() };
-    let runs = |flow: &Flow| flow.state == Some(State::Alive);
-    match query.and_then(|mut query| query.all()) {
-        Ok(flows) if !flows.iter().any(runs) => result = result.and(nftables.remove_keeper()),
-        Ok(_) | Err(_) => {}
-    }
-    if let Err(error) = result {
+fn clean_up(nftables: &mut Nftables, handed_over: bool) {
+    let result = if handed_over { nftables.empty() } else { nftables.remove() };
+    if let Err(error) = result.and_then(|()| nftables.remove_keeper()) {
         tracing::warn!(%error, "the nftables table is left as it is");
     }
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpStream;
 
+const NO_AUDIT: &[u8] =
+    b"421 Not available: this gateway cannot keep its records; try again later.\r\n";
 const TOO_MANY: &[u8] = b"421 Too many sessions; try again later.\r\n";
 
 /// A connection that has come, ahead of its session.
@@ -90,9 +92,14 @@ impl Arrival {
         cause: CloseCause,
     ) {
         self.telemetry.record(&Report::SessionStarted { client, original_dst });
-        if cause == CloseCause::TooManySessions {
+        let farewell = match cause {
+            CloseCause::TooManySessions => Some(TOO_MANY),
+            CloseCause::AuditFailed => Some(NO_AUDIT),
+            _ => None,
+        };
+        if let Some(farewell) = farewell {
             // Nobody waits for a client that does not take these few bytes at once.
-            let _ = rustix::net::send(stream, TOO_MANY, SendFlags::NOSIGNAL);
+            let _ = rustix::net::send(stream, farewell, SendFlags::NOSIGNAL);
         }
         let duration = self.started.elapsed();
         self.telemetry.record(&Report::SessionEnded { cause, duration });

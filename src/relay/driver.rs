@@ -15,7 +15,7 @@ use super::openings::Openings;
 use super::shared::{Closing, Permit, Shared};
 use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
-use crate::report::{DataOutcome, Report};
+use crate::report::{CloseCause, DataOutcome, Report};
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -386,12 +386,15 @@ impl Driver {
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let asked = self.closing.as_mut().is_some_and(|closing| closing.poll(cx));
-        if asked {
-            self.cuts = true;
-            self.session.handle_event(Event::CloseRequested, now);
-        }
-        asked
+        let asked = self.closing.as_mut().and_then(|closing| closing.poll(cx));
+        let event = match asked {
+            None => return false,
+            Some(CloseCause::AuditFailed) => Event::AuditFailed,
+            Some(_) => Event::CloseRequested,
+        };
+        self.cuts = true;
+        self.session.handle_event(event, now);
+        true
     }
 
     fn poll_course(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

@@ -186,6 +186,9 @@ impl Listener {
         let Ok(local) = original_dst(settings.capture, &stream) else { return };
         let untranslated_dst = net::original_dst(&stream).unwrap_or(local.0);
         let arrival = Arrival { settings, telemetry, started, peer, local };
+        if self.shared.is_held() {
+            return arrival.refuse(&stream, peer, local, CloseCause::AuditFailed);
+        }
         let admitted = if arrival.is_introduced() {
             self.shared.admit_unnamed()
         } else {

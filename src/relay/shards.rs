@@ -48,6 +48,11 @@ impl Shards {
         Ok(shards)
     }
 
+    /// Tasks that they carry now.
+    pub fn tasks(&self) -> usize {
+        self.handles.iter().map(|handle| handle.metrics().num_alive_tasks()).sum()
+    }
+
     /// Runs a task on the next thread in turn.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);

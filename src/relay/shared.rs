@@ -7,13 +7,14 @@ use crate::addr::canonical;
 use crate::firewall::Firewall;
 use crate::net::{self, Dialled, Dialling};
 use crate::pinhole::{PortPool, PortRange};
+use crate::report::CloseCause;
 use crate::telemetry::Telemetry;
 use crate::terms::SessionId;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -52,8 +53,10 @@ pub struct Shared {
     sessions: Mutex<Counts>,
     own_ends: Mutex<HashMap<End, usize>>,
     /// Who is told that its session is to end.
-    closers: Mutex<HashMap<SessionId, oneshot::Sender<()>>>,
+    closers: Mutex<HashMap<SessionId, oneshot::Sender<CloseCause>>>,
     last_session: AtomicU64,
+    /// No session is to run now.
+    held: AtomicBool,
 }
 
 /// Both ends of a control connection of the gateway's own: the near one, and the server's.
@@ -88,6 +91,7 @@ impl Shared {
             own_ends: Mutex::default(),
             closers: Mutex::default(),
             last_session: AtomicU64::new(0),
+            held: AtomicBool::new(false),
         })
     }
 
@@ -113,13 +117,41 @@ impl Shared {
     /// none of this number, or none that has not been told already.
     pub fn close_session(&self, id: SessionId) -> bool {
         let closer = lock(&self.closers).remove(&id);
-        closer.is_some_and(|closer| closer.send(()).is_ok())
+        closer.is_some_and(|closer| closer.send(CloseCause::ClosedByOwner).is_ok())
+    }
+
+    /// Ends every session, with the data connections that the relay carries, and takes none, until
+    /// [`Self::release`].
+    pub fn hold(&self) {
+        let mut closers = lock(&self.closers);
+        self.held.store(true, Ordering::Release);
+        for (_, closer) in closers.drain() {
+            // It is over already.
+            let _ = closer.send(CloseCause::AuditFailed);
+        }
+    }
+
+    /// Takes sessions again.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
+    /// True from [`Self::hold`] to [`Self::release`].
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Where the session hears that it is to end.
     pub(super) fn closing(self: &Arc<Self>, id: SessionId) -> Closing {
         let (closer, asked) = oneshot::channel();
-        lock(&self.closers).insert(id, closer);
+        let mut closers = lock(&self.closers);
+        // It was taken while the others were told.
+        if self.is_held() {
+            let _ = closer.send(CloseCause::AuditFailed);
+        } else {
+            closers.insert(id, closer);
+        }
+        drop(closers);
         Closing { shared: Arc::clone(self), id, asked: Some(asked) }
     }
 
@@ -245,16 +277,16 @@ pub(super) struct Closing {
     shared: Arc<Shared>,
     id: SessionId,
     /// `None` once it has been heard.
-    asked: Option<oneshot::Receiver<()>>,
+    asked: Option<oneshot::Receiver<CloseCause>>,
 }
 
 impl Closing {
-    /// True once, when the owner has asked.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Why it is to end, once.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<CloseCause> {
         let polled = self.asked.as_mut().map(|asked| Pin::new(asked).poll(cx));
-        let Some(Poll::Ready(heard)) = polled else { return false };
+        let Some(Poll::Ready(heard)) = polled else { return None };
         self.asked = None;
-        heard.is_ok()
+        heard.ok()
     }
 }
 

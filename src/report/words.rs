@@ -289,6 +289,9 @@ words! {
         ClientTlsFailed => "client_tls_failed",
         /// The owner has closed it (`ftpgate close`).
         ClosedByOwner => "closed_by_owner",
+        /// The audit cannot be written, and no session is to go on without it
+        /// (`telemetry.audit.on_error: stop`).
+        AuditFailed => "audit_failed",
         /// The gateway shuts down.
         Shutdown => "shutdown",
     }
@@ -322,6 +325,7 @@ impl CloseCause {
             | Self::IdleTimeout
             | Self::TooManySessions
             | Self::ClosedByOwner
+            | Self::AuditFailed
             | Self::Shutdown => false,
         }
     }

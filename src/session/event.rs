@@ -141,6 +141,8 @@ pub enum Event<'a> {
     },
     /// The owner wants this session to end.
     CloseRequested,
+    /// The audit cannot be written, and no session is to go on without it.
+    AuditFailed,
     /// The gateway takes no more sessions: this one ends as soon as nothing of it is under way.
     DrainRequested,
     /// The gateway shuts down: the session ends now.

@@ -254,6 +254,9 @@ impl Session {
             Event::CloseRequested => {
                 self.close(Some(replies::CLOSED_BY_OWNER), CloseCause::ClosedByOwner, now);
             }
+            Event::AuditFailed => {
+                self.close(Some(replies::AUDIT_FAILED), CloseCause::AuditFailed, now);
+            }
             Event::DrainRequested => self.on_drain(),
             Event::ShutdownRequested => {
                 self.close(Some(replies::SHUTDOWN), CloseCause::Shutdown, now);

@@ -121,6 +121,8 @@ pub(super) const LOGIN_TIMEOUT: &str = "421 No login in time; closing the connec
 pub(super) const IDLE_TIMEOUT: &str = "421 Idle for too long; closing the connection.\r\n";
 pub(super) const SHUTDOWN: &str = "421 The gateway is shutting down.\r\n";
 pub(super) const CLOSED_BY_OWNER: &str = "421 The session is closed by the gateway's owner.\r\n";
+pub(super) const AUDIT_FAILED: &str =
+    "421 Not available: this gateway cannot keep its records; try again later.\r\n";
 pub(super) const NOT_FTP: &str = "500 This is an FTP port.\r\n";
 pub(super) const NOT_A_COMMAND: &str = "500 A reply is not a command.\r\n";
 pub(super) const FORBIDDEN_BYTE: &str = "500 A bare CR or a NUL inside a line.\r\n";

@@ -29,6 +29,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use writer::{FileEnd, Writer};
 
 /// Bytes that wait for the disk: some ten thousand lines, a minute of a busy gateway.
@@ -41,6 +42,18 @@ pub struct AuditPlaces<'a> {
     pub file: Option<&'a Path>,
     /// The socket of the journal, [`JOURNAL_SOCKET`] as a rule.
     pub journal: Option<&'a Path>,
+    /// What becomes of sessions while one of them cannot be written.
+    pub on_error: AuditFailure,
+}
+
+/// What becomes of sessions while the audit cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditFailure {
+    /// They go on, and the lines are lost.
+    #[default]
+    Continue,
+    /// They end, and no new ones are taken; the lines wait, as many as there is room for.
+    Stop,
 }
 
 /// Why there is no audit, with the key that asks for it.
@@ -87,12 +100,16 @@ struct Shared {
     idle: Condvar,
     /// Of each place, what it did not get.
     lost: Vec<IntCounter>,
+    /// Lines wait for a place that cannot be written.
+    failing: watch::Sender<bool>,
+    /// They do, and whoever is interested may know.
+    keeps: bool,
 }
 
 #[derive(Default)]
 struct Queue {
     batch: Batch,
-    /// The writer has taken a batch and not finished with it.
+    /// The writer has taken a batch and not finished with it, or keeps lines for another attempt.
     writing: bool,
     closed: bool,
     /// It has been told that the queue is full.
@@ -157,12 +174,14 @@ impl AuditLog {
             let opened = Journal::open(path, counts.journal.clone());
             opened.map_err(|source| AuditError::Journal { path: path.to_owned(), source })
         });
-        let writer = Writer { file: file.transpose()?, journal: journal.transpose()? };
-        Self::start(writer).map_err(AuditError::Thread)
+        let keeps = places.on_error == AuditFailure::Stop;
+        let file = file.transpose()?.map(|file| file.keeping(keeps));
+        let journal = journal.transpose()?.map(|journal| journal.keeping(keeps));
+        Self::start(Writer { file, journal }, keeps).map_err(AuditError::Thread)
     }
 
-    fn start(writer: Writer<impl Write + Send + 'static>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { lost: writer.lost(), ..Shared::default() });
+    fn start(writer: Writer<impl Write + Send + 'static>, keeps: bool) -> io::Result<Self> {
+        let shared = Arc::new(Shared { lost: writer.lost(), keeps, ..Shared::default() });
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -185,6 +204,12 @@ impl AuditLog {
         queue.batch.lines.push(Entry { event, length: line.len() });
         drop(queue);
         shared.work.notify_one();
+    }
+
+    /// Whether lines wait for a place that cannot be written, where they do.
+    pub(super) fn failing(&self) -> Option<watch::Receiver<bool>> {
+        let shared = &self.0.0;
+        shared.keeps.then(|| shared.failing.subscribe())
     }
 
     /// Has the file opened anew, by the writer.

@@ -21,11 +21,14 @@ pub(super) use listener::{BlindOutcome, ListenerMetrics};
 
 use super::certificates::CertificateRole;
 use super::process::Process;
+use super::vitals::{Repair, Vitals};
 use crate::report::{Connection, ControlProtection, DataOutcome, LeafSource, PinholeOutcome};
 use crate::terms::{DataMode, DataPath, Direction, ProtectionLevel, Side};
 use families::{Children, Families, each};
 use listener::ListenerFamilies;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+};
 use std::time::SystemTime;
 
 /// Seconds. A netlink acknowledgement takes some 10 µs; beyond 100 ms something is broken, and the
@@ -47,7 +50,7 @@ pub(super) struct Metrics {
     registry: Registry,
     process: Process,
     listeners: ListenerFamilies,
-    certificate_expiry: prometheus::IntGaugeVec,
+    certificate_expiry: IntGaugeVec,
     pub(super) ready: IntGauge,
     pub(super) sessions_limit: IntGauge,
     pub(super) session_seconds: Histogram,
@@ -65,6 +68,8 @@ pub(super) struct Metrics {
     pub(super) tls_handshakes_total: Children<(Side, Connection, HandshakeEnd), IntCounter>,
     pub(super) leaf_certificates_total: Children<LeafSource, IntCounter>,
     pub(super) audit_lines_total: AuditLines,
+    tasks: IntGauge,
+    firewall_repairs_total: Children<Repair, IntCounter>,
     pub(super) config_reloads_total: Children<bool, IntCounter>,
     pub(super) config_loaded_timestamp_seconds: IntGauge,
 }
@@ -82,14 +87,17 @@ pub(super) struct AuditOutcomes {
     pub(super) written: IntCounter,
     /// They are not: it could not be written, or not fast enough.
     pub(super) lost: IntCounter,
+    /// 1 while it cannot be written.
+    pub(super) failing: IntGauge,
 }
 
 impl AuditLines {
-    fn new(family: &IntCounterVec) -> Self {
+    fn new(family: &IntCounterVec, failing: &IntGaugeVec) -> Self {
         let child = |place: &str, outcome: &str| family.with_label_values(&[place, outcome]);
         let of = |place: &str| AuditOutcomes {
             written: child(place, "written"),
             lost: child(place, "lost"),
+            failing: failing.with_label_values(&[place]),
         };
         Self { file: of("file"), journal: of("journal") }
     }
@@ -159,6 +167,16 @@ impl Metrics {
             "audit_lines_total",
             "Lines of the audit (telemetry.audit), by where they were to go and what became of them.",
             &["place", "outcome"],
+        );
+        let audit_failing = families.gauges(
+            "audit_failing",
+            "1 while the audit (telemetry.audit) cannot be written, by where to; else 0.",
+            &["place"],
+        );
+        let firewall_repairs_total = families.counters(
+            "firewall_repairs_total",
+            "Times that something was put back which others had taken away, or of which news were lost.",
+            &["what"],
         );
         let config_reloads_total = families.counters(
             "config_reloads_total",
@@ -248,7 +266,14 @@ impl Metrics {
             leaf_certificates_total: Children::new(LeafSource::ALL.iter().copied(), |source| {
                 leaf_certificates_total.with_label_values(&[source.label()])
             }),
-            audit_lines_total: AuditLines::new(&audit_lines_total),
+            audit_lines_total: AuditLines::new(&audit_lines_total, &audit_failing),
+            tasks: families.gauge(
+                "tasks",
+                "Tasks that carry sessions and data connections; none is left where none of these is.",
+            ),
+            firewall_repairs_total: Children::new(Repair::ALL, |what| {
+                firewall_repairs_total.with_label_values(&[what.label()])
+            }),
             registry: families.0,
         }
     }
@@ -269,6 +294,15 @@ impl Metrics {
             let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             let gauge = self.certificate_expiry.with_label_values(&[role.label()]);
             gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Tells what other parts have counted so far. Only one at a time may.
+    pub(super) fn set_vitals(&self, vitals: Vitals) {
+        self.tasks.set(i64::try_from(vitals.tasks).unwrap_or(i64::MAX));
+        for (what, times) in Repair::ALL.into_iter().zip(vitals.repairs) {
+            let counter = self.firewall_repairs_total.of(what);
+            counter.inc_by(times.saturating_sub(counter.get()));
         }
     }
 

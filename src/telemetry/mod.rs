@@ -11,7 +11,7 @@
 //! | `words` | its messages |
 //! | `metrics`, `gauges` | figures, and what a session adds to those that go down again |
 //! | `audit` | lines of JSON in a file, and in the journal |
-//! | `certificates`, `process` | figures that are read at each scrape |
+//! | `certificates`, `process`, `vitals` | figures that are read at each scrape |
 //! | `live`, `snapshot` | what runs now, and what is shown of it |
 //!
 //! Not here: how metrics and views leave the process (see [`crate::admin`]).
@@ -27,14 +27,16 @@ mod session;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+mod vitals;
 mod words;
 
 pub(crate) use audit::rfc_3339;
-pub use audit::{AuditError, AuditPlaces, JOURNAL_SOCKET};
+pub use audit::{AuditError, AuditFailure, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogHandle, LogLevel, LoggingError, init};
 pub use session::SessionTelemetry;
+pub use vitals::{Repair, VitalSigns, Vitals};
 
 use crate::report::Report;
 use crate::terms::SessionId;
@@ -44,7 +46,7 @@ use metrics::{ListenerMetrics, Metrics};
 use snapshot::{ListenerSnapshot, Snapshot, View};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Where an observer receives every report, beside log and metrics.
 pub type Observer = mpsc::UnboundedSender<(SessionId, Report)>;
@@ -55,6 +57,7 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     live: Arc<Live>,
     certificates: Arc<Mutex<Vec<(CertificateRole, Expiry)>>>,
+    vitals: Arc<Mutex<Option<VitalSigns>>>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
 }
@@ -66,6 +69,7 @@ impl Telemetry {
             metrics: Arc::new(Metrics::new()),
             live: Arc::new(Live::new()),
             certificates: Arc::default(),
+            vitals: Arc::default(),
             audit: None,
             observer: None,
         }
@@ -98,6 +102,12 @@ impl Telemetry {
         if let Some(audit) = &self.audit {
             audit.reopen();
         }
+    }
+
+    /// Whether the audit cannot be written now, where sessions are not to go on without it
+    /// ([`AuditFailure::Stop`]).
+    pub fn watch_audit(&self) -> Option<watch::Receiver<bool>> {
+        self.audit.as_ref().and_then(AuditLog::failing)
     }
 
     /// Waits until the audit lines told so far are written, or given up. False if they are not within
@@ -158,6 +168,11 @@ impl Telemetry {
         *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
     }
 
+    /// Asks for these figures at each scrape from now on.
+    pub fn watch_vitals(&self, vitals: VitalSigns) {
+        *self.vitals.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals);
+    }
+
     /// All metrics in the Prometheus text exposition format 0.0.4. `ready`: whether sessions are taken.
     ///
     /// Reads `/proc` and looks at the files of certificates: not for a thread that carries sessions.
@@ -166,6 +181,11 @@ impl Telemetry {
         let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         let expiries = certificates.iter().filter_map(|(role, expiry)| Some((*role, expiry()?)));
         self.metrics.set_expiries(expiries);
+        let vitals = self.vitals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = vitals.as_ref() {
+            self.metrics.set_vitals(read());
+        }
+        drop(vitals);
         // Held until all is written, so that nobody else finds the expiries half told.
         let text = self.metrics.encode();
         drop(certificates);

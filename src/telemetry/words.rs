@@ -187,6 +187,7 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::ServerTlsFailed => "session closed: no TLS with the server",
         CloseCause::ClientTlsFailed => "session closed: no TLS with the client",
         CloseCause::ClosedByOwner => "session closed by the owner",
+        CloseCause::AuditFailed => "session ended: the audit cannot be written",
         CloseCause::Shutdown => "session ended: the gateway shuts down",
     }
 }

@@ -49,7 +49,7 @@ def main():
     secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
     scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
     ended = [cell for cell in termination_cells.covering_set(args.full) if wanted(str(cell))]
-    tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
+    tests = [(name, test) for name, test in scenarios.ALL + scenarios.LONG * args.full if wanted(name)]
     scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
     if args.list:
         every = [str(cell) for cell in cells + secured + scripted + ended]
@@ -104,7 +104,7 @@ def parse():
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md")
-    parser.add_argument("--full", action="store_true", help="every cell in which TLS ends: an hour")
+    parser.add_argument("--full", action="store_true", help="every cell in which TLS ends, long storms of faults: an hour")
     parser.add_argument("--peers", action="store_true", help="only what peers do without ftpgate")
     parser.add_argument("--keep", action="store_true", help="keep the logs of the run")
     parser.add_argument("--jobs", type=int, default=SETS, help="sets of namespaces at a time")

@@ -9,6 +9,7 @@ fn flow(id: u32, state: State) -> Flow {
         to: "203.0.113.7:50000".parse().unwrap(),
         state: Some(state),
         bytes: Some(FlowBytes { original: u64::from(id), reply: 7 }),
+        expires: None,
     }
 }
 

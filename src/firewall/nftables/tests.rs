@@ -3,6 +3,7 @@
 
 use super::super::Settings;
 use super::super::ruleset::{elements, gateway};
+use super::super::worker::{Remains, lock};
 use super::super::{Opening, Pinhole};
 use super::*;
 use netns::{Namespace, privileged};
@@ -111,6 +112,76 @@ fn what_is_left_of_an_earlier_range_gives_way() {
             assert!(take(&mut nftables, range(1)));
             nftables.close_range(range(1)).unwrap();
             assert_eq!(nftables.ranges.standing(), [range(1)]);
+        });
+    });
+}
+
+/// True if the kernel has the pinhole; it is gone after it.
+fn is_open(nftables: &mut Nftables) -> bool {
+    nftables.close(&pinhole()).unwrap() == Closed::Unused
+}
+
+#[test]
+fn pinholes_that_are_awaited_come_back_with_a_table_that_has_vanished() {
+    privileged(
+        "firewall::nftables::tests::pinholes_that_are_awaited_come_back_with_a_table_that_has_vanished",
+        || {
+            Namespace::new().run(|| {
+                let mut nftables = install();
+                nftables.add(&pinhole(), OPEN).unwrap();
+                nftables.remove().unwrap();
+                nftables.check().unwrap();
+                assert!(is_open(&mut nftables), "awaited");
+                nftables.remove().unwrap();
+                nftables.check().unwrap();
+                assert!(!is_open(&mut nftables), "closed before");
+                nftables.add(&pinhole(), Duration::from_millis(1)).unwrap();
+                nftables.remove().unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+                nftables.check().unwrap();
+                assert!(!is_open(&mut nftables), "its time is over");
+                assert_eq!(nftables.tally.repairs().table, 3);
+            });
+        },
+    );
+}
+
+#[test]
+fn a_pinhole_that_is_used_is_not_opened_a_second_time() {
+    privileged(
+        "firewall::nftables::tests::a_pinhole_that_is_used_is_not_opened_a_second_time",
+        || {
+            Namespace::new().run(|| {
+                let mut nftables = install();
+                nftables.add(&pinhole(), OPEN).unwrap();
+                // A session has said so, and what is left of it is still to be cleared away.
+                let remains = Remains::default();
+                lock(&remains).insert(pinhole()[0].key, pinhole());
+                nftables.on_duty(Used { remains, query: None }, Arc::default());
+                nftables.remove().unwrap();
+                nftables.check().unwrap();
+                assert!(!is_open(&mut nftables));
+            });
+        },
+    );
+}
+
+#[test]
+fn a_table_without_its_rules_is_no_table() {
+    privileged("firewall::nftables::tests::a_table_without_its_rules_is_no_table", || {
+        Namespace::new().run(|| {
+            let mut nftables = install();
+            nftables.add(&pinhole(), OPEN).unwrap();
+            nftables.check().unwrap();
+            assert_eq!(nftables.tally.repairs().table, 0, "all is well");
+            let bare = Table { chains: Vec::new(), ..nftables.table.clone() };
+            let rules = std::mem::replace(&mut nftables.table, bare);
+            nftables.install_table(None).unwrap();
+            nftables.table = rules;
+            nftables.check().unwrap();
+            nftables.check().unwrap();
+            assert_eq!(nftables.tally.repairs().table, 1);
+            assert!(is_open(&mut nftables));
         });
     });
 }

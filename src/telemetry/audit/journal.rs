@@ -5,6 +5,7 @@
 //! of the audit is far below the datagrams that a socket takes by default (net.core.wmem_default), so
 //! that such a line is counted as lost.
 
+use super::MOST_QUEUED;
 use crate::telemetry::metrics::AuditOutcomes;
 use prometheus::IntCounter;
 use std::io::{self, ErrorKind};
@@ -29,6 +30,12 @@ pub(super) struct Journal {
     counts: AuditOutcomes,
     /// It has been told that it takes nothing.
     failing: bool,
+    /// What it does not take is kept for another attempt.
+    keeps: bool,
+    /// What is kept, each with its event.
+    kept: Vec<(&'static str, Vec<u8>)>,
+    /// How long that is.
+    kept_bytes: usize,
 }
 
 impl Journal {
@@ -38,7 +45,18 @@ impl Journal {
         UnixDatagram::unbound()?.connect(path)?;
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, path: path.to_owned(), counts, failing: false })
+        let (failing, keeps, kept, kept_bytes) = (false, false, Vec::new(), 0);
+        Ok(Self { socket, path: path.to_owned(), counts, failing, keeps, kept, kept_bytes })
+    }
+
+    /// Keeps what it does not take, or loses it.
+    pub(super) fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
+    }
+
+    /// True if lines are kept for another attempt.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.kept.is_empty()
     }
 
     /// Counts what it did not get.
@@ -48,33 +66,63 @@ impl Journal {
 
     /// Sends lines, each with its event and its line end.
     pub(super) fn send<'a>(&mut self, lines: impl Iterator<Item = (&'static str, &'a [u8])>) {
-        let mut waited = false;
+        let mut stuck = false;
+        self.kept_bytes = 0;
+        for (event, line) in std::mem::take(&mut self.kept) {
+            stuck = self.offer(event, &line, stuck);
+        }
         for (event, line) in lines {
-            if waited {
+            stuck = self.offer(event, line, stuck);
+        }
+    }
+
+    /// Sends a line, unless the journal is `stuck`; true if it is afterwards, so that what follows need
+    /// not be tried.
+    fn offer(&mut self, event: &'static str, line: &[u8], stuck: bool) -> bool {
+        if stuck {
+            self.give_up(event, line);
+            return true;
+        }
+        let message = line.strip_suffix(b"\n").unwrap_or(line);
+        match self.send_one(&entry(event, message)) {
+            Ok(()) => {
+                self.counts.written.inc();
+                self.counts.failing.set(0);
+                if std::mem::replace(&mut self.failing, false) {
+                    let lines =
+                        if self.keeps { "no line was given up" } else { "lines are missing in it" };
+                    tracing::warn!("the journal takes the audit again; {lines}");
+                }
+                false
+            }
+            // No later attempt would help.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 self.counts.lost.inc();
-                continue;
+                tracing::error!("telemetry.audit.journald: a line is too long for the journal");
+                false
             }
-            let message = line.strip_suffix(b"\n").unwrap_or(line);
-            match self.send_one(&entry(event, message)) {
-                Ok(()) => {
-                    self.counts.written.inc();
-                    if std::mem::replace(&mut self.failing, false) {
-                        tracing::warn!(
-                            "the journal takes the audit again; lines are missing in it"
-                        );
-                    }
+            Err(error) => {
+                self.give_up(event, line);
+                self.counts.failing.set(1);
+                if !std::mem::replace(&mut self.failing, true) {
+                    let lines = if self.keeps { "no session goes on" } else { "lines are lost" };
+                    tracing::error!(
+                        %error,
+                        "telemetry.audit.journald: the journal does not take the audit: {lines}"
+                    );
                 }
-                Err(error) => {
-                    self.counts.lost.inc();
-                    waited = error.kind() == ErrorKind::WouldBlock;
-                    if !std::mem::replace(&mut self.failing, true) {
-                        tracing::error!(
-                            %error,
-                            "telemetry.audit.journald: the journal does not take the audit: lines are lost"
-                        );
-                    }
-                }
+                self.keeps || error.kind() == ErrorKind::WouldBlock
             }
+        }
+    }
+
+    /// Keeps a line for another attempt, if it is to and there is room, or loses it.
+    fn give_up(&mut self, event: &'static str, line: &[u8]) {
+        if self.keeps && self.kept_bytes + line.len() <= MOST_QUEUED {
+            self.kept_bytes += line.len();
+            self.kept.push((event, line.to_vec()));
+        } else {
+            self.counts.lost.inc();
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) fn place() -> (tempfile::TempDir, PathBuf) {
 
 /// Telemetry whose audit goes to the file at `path`.
 pub(super) fn writing_to(path: &Path) -> Telemetry {
-    let places = AuditPlaces { file: Some(path), journal: None };
+    let places = AuditPlaces { file: Some(path), ..AuditPlaces::default() };
     Telemetry::new().with_audit(places).unwrap()
 }
 

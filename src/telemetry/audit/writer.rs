@@ -1,7 +1,7 @@
 //! The thread that writes the audit, and how a line comes into the file.
 
 use super::journal::Journal;
-use super::{Batch, Shared};
+use super::{Batch, MOST_QUEUED, Shared};
 use crate::telemetry::metrics::AuditOutcomes;
 use prometheus::IntCounter;
 use std::fs::{File, OpenOptions};
@@ -9,10 +9,14 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// The owner reads and writes, a group may read (a log shipper), nobody else: users and file names
 /// stand in it.
 const MODE: u32 = 0o640;
+
+/// After an attempt to write what is kept.
+const TRIED_AGAIN: Duration = Duration::from_secs(1);
 
 /// The writing end.
 pub(super) struct Writer<W> {
@@ -32,6 +36,10 @@ pub(super) struct FileEnd<W> {
     torn: bool,
     /// It has been told that nothing can be written.
     failing: bool,
+    /// What cannot be written is kept for another attempt.
+    keeps: bool,
+    /// What is kept: it begins where the file ends, in the midst of a line as it may be.
+    kept: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
@@ -44,11 +52,17 @@ impl<W: Write> Writer<W> {
 
     pub(super) fn run(mut self, shared: &Shared) {
         loop {
+            let behind = self.is_behind();
             let mut queue = shared.queue();
-            while queue.batch.is_empty() && !queue.closed {
+            if behind && !queue.closed {
+                let waited = shared.work.wait_timeout(queue, TRIED_AGAIN);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            while !behind && queue.batch.is_empty() && !queue.closed {
                 queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
-            if queue.batch.is_empty() {
+            let over = queue.closed && queue.batch.is_empty();
+            if over && !behind {
                 return;
             }
             let batch = std::mem::take(&mut queue.batch);
@@ -56,9 +70,20 @@ impl<W: Write> Writer<W> {
             queue.overflowing = false;
             drop(queue);
             self.work_off(&batch);
-            shared.queue().writing = false;
+            let behind = self.is_behind();
+            shared.failing.send_if_modified(|was| std::mem::replace(was, behind) != behind);
+            shared.queue().writing = behind;
             shared.idle.notify_all();
+            if over {
+                return;
+            }
         }
+    }
+
+    /// True if lines are kept for another attempt.
+    fn is_behind(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| !file.kept.is_empty())
+            || self.journal.as_ref().is_some_and(Journal::is_behind)
     }
 
     fn work_off(&mut self, batch: &Batch) {
@@ -66,7 +91,7 @@ impl<W: Write> Writer<W> {
             if batch.reopen {
                 file.open_anew();
             }
-            if !batch.bytes.is_empty() {
+            if !batch.bytes.is_empty() || !file.kept.is_empty() {
                 file.write(&batch.bytes);
             }
         }
@@ -90,13 +115,25 @@ impl FileEnd<File> {
 
 impl<W: Write> FileEnd<W> {
     pub(super) fn new(sink: W, reopen: Reopen<W>, counts: AuditOutcomes) -> Self {
-        Self { sink, reopen, counts, torn: false, failing: false }
+        let (torn, failing, keeps, kept) = (false, false, false, Vec::new());
+        Self { sink, reopen, counts, torn, failing, keeps, kept }
+    }
+
+    /// Keeps what cannot be written, or loses it.
+    pub(super) fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
     }
 
     /// Goes on in the file that has the name now. Without one, in the file that had it.
     fn open_anew(&mut self) {
         // Else the next line ends it: the name may still be that of the same file.
+        let torn = self.torn;
         let _ = self.end_torn_line();
+        if torn && let Some(end) = self.kept.iter().position(|byte| *byte == b'\n') {
+            // The rest of a line would begin the next file.
+            self.kept.drain(..=end);
+            self.counts.lost.inc();
+        }
         match (self.reopen)() {
             Ok(sink) => {
                 self.sink = sink;
@@ -110,22 +147,46 @@ impl<W: Write> FileEnd<W> {
     }
 
     fn write(&mut self, batch: &[u8]) {
+        let result = if self.keeps { self.write_kept(batch) } else { self.write_or_lose(batch) };
+        self.counts.failing.set(i64::from(result.is_err()));
+        match (result, self.keeps) {
+            (Err(error), keeps) if !std::mem::replace(&mut self.failing, true) => {
+                let lines = if keeps { "no session goes on" } else { "lines are lost" };
+                tracing::error!(%error, "telemetry.audit.path cannot be written: {lines}");
+            }
+            (Err(_), _) => {}
+            (Ok(()), keeps) if std::mem::replace(&mut self.failing, false) => {
+                let lines = if keeps { "no line was given up" } else { "lines are missing in it" };
+                tracing::warn!("telemetry.audit.path can be written again; {lines}");
+            }
+            (Ok(()), _) => {}
+        }
+    }
+
+    fn write_or_lose(&mut self, batch: &[u8]) -> io::Result<()> {
         let (written, result) = self.write_lines(batch);
         let (done, rest) = batch.split_at(written);
         self.counts.written.inc_by(lines(done));
         self.counts.lost.inc_by(lines(rest));
-        match result {
-            Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                tracing::error!(%error, "telemetry.audit.path cannot be written: lines are lost");
-            }
-            Err(_) => {}
-            Ok(()) if std::mem::replace(&mut self.failing, false) => {
-                tracing::warn!(
-                    "telemetry.audit.path can be written again; lines are missing in it"
-                );
-            }
-            Ok(()) => {}
+        result
+    }
+
+    /// Goes on where the file ends. What is more than can be kept is lost.
+    fn write_kept(&mut self, batch: &[u8]) -> io::Result<()> {
+        let room = MOST_QUEUED.saturating_sub(self.kept.len());
+        if batch.len() <= room {
+            self.kept.extend_from_slice(batch);
+        } else {
+            self.counts.lost.inc_by(lines(batch));
         }
+        let (written, result) = write_all(&mut self.sink, &self.kept);
+        if let Some(last) = written.checked_sub(1) {
+            self.torn = self.kept.get(last) != Some(&b'\n');
+        }
+        let done = self.kept.drain(..written);
+        self.counts.written.inc_by(lines(done.as_slice()));
+        drop(done);
+        result
     }
 
     /// How many bytes of `batch` were written, and why no more. What was torn before gets its line

@@ -9,9 +9,15 @@ import pkgutil
 
 ALL = []
 
+# Likewise, those that only `run.py --full` runs: they take minutes.
+LONG = []
 
-def scenario(name, *parameters):
-    """Registers a test. With `parameters` it is registered once for each, named `name/parameter`."""
+
+def scenario(name, *parameters, full=False):
+    """Registers a test. With `parameters` it is registered once for each, named `name/parameter`.
+
+    `full`: it is one of those that take minutes.
+    """
     def register(function):
         for parameter in parameters or (None,):
             label = name if parameter is None else f"{name}/{_label(parameter)}"
@@ -21,7 +27,7 @@ def scenario(name, *parameters):
                     function(binary, folder)
                 else:
                     function(binary, folder, parameter)
-            ALL.append((label, test))
+            (LONG if full else ALL).append((label, test))
         return function
     return register
 

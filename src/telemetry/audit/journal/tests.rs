@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::report::{PeerText, Report};
-use crate::telemetry::{AuditError, AuditPlaces, Telemetry};
+use crate::telemetry::{AuditError, AuditFailure, AuditPlaces, Telemetry};
 use crate::terms::SessionId;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Listening {
     }
 
     fn telemetry(&self) -> Telemetry {
-        let places = AuditPlaces { file: None, journal: Some(&self.path) };
+        let places = AuditPlaces { journal: Some(&self.path), ..AuditPlaces::default() };
         Telemetry::new().with_audit(places).unwrap()
     }
 
@@ -156,6 +156,30 @@ fn a_journal_that_is_started_anew_is_found_again() {
 }
 
 #[test]
+fn a_journal_that_is_away_loses_nothing_where_nothing_goes_on_without_it() {
+    let mut listening = Listening::new();
+    let places = AuditPlaces {
+        journal: Some(&listening.path),
+        on_error: AuditFailure::Stop,
+        ..AuditPlaces::default()
+    };
+    let telemetry = Telemetry::new().with_audit(places).unwrap();
+    let session = telemetry.listener("out").session(SessionId(7));
+    std::fs::remove_file(&listening.path).unwrap();
+    for user in [b"a", b"b"] {
+        session.record(&login(user));
+    }
+    assert!(!telemetry.flush_audit(Duration::from_millis(100)), "it waits");
+    listening.socket = bound(&listening.path);
+    assert!(telemetry.flush_audit(COMES_WITHIN));
+    for user in ["a", "b"] {
+        let line: Value = serde_json::from_slice(&listening.entry()["MESSAGE"]).unwrap();
+        assert_eq!(line["user"], user);
+    }
+    assert_eq!(counted(&telemetry), ["2", "0"]);
+}
+
+#[test]
 fn a_journal_that_hangs_costs_one_wait() {
     let listening = Listening::new();
     let counts = crate::telemetry::metrics::Metrics::new().audit_lines_total.journal;
@@ -174,7 +198,7 @@ fn a_journal_that_hangs_costs_one_wait() {
 fn without_a_journal_the_key_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let places = AuditPlaces { file: None, journal: Some(&path) };
+    let places = AuditPlaces { journal: Some(&path), ..AuditPlaces::default() };
     let error = Telemetry::new().with_audit(places).err().expect("an error");
     assert!(matches!(error, AuditError::Journal { .. }), "{error:?}");
     let told = error.to_string();

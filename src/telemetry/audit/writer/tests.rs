@@ -25,7 +25,7 @@ fn counted(counts: &AuditOutcomes) -> (u64, u64) {
 fn log_into(sink: impl Write + Send + 'static, counts: &AuditOutcomes) -> AuditLog {
     let reopen = Box::new(|| Err(ErrorKind::NotFound.into()));
     let file = Some(FileEnd::new(sink, reopen, counts.clone()));
-    AuditLog::start(Writer { file, journal: None }).unwrap()
+    AuditLog::start(Writer { file, journal: None }, false).unwrap()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_file_may_be_emptied_while_it_is_written() {
 fn a_path_that_cannot_be_written_is_an_error_at_once() {
     let (folder, path) = place();
     for path in [folder.path().to_owned(), path.join("below-no-folder")] {
-        let places = AuditPlaces { file: Some(&path), journal: None };
+        let places = AuditPlaces { file: Some(&path), ..AuditPlaces::default() };
         assert!(Telemetry::new().with_audit(places).is_err(), "{path:?}");
     }
 }
@@ -113,6 +113,39 @@ fn a_disk_that_fails_is_counted_and_tears_no_line_that_comes_later() {
     let written: Vec<u8> = received.into_iter().flatten().collect();
     assert_eq!(String::from_utf8(written).unwrap(), "first\nsec\nfourth\n");
     assert_eq!(counted(&counts), (2, 2));
+}
+
+#[test]
+fn what_a_disk_does_not_take_is_kept_where_nothing_goes_on_without_it() {
+    let (taken, received) = mpsc::channel();
+    let full = || Err(ErrorKind::StorageFull);
+    // The second line is torn, and goes on where it was torn.
+    let answers = [Ok(usize::MAX), Ok(3), full(), full(), Ok(2), full()];
+    let counts = counts();
+    let sink = Sink { answers: answers.into(), taken };
+    let reopen = Box::new(|| Err(ErrorKind::NotFound.into()));
+    let file = Some(FileEnd::new(sink, reopen, counts.clone()).keeping(true));
+    let log = AuditLog::start(Writer { file, journal: None }, true).unwrap();
+    let failing = log.failing().unwrap();
+    log.push("login", b"first\n");
+    assert!(log.flush(COMES_WITHIN));
+    assert!(!*failing.borrow());
+    log.push("login", b"second\n");
+    let before = std::time::Instant::now();
+    while !*failing.borrow() {
+        assert!(before.elapsed() < COMES_WITHIN);
+        std::thread::yield_now();
+    }
+    assert!(!log.flush(Duration::from_millis(1)), "it waits");
+    assert_eq!(counts.failing.get(), 1);
+    log.push("login", b"third\n");
+    assert!(log.flush(COMES_WITHIN));
+    assert!(!*failing.borrow());
+    assert_eq!(counts.failing.get(), 0);
+    drop(log);
+    let written: Vec<u8> = received.into_iter().flatten().collect();
+    assert_eq!(String::from_utf8(written).unwrap(), "first\nsecond\nthird\n");
+    assert_eq!(counted(&counts), (3, 0));
 }
 
 /// Takes nothing until it is let go.
@@ -168,7 +201,7 @@ fn numbers(path: &Path) -> Vec<u64> {
 #[test]
 fn a_file_that_is_moved_away_and_opened_anew_loses_no_line() {
     let (folder, path) = place();
-    let places = AuditPlaces { file: Some(&path), journal: None };
+    let places = AuditPlaces { file: Some(&path), ..AuditPlaces::default() };
     let counts = crate::telemetry::metrics::Metrics::new().audit_lines_total;
     let log = AuditLog::open(places, &counts).unwrap();
     let rounds = 20;
