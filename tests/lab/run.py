@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the lab: cells, scenarios and hostile scripts against a built ftpgate.
+"""Runs the lab: cells, scenarios and the adversarial suite against a built ftpgate.
 
     run.py [--binary target/debug/ftpgate] [--only PATTERN]… [--list] [--write-docs] [--jobs N]
            [--full] [--peers]
@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ccc_cells
 import ccc_scripted
-import hostile
 import process
 import scenarios
 import termination_cells
@@ -35,6 +34,10 @@ from servers import installed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.append(os.path.dirname(HERE))
+
+import adversary  # noqa: E402  It lies beside the lab.
+
 LOG_LINES = 40
 
 # How many sets of namespaces exist at a time, and how many cells run in one of them.
@@ -50,7 +53,7 @@ def main():
     scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
     ended = [cell for cell in termination_cells.covering_set(args.full) if wanted(str(cell))]
     tests = [(name, test) for name, test in scenarios.ALL if wanted(name)]
-    scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
+    scripts = [(name, test) for name, test in adversary.ALL if wanted(name)]
     if args.list:
         every = [str(cell) for cell in cells + secured + scripted + ended]
         for name in every + [name for name, _ in tests + scripts]:

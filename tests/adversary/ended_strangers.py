@@ -7,8 +7,8 @@ import tempfile
 import time
 
 from authority import Authority, certificate
-from hostile import case
-from hostile_ended_auth import accept
+from adversary import case
+from adversary.ended_auth import accept
 from process import Failed, wait_until
 from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
 from scripted_tls import TlsEnd, server_context
