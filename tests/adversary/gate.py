@@ -11,22 +11,28 @@ from ports import free_block, return_block
 from process import Failed, Process, wait_until
 from scripted import Peers
 
+def _bracketed(host):
+    return f"[{host}]" if ":" in host else host
+
+
 class Gate:
     """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1.
 
     Where TLS ends at it there is a local CA, of which `roots` is the certificate; servers are believed.
-    `certificates` is laid over the section `tls`.
+    `certificates` is laid over the section `tls`. `server` stands in for the scripted server, `port` is
+    where it listens if that has to be known beforehand.
     """
 
     def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
-                 tls=None, certificates=None):
+                 tls=None, certificates=None, server=None, port=None):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.create_server((host, 0), family=family)
         *pool, self.port, self.telemetry = free_block()
+        self.port = port or self.port
+        server_host, server_port = server or self.listener.getsockname()[:2]
         self.pool = range(pool[0], pool[-1] + 1)
-        bracketed = f"[{host}]" if ":" in host else host
         mode = (tls or {}).get("mode")
         sections = {}
         if mode in ("intercept", "offload"):
@@ -35,8 +41,8 @@ class Gate:
             sections["server"] = {"verify": "off"}
         sections |= certificates or {}
         settings = {
-            "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
-                           "server": f"{bracketed}:{self.listener.getsockname()[1]}",
+            "listeners": [{"name": "lo", "listen": f"{_bracketed(host)}:{self.port}", "capture": "direct",
+                           "server": f"{_bracketed(server_host)}:{server_port}",
                            **({"tls": tls} if tls else {})}],
             "data": {"path": "relay", "ports": f"{pool[0]}-{pool[-1]}",
                      "open_timeout": "5s"} | (data or {}),

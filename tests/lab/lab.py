@@ -127,7 +127,7 @@ class Lab:
         A list that nft 1.0.6 breaks off in the middle, with exit code 0, says nothing about the
         table: it is asked for again, and the last one is told if none is whole.
         """
-        for _ in range(5):
+        for _ in range(20):
             code, text = self.topology.run("gateway", ["nft", "-j", "list", "table", family, name],
                                            check=False)
             if code != 0:
