@@ -89,8 +89,9 @@ impl Command {
     }
 }
 
-/// Where the verb and the argument stand in `text`. Control characters end a verb and may stand ahead of
-/// it, as for servers that go by C's `isspace`: what they take for PORT is not to be another verb here.
+/// Where the verb and the argument stand in `text`. Whatever is not visible ASCII ends a verb and may stand
+/// ahead of it, as for servers that go by the `isspace` of their locale: what they take for PORT is not to
+/// be another verb here.
 pub(super) fn word_and_argument(text: &[u8]) -> (Range<usize>, Range<usize>) {
     let end = text.iter().rposition(|&b| !is_blank(b)).map_or(0, |last| last + 1);
     let find = |from: usize, wanted: fn(u8) -> bool| {
@@ -111,9 +112,9 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// What no verb holds and a lenient server may skip: blanks and control characters.
+/// What no verb holds and a lenient server may skip.
 fn is_gap(byte: u8) -> bool {
-    is_blank(byte) || byte.is_ascii_control()
+    !byte.is_ascii_graphic()
 }
 
 fn ends_in_http_version(argument: &[u8]) -> bool {

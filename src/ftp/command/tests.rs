@@ -94,7 +94,7 @@ fn case_3_a_request_whose_method_is_a_verb_ends_as_http() {
 }
 
 #[test]
-fn case_6_control_characters_hide_no_verb() {
+fn case_6_invisible_characters_hide_no_verb() {
     for line in ["\x0bPORT 1,2,3,4,5,6", "\x0c \x1fport 1,2,3,4,5,6", "\x7fPORT\t1,2,3,4,5,6"] {
         let read = command(line);
         assert_eq!(read.verb(), Verb::Port, "{line:?}");
@@ -104,6 +104,8 @@ fn case_6_control_characters_hide_no_verb() {
     let read = command("PORT\x0b1,2,3,4,5,6");
     assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"\x0b1,2,3,4,5,6"[..]));
     assert_eq!(command("\x0b\x0c").verb(), Verb::Other);
+    let read = Command::parse(Line::from_bytes(Bytes::from_static(b"\xa0PORT\xa01,2,3,4,5,6\r\n")));
+    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"\xa01,2,3,4,5,6"[..]));
 }
 
 #[test]
