@@ -104,7 +104,8 @@ pub(super) fn word_and_argument(text: &[u8]) -> (Range<usize>, Range<usize>) {
         // No argument: one would stand behind the blanks that are there.
         return (word_start..word_end, text.len()..text.len());
     }
-    (word_start..word_end, find(word_end, |b| !is_blank(b))..end)
+    // One byte parts the two, whatever it is, and blanks besides.
+    (word_start..word_end, find(word_end + 1, |b| !is_blank(b))..end)
 }
 
 /// What separates verb and argument.

@@ -100,12 +100,12 @@ fn case_6_invisible_characters_hide_no_verb() {
         assert_eq!(read.verb(), Verb::Port, "{line:?}");
         assert_eq!(read.argument(), b"1,2,3,4,5,6", "{line:?}");
     }
-    // What stands behind the verb is the argument's own, which no address then is.
     let read = command("PORT\x0b1,2,3,4,5,6");
-    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"\x0b1,2,3,4,5,6"[..]));
+    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"1,2,3,4,5,6"[..]));
+    assert_eq!(command("PORT\x0b\x0b1,2,3,4,5,6").argument(), b"\x0b1,2,3,4,5,6");
     assert_eq!(command("\x0b\x0c").verb(), Verb::Other);
     let read = Command::parse(Line::from_bytes(Bytes::from_static(b"\xa0PORT\xa01,2,3,4,5,6\r\n")));
-    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"\xa01,2,3,4,5,6"[..]));
+    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"1,2,3,4,5,6"[..]));
 }
 
 #[test]
