@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test there is: `cargo test`, then the lab (tests/lab/README.md) against the debug build.
+# Every test there is: `cargo test`, what ftpgate is built of (tests/supply-chain.sh), then the lab
+# (tests/lab/README.md) against the debug build.
 #
 # As root on Debian the lab's packages are installed first, and not being able to run it is a
 # failure. Elsewhere the lab is skipped, loudly, and counted. The last line is the counts.
@@ -53,6 +54,12 @@ fi
 
 step "cargo test"
 if ! cargo test --locked --no-fail-fast 2>&1 | tee "$output"; then
+    broken=1
+fi
+add_counts
+
+step "tests/supply-chain.sh"
+if ! tests/supply-chain.sh 2>&1 | tee "$output"; then
     broken=1
 fi
 add_counts

@@ -73,6 +73,13 @@ impl Command {
             || ends_in_http_version(self.argument())
     }
 
+    /// True if the line ends as a request line of HTTP does, whatever its first word: a page may choose
+    /// the method, and choose a verb of FTP (case 3). A file can be called so as well, which leaves this
+    /// to where no name of a file can stand.
+    pub fn ends_as_http(&self) -> bool {
+        ends_in_http_version(self.argument())
+    }
+
     /// True if the line could be taken for a reply: a client that plays the server (case 5).
     pub fn looks_like_reply(&self) -> bool {
         matches!(
@@ -82,25 +89,33 @@ impl Command {
     }
 }
 
-/// Where the verb and the argument stand in `text`.
+/// Where the verb and the argument stand in `text`. Whatever is not visible ASCII ends a verb and may stand
+/// ahead of it, as for servers that go by the `isspace` of their locale: what they take for PORT is not to
+/// be another verb here.
 pub(super) fn word_and_argument(text: &[u8]) -> (Range<usize>, Range<usize>) {
     let end = text.iter().rposition(|&b| !is_blank(b)).map_or(0, |last| last + 1);
-    let find = |from: usize, blank: bool| {
+    let find = |from: usize, wanted: fn(u8) -> bool| {
         let rest = text.get(from..end).unwrap_or_default();
-        from + rest.iter().position(|&b| is_blank(b) == blank).unwrap_or(rest.len())
+        from + rest.iter().position(|&b| wanted(b)).unwrap_or(rest.len())
     };
-    let word_start = find(0, false);
-    let word_end = find(word_start, true);
+    let word_start = find(0, |b| !is_gap(b));
+    let word_end = find(word_start, is_gap);
     if word_end == end {
         // No argument: one would stand behind the blanks that are there.
         return (word_start..word_end, text.len()..text.len());
     }
-    (word_start..word_end, find(word_end, false)..end)
+    // One byte parts the two, whatever it is, and blanks besides.
+    (word_start..word_end, find(word_end + 1, |b| !is_blank(b))..end)
 }
 
 /// What separates verb and argument.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
+}
+
+/// What no verb holds and a lenient server may skip.
+fn is_gap(byte: u8) -> bool {
+    !byte.is_ascii_graphic()
 }
 
 fn ends_in_http_version(argument: &[u8]) -> bool {

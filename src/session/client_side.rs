@@ -118,7 +118,7 @@ impl Session {
             self.close(Some(replies::NOT_A_COMMAND), CloseCause::RolesReversed, now);
             return false;
         }
-        if command.is_http() || command.verb() == Verb::Other {
+        if command.is_http() || command.ends_as_http() || command.verb() == Verb::Other {
             self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
             return false;
         }

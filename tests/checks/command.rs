@@ -11,10 +11,16 @@ pub fn command(input: &[u8]) {
         let command = Command::parse(line);
         let (verb, argument) = (command.verb(), command.argument().to_vec());
 
-        let mut words = text.split(|b| b" \t".contains(b)).filter(|word| !word.is_empty());
-        let word = words.next().unwrap_or_default();
+        // Whatever is not visible ends a verb, may stand ahead of it, and one such byte parts it from
+        // the argument, with blanks besides.
+        let mut words = text.split(|b| !b.is_ascii_graphic());
+        let word = words.find(|word| !word.is_empty()).unwrap_or_default();
         assert_eq!(verb, Verb::parse(word));
-        assert_eq!(words.next().is_none(), argument.is_empty());
+        let start = text.iter().position(u8::is_ascii_graphic).unwrap_or(text.len());
+        let behind = text[start + word.len()..].get(1..).unwrap_or_default();
+        let from = behind.iter().position(|b| !b" \t".contains(b)).unwrap_or(behind.len());
+        let to = behind.iter().rposition(|b| !b" \t".contains(b)).map_or(from, |last| last + 1);
+        assert_eq!(argument, behind[from..to]);
         let is_blank = |b: Option<&u8>| b.is_some_and(|b| b" \t".contains(b));
         assert!(!is_blank(argument.first()) && !is_blank(argument.last()));
 

@@ -3,7 +3,7 @@
 The first line in clear is the data command itself: the hardest place for a gateway, and the one in
 which the kernel's helper, which goes by where a line has ended before, differs from one that
 follows TLS records. As with real peers, each form is tried through plain routing, the kernel's
-helper and ftpgate; here with namespaces, NAT and the kernel's data path, while `hostile_tls.py`
+helper and ftpgate; here with namespaces, NAT and the kernel's data path, while `adversary/tls.py`
 tries more of them on loopback.
 """
 

@@ -124,16 +124,18 @@ class Lab:
     def table(self, family="inet", name="ftpgate"):
         """ftpgate's own table as nft shows it in JSON, or None when there is none.
 
-        A list that nft 1.0.6 breaks off in the middle, with exit code 0, says nothing about the
-        table: it is asked for again, and the last one is told if none is whole.
+        nft 1.0.6 breaks off some lists in the middle, with exit code 0: the word for a table's flags is
+        of freed memory there. Of the whole ruleset, or a moment later, the list may be whole.
         """
-        for _ in range(5):
+        for attempt in range(6):
             code, text = self.topology.run("gateway", ["nft", "-j", "list", "table", family, name],
                                            check=False)
             if code != 0:
                 return None
+            if attempt % 2:
+                _, text = self.topology.run("gateway", ["nft", "-j", "list", "ruleset"])
             try:
-                return json.loads(text)["nftables"]
+                return [item for item in json.loads(text)["nftables"] if _is_of(item, family, name)]
             except json.JSONDecodeError:
                 time.sleep(0.05)
         raise Failed(f"nft lists the table in broken JSON: {text[-400:]!r}")
@@ -157,6 +159,12 @@ class Lab:
                     if isinstance(value, dict) and "expires" in value.get("elem", {}):
                         found.append((body["name"], value["elem"]["val"]))
         return found
+
+
+def _is_of(item, family, name):
+    """True for what nft's JSON says of one table: the table itself, its sets, chains and rules."""
+    return any((body.get("family"), body.get("name" if kind == "table" else "table")) == (family, name)
+               for kind, body in item.items())
 
 
 class Asking:

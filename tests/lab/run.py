@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the lab: cells, scenarios and hostile scripts against a built ftpgate.
+"""Runs the lab: cells, scenarios and the adversarial suite against a built ftpgate.
 
     run.py [--binary target/debug/ftpgate] [--only PATTERN]… [--list] [--write-docs] [--jobs N]
-           [--full] [--peers]
+           [--full] [--peers] [--cases]
 
 A PATTERN is a shell pattern on the whole name or any part of it. Exit code 1 if anything failed.
 """
@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ccc_cells
 import ccc_scripted
-import hostile
 import process
 import scenarios
 import termination_cells
@@ -35,6 +34,11 @@ from servers import installed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.append(os.path.dirname(HERE))
+
+import adversary  # noqa: E402  It lies beside the lab.
+from adversary import results as case_results  # noqa: E402
+
 LOG_LINES = 40
 
 # How many sets of namespaces exist at a time, and how many cells run in one of them.
@@ -44,16 +48,21 @@ CELLS = 2
 
 def main():
     args = parse()
-    wanted = Selection(args.only)
-    cells = [cell for cell in covering_set() if wanted(str(cell))]
-    secured = [cell for cell in ccc_cells.covering_set() if wanted(str(cell))]
-    scripted = [cell for cell in ccc_scripted.covering_set() if wanted(str(cell))]
-    ended = [cell for cell in termination_cells.covering_set(args.full) if wanted(str(cell))]
-    tests = [(name, test) for name, test in scenarios.ALL + scenarios.LONG * args.full if wanted(name)]
-    scripts = [(name, test) for name, test in hostile.ALL if wanted(name)]
+    wanted = Selection(args.only, args.cases)
+    everything = {
+        "cells": covering_set(),
+        "secured": ccc_cells.covering_set(),
+        "scripted": ccc_scripted.covering_set(),
+        "ended": termination_cells.covering_set(args.full),
+    }
+    tests = scenarios.ALL + scenarios.LONG * args.full + adversary.ALL
+    names = [str(cell) for cells in everything.values() for cell in cells] + [name for name, _ in tests]
+    tests += case_results.overall(names)
+    cells, secured, scripted, ended = ([cell for cell in group if wanted(str(cell))]
+                                       for group in everything.values())
+    tests = [(name, test) for name, test in tests if wanted(name)]
     if args.list:
-        every = [str(cell) for cell in cells + secured + scripted + ended]
-        for name in every + [name for name, _ in tests + scripts]:
+        for name in [*map(str, cells + secured + scripted + ended), *(name for name, _ in tests)]:
             print(name)
         return 0
     missing = installed()
@@ -76,7 +85,7 @@ def main():
         jobs = ccc.measure_jobs() + termination.measure_jobs()
         if not args.peers:
             jobs += (run.cell_jobs(cells) + by_hand.jobs() + run.test_jobs(tests)
-                     + run.test_jobs(scripts) + termination.jobs() + ccc.jobs())
+                     + termination.jobs() + ccc.jobs())
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
                 for done in [pool.submit(job) for job in jobs]:
@@ -94,7 +103,9 @@ def main():
     tables = {"ccc": ccc_cells.table(ccc, by_hand), "termination": termination_run.table(termination)}
     code = report.finish(tables)
     if args.write_docs and not (args.only or args.peers):
-        report.write_docs(os.path.join(TOP, "docs", "interop.md"), tables)
+        if not args.cases:
+            report.write_docs(os.path.join(TOP, "docs", "interop.md"), tables)
+        case_results.write_docs({name: state == OK for name, state, _ in report.results})
     return code
 
 
@@ -103,7 +114,9 @@ def parse():
     parser.add_argument("--binary", default=os.path.join(TOP, "target/debug/ftpgate"))
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md")
+    parser.add_argument("--write-docs", action="store_true",
+                        help="write docs/interop.md and the table of docs/threat-model.md")
+    parser.add_argument("--cases", action="store_true", help="only what holds the list of cases")
     parser.add_argument("--full", action="store_true", help="every cell in which TLS ends, long storms of faults: an hour")
     parser.add_argument("--peers", action="store_true", help="only what peers do without ftpgate")
     parser.add_argument("--keep", action="store_true", help="keep the logs of the run")
@@ -114,10 +127,13 @@ def parse():
 class Selection:
     """Which names are wanted."""
 
-    def __init__(self, patterns):
+    def __init__(self, patterns, cases=False):
         self.patterns = patterns
+        self.cases = cases
 
     def __call__(self, name):
+        if self.cases and not (name.startswith("cases: ") or case_results.of_any_row(name)):
+            return False
         return not self.patterns or any(fnmatch.fnmatch(name, f"*{pattern}*")
                                         for pattern in self.patterns)
 

@@ -84,6 +84,31 @@ fn case_3_http_is_no_ftp() {
 }
 
 #[test]
+fn case_3_a_request_whose_method_is_a_verb_ends_as_http() {
+    for line in ["USER /x HTTP/1.1", "FEAT / HTTP/1.0", "stat * HTTP/2.0", "POST / HTTP/1.1"] {
+        assert!(command(line).ends_as_http(), "{line}");
+    }
+    for line in ["USER http", "USER", "PASS HTTP/1", "FEAT"] {
+        assert!(!command(line).ends_as_http(), "{line}");
+    }
+}
+
+#[test]
+fn case_6_invisible_characters_hide_no_verb() {
+    for line in ["\x0bPORT 1,2,3,4,5,6", "\x0c \x1fport 1,2,3,4,5,6", "\x7fPORT\t1,2,3,4,5,6"] {
+        let read = command(line);
+        assert_eq!(read.verb(), Verb::Port, "{line:?}");
+        assert_eq!(read.argument(), b"1,2,3,4,5,6", "{line:?}");
+    }
+    let read = command("PORT\x0b1,2,3,4,5,6");
+    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"1,2,3,4,5,6"[..]));
+    assert_eq!(command("PORT\x0b\x0b1,2,3,4,5,6").argument(), b"\x0b1,2,3,4,5,6");
+    assert_eq!(command("\x0b\x0c").verb(), Verb::Other);
+    let read = Command::parse(Line::from_bytes(Bytes::from_static(b"\xa0PORT\xa01,2,3,4,5,6\r\n")));
+    assert_eq!((read.verb(), read.argument()), (Verb::Port, &b"1,2,3,4,5,6"[..]));
+}
+
+#[test]
 fn case_5_a_client_that_speaks_as_a_server() {
     for line in ["227 Entering Passive Mode (1,2,3,4,5,6)", "230-Hello", "999 x"] {
         assert!(command(line).looks_like_reply(), "{line}");

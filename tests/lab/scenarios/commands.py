@@ -5,8 +5,8 @@ import os
 import shutil
 import socket
 
-from hostile import free_block
 from lab import Failed
+from ports import free_block
 from process import Process, call, wait_until
 from scenarios import scenario
 from scripted import PATIENCE, Peers, comma, host_port

@@ -1,8 +1,8 @@
 """Case 41: TLS without AUTH, as on port 990; both orders, and a setting that does not fit the peers."""
 
 from ccc_forms import FORMS
-from hostile import case
-from hostile_tls import read_again
+from adversary import case
+from adversary.tls import read_again
 from process import Failed
 from scripted_tls import SecuredPeers
 from tls_peers import VERSIONS

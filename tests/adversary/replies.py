@@ -3,7 +3,7 @@
 import socket
 import time
 
-from hostile import case
+from adversary import case
 from process import Failed
 from scripted import PATIENCE, comma, extended_port, host_port
 

@@ -3,12 +3,15 @@
 import socket
 import time
 
-from hostile import LINE_LIMIT, case
+from adversary import case
 from process import Failed
 from scripted import PATIENCE, comma, host_port
 
 HERE = "127.0.0.1"
 OTHER = "127.0.0.9"
+
+# `limits.line` at its default.
+LINE_LIMIT = 4160
 
 
 def refused_by_gateway(peers, command, *codes):

@@ -4,8 +4,8 @@ import re
 import socket
 
 from ccc_forms import FORMS
-from hostile import case
-from hostile_replies import transfer
+from adversary import case
+from adversary.replies import transfer
 from process import Failed
 from scripted import comma, extended_port, host_port
 from scripted_tls import in_tls, secured

@@ -3,9 +3,9 @@
 import time
 
 from ccc_forms import FORMS
-from hostile import case
-from hostile_commands import refused_by_gateway
-from hostile_tls import read_again
+from adversary import case
+from adversary.commands import refused_by_gateway
+from adversary.tls import read_again
 from process import Failed
 from scripted_tls import SecuredPeers, in_tls
 

@@ -4,7 +4,7 @@ import errno
 import socket
 import time
 
-from hostile import case
+from adversary import case
 from process import Failed, wait_until
 from scripted import PATIENCE, comma, host_port
 

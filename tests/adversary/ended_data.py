@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 
-from hostile import case
+from adversary import case
 from process import Failed, wait_until
 from scripted import extended_port
 from scripted_caller import Caller, read_all, server_behind, terminating, works

@@ -2,7 +2,7 @@
 
 import socket
 
-from hostile import case
+from adversary import case
 from process import Failed
 from scripted import extended_port
 from scripted_caller import Caller, read_all, server_behind, terminating, works

@@ -1,93 +1,38 @@
-"""Hostile and odd input over real sockets: ftpgate on loopback, without any privilege, relay path.
+"""The gate that the scripts on loopback talk through: ftpgate without any privilege, relay path."""
 
-Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
-are the gate that the scripts talk through and the register; the scripts themselves lie in
-`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py`, for TLS that passes in `hostile_tls.py`,
-`hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`, and for TLS that ends at the
-gateway in `hostile_ended_*.py`.
-"""
-
-import collections
-import itertools
 import json
 import os
-import random
 import socket
-import threading
 import urllib.request
 
 from authority import local_ca
 from gateway import Metrics
+from ports import free_block, return_block
 from process import Failed, Process, wait_until
 from scripted import Peers
 
-ALL = []
-
-# Blocks of a hundred ports, below the range from which the kernel takes ports by itself; where they
-# begin is left to chance, so that two runs on one host hardly meet.
-_blocks = itertools.count(10_000 + 100 * random.randrange(100), 100)
-_returned = collections.deque()
-_blocks_lock = threading.Lock()
-
-# Of those that were returned so many rest before one is used again.
-RESTING = 10
-
-LINE_LIMIT = 4160
-
-
-def case(number, text):
-    """Registers a check: `case(8, "an octet over 255")`; the function gets a `Gate` factory."""
-    def register(function):
-        def test(binary, folder):
-            os.makedirs(folder)
-            gates = []
-
-            def gate(**options):
-                gates.append(Gate(binary, os.path.join(folder, str(len(gates))), **options))
-                return gates[-1]
-            try:
-                function(gate)
-            except Exception as error:
-                error.logs = [g.log for g in gates]
-                raise
-            finally:
-                for each in gates:
-                    each.close()
-        ALL.append((f"case {number}: {text}", test))
-        return function
-    return register
-
-
-def free_block():
-    """A hundred ports of loopback that nobody else in this run uses, until they are returned."""
-    with _blocks_lock:
-        first = _returned.popleft() if len(_returned) > RESTING else next(_blocks)
-    return range(first, first + 100)
-
-
-def return_block(first):
-    """The hundred ports from `first` on are free again. Returning them twice does no harm."""
-    with _blocks_lock:
-        if first not in _returned:
-            _returned.append(first)
+def _bracketed(host):
+    return f"[{host}]" if ":" in host else host
 
 
 class Gate:
     """An ftpgate on loopback in front of a scripted server. `host`: 127.0.0.1 or ::1.
 
     Where TLS ends at it there is a local CA, of which `roots` is the certificate; servers are believed.
-    `certificates` is laid over the section `tls`.
+    `certificates` is laid over the section `tls`. `server` stands in for the scripted server, `port` is
+    where it listens if that has to be known beforehand.
     """
 
     def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
-                 tls=None, certificates=None):
+                 tls=None, certificates=None, server=None, port=None):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.create_server((host, 0), family=family)
         *pool, self.port, self.telemetry = free_block()
+        self.port = port or self.port
+        server_host, server_port = server or self.listener.getsockname()[:2]
         self.pool = range(pool[0], pool[-1] + 1)
-        bracketed = f"[{host}]" if ":" in host else host
         mode = (tls or {}).get("mode")
         sections = {}
         if mode in ("intercept", "offload"):
@@ -96,8 +41,8 @@ class Gate:
             sections["server"] = {"verify": "off"}
         sections |= certificates or {}
         settings = {
-            "listeners": [{"name": "lo", "listen": f"{bracketed}:{self.port}", "capture": "direct",
-                           "server": f"{bracketed}:{self.listener.getsockname()[1]}",
+            "listeners": [{"name": "lo", "listen": f"{_bracketed(host)}:{self.port}", "capture": "direct",
+                           "server": f"{_bracketed(server_host)}:{server_port}",
                            **({"tls": tls} if tls else {})}],
             "data": {"path": "relay", "ports": f"{pool[0]}-{pool[-1]}",
                      "open_timeout": "5s"} | (data or {}),
@@ -208,18 +153,3 @@ class Gate:
         self.process.stop()
         self.listener.close()
         return_block(self.pool[0])
-
-
-# The scripts register themselves; they need the names above.
-import hostile_commands  # noqa: E402,F401
-import hostile_replies  # noqa: E402,F401
-import hostile_data  # noqa: E402,F401
-import hostile_auth  # noqa: E402,F401
-import hostile_implicit  # noqa: E402,F401
-import hostile_tls  # noqa: E402,F401
-import hostile_tls_limits  # noqa: E402,F401
-import hostile_ended_auth  # noqa: E402,F401
-import hostile_ended_ccc  # noqa: E402,F401
-import hostile_ended_data  # noqa: E402,F401
-import hostile_ended_start  # noqa: E402,F401
-import hostile_ended_strangers  # noqa: E402,F401

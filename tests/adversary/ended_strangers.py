@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import socket
 import ssl
 import tempfile
 import time
 
 from authority import Authority, certificate
-from hostile import case
-from hostile_ended_auth import accept
+from adversary import case
+from adversary.ended_auth import accept
 from process import Failed, wait_until
-from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
+from scripted import extended_port
+from scripted_caller import Caller, read_all, secrets_heard, server_behind, terminating, works
 from scripted_tls import TlsEnd, server_context
 from tls_peers import VERSIONS, context
 
@@ -251,3 +253,30 @@ def endless(gate):
             raise Failed(f"the server has heard {heard}")
     wait_until(lambda: g.memory() - before < 16 * 1024, "memory grows", timeout=2)
     g.no_session()
+
+
+@case(29, "a data connection that offers another protocol, or speaks one inside TLS")
+def data_of_another_protocol(gate):
+    for mode in ("intercept", "offload"):
+        g = terminating(gate, mode)
+        with server_behind(g) as server:
+            for offered in (["http/1.1"], ["h2", "http/1.1"]):
+                with Caller(g) as caller:
+                    caller.auth()
+                    caller.login()
+                    port = extended_port(caller.ask("EPSV", "229")[-1])
+                    caller.send("RETR x")
+                    other = context("1.3")
+                    other.set_alpn_protocols(offered)
+                    got = b""
+                    raw = socket.create_connection((g.host, port), 5)
+                    caller.sockets.append(raw)
+                    with contextlib.suppress(*REFUSED):
+                        got = read_all(other.wrap_socket(raw, server_hostname="lab"))
+                    if got:
+                        raise Failed(f"{mode}: {len(got)} bytes for who offers {offered}")
+                    if caller.reply("150", "125", "522", "425", "426")[-1][:1] == b"1":
+                        caller.reply("522", "425", "426", "451")
+                    if caller.fetch() != server.contents:
+                        raise Failed("the session does not go on")
+        g.no_session()

@@ -1,6 +1,6 @@
 """Cases about the start of TLS where it ends at the gateway: injection, AUTH refused, TLS required, FEAT."""
 
-from hostile import case
+from adversary import case
 from process import Failed
 from scripted import End, comma
 from scripted_caller import Caller, secrets_heard, server_behind, terminating, works

@@ -1,9 +1,9 @@
 """Cases about the start of TLS: what hides behind AUTH, AUTH refused, TLS required, orders of z/OS."""
 
 from ccc_forms import FORMS
-from hostile import case
-from hostile_commands import refused_by_gateway
-from hostile_tls import read_again
+from adversary import case
+from adversary.commands import refused_by_gateway
+from adversary.tls import read_again
 from process import Failed
 from scripted import comma
 from scripted_tls import SecuredPeers, in_tls, secured

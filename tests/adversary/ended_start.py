@@ -2,7 +2,7 @@
 
 import ssl
 
-from hostile import case
+from adversary import case
 from process import Failed
 from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
 from tls_peers import VERSIONS
