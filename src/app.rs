@@ -7,12 +7,14 @@
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
 //! | `external`, `slice` | the addresses that `advertise` names; the gateway's own part of the ports |
+//! | `confinement` | what a configuration needs of the process |
 //! | `control` | the control socket |
 //! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
 //!
 //! Not here: anything that decides about a session.
 
+mod confinement;
 mod control;
 mod ending;
 mod external;
@@ -23,6 +25,7 @@ mod settings;
 mod slice;
 mod tls;
 
+pub use confinement::{confine, needs};
 pub use control::open_control;
 pub use external::{external_now, look_up_external};
 pub use handover::{Handover, Manager};
@@ -31,6 +34,7 @@ pub use slice::own_ports;
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
+use crate::confinement::Confined;
 use crate::firewall::{self, Firewall};
 use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
@@ -68,6 +72,8 @@ pub struct RunningGateway {
     followed: Followed,
     notices: Vec<String>,
     manager: Manager,
+    /// What this process may still do, if that was limited.
+    confined: Option<Confined>,
 }
 
 /// Starts a gateway; returns when it accepts clients. `observer` is told every report.
@@ -171,6 +177,7 @@ pub async fn start_after(
         followed,
         notices,
         manager,
+        confined: None,
     };
     gateway.show_listeners();
     Ok(gateway)

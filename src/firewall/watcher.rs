@@ -6,8 +6,9 @@ use super::netlink::{Socket, answers};
 use super::worker::lock;
 use super::{BlindRange, FlowEvent};
 use crate::pinhole::Pinhole;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -99,20 +100,15 @@ impl Ear {
 
     /// Waits for an event or a byte, for at most `limit`; false when it is time to end.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
-        let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [poll(self.events.as_raw_fd()), poll(self.stop.as_raw_fd())];
-        // Rounded up, so that the time has passed when this returns.
-        let limit = limit.map_or(-1, |limit| {
-            i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1)
-        });
-        // SAFETY: the array lives through the call and has two elements.
-        let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, limit) };
-        if ready < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
-        }
-        match fds[1].revents {
-            0 => Ok(true),
+        let mut fds =
+            [PollFd::new(&self.events, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        match rustix::event::poll(&mut fds, limit.as_ref()) {
+            Err(Errno::INTR) => return Ok(true),
+            result => result?,
+        };
+        match fds[1].revents() {
+            woken if woken.is_empty() => Ok(true),
             // No byte but the end: the other end of the pipe is closed.
             _ => Ok(self.stop.read(&mut [0; 64])? > 0),
         }
