@@ -7,6 +7,7 @@
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
 //! | `external`, `slice` | the addresses that `advertise` names; the gateway's own part of the ports |
+//! | `confinement` | what a configuration needs of the process |
 //! | `control` | the control socket |
 //! | `handover` | what goes from one process to the next |
 //! | `notices` | what is in force, and what this host lacks |
@@ -14,6 +15,7 @@
 //!
 //! Not here: anything that decides about a session.
 
+mod confinement;
 mod control;
 mod ending;
 mod external;
@@ -25,6 +27,7 @@ mod slice;
 mod tls;
 mod watch;
 
+pub use confinement::{confine, needs};
 pub use control::open_control;
 pub use external::{external_now, look_up_external};
 pub use handover::{Handover, Manager};
@@ -33,6 +36,7 @@ pub use slice::own_ports;
 
 use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
+use crate::confinement::Confined;
 use crate::firewall::{self, Firewall};
 use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
@@ -70,6 +74,8 @@ pub struct RunningGateway {
     followed: Followed,
     notices: Vec<String>,
     manager: Manager,
+    /// What this process may still do, if that was limited.
+    confined: Option<Confined>,
 }
 
 /// Starts a gateway; returns when it accepts clients. `observer` is told every report.
@@ -189,6 +195,7 @@ pub async fn start_after(
         followed,
         notices,
         manager,
+        confined: None,
     };
     gateway.show_listeners();
     Ok(gateway)

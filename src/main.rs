@@ -1,5 +1,7 @@
 //! The command line of ftpgate: parses it, and maps what comes of it to exit codes.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use ftpgate::cli::{self, Cli};
 use std::process::ExitCode;

@@ -40,13 +40,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
-    ("config", &["addr", "pinhole", "policy", "telemetry"]),
+    ("confinement", &[]),
+    ("config", &["addr", "confinement", "pinhole", "policy", "telemetry"]),
     (
         "app",
         &[
             "addr",
             "admin",
             "config",
+            "confinement",
             "firewall",
             "ftp",
             "net",
@@ -71,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "admin",
             "app",
             "config",
+            "confinement",
             "demo",
             "firewall",
             "net",
@@ -133,6 +136,7 @@ const NFTABLES: &[&str] = &[
 /// Where such a word stands all the same, and why.
 const NFTABLES_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("app.rs", "nftables", "hands a value of the configuration on"),
+    ("app/confinement.rs", "nftables", "a value of the configuration that takes a right"),
     ("app/reload.rs", "tproxy", "the socket of such a listener is another one"),
     ("app/settings.rs", "tproxy", "hands a value of the configuration on"),
     ("cli/check.rs", "nftables", "says which backend is configured"),
@@ -308,6 +312,27 @@ fn actions_are_executed_in_one_place() {
         .map(|source| &source.path[..])
         .collect();
     assert_eq!(files, ["observe/conversation.rs", "relay/driver.rs"]);
+}
+
+/// Where `unsafe` stands, and what for: no crate in the tree has a safe function for it.
+const UNSAFE: &[(&str, &str)] = &[
+    ("demo/network.rs", "enters a namespace"),
+    ("firewall/handover.rs", "asks for the namespace of a socket"),
+    ("firewall/netlink.rs", "sets options of netlink sockets"),
+    ("net/inherited.rs", "takes descriptors by their numbers from the environment"),
+    ("net/sockets.rs", "leaves the choice of a port to connect"),
+];
+
+/// The compiler denies it elsewhere (lib.rs, main.rs).
+#[test]
+fn unsafe_stands_where_it_is_named_only() {
+    let files: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| source.code.contains("unsafe {"))
+        .map(|source| (source.path, source.code.matches("unsafe {").count()))
+        .collect();
+    let expected: Vec<_> = UNSAFE.iter().map(|(path, _)| ((*path).to_owned(), 1)).collect();
+    assert_eq!(files, expected);
 }
 
 #[test]

@@ -21,4 +21,4 @@ mod socket;
 pub use control::serve_control;
 pub use http::{Readiness, serve};
 pub use order::{Order, Orders};
-pub use socket::{ControlSocket, SocketError};
+pub use socket::{ControlSocket, SocketError, make_folder};

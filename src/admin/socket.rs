@@ -137,7 +137,8 @@ impl Accept for ControlSocket {
     }
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
+/// Makes the folder of a control socket, if it is missing.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(FOLDER_MODE).create(folder) {
         // As it is to be, whatever the umask.
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE)),

@@ -3,10 +3,12 @@
 //! Whatever can fail is done before anything changes; the last of it is the firewall, which changes
 //! in one step. Sessions under way keep the settings that they began with.
 
+use super::confinement::needs;
 use super::external::Followed;
 use super::settings::{captures, listener_settings, needs_transparency, shared_settings};
 use super::{RunningGateway, carries_data, notices, tls};
 use crate::config::{self, Capture, Config};
+use crate::confinement::Confined;
 use crate::net::Inherited;
 use crate::relay::{Listener, ListenerHandle, ListenerSettings};
 use crate::telemetry::snapshot::ListenerSnapshot;
@@ -47,7 +49,12 @@ impl RunningGateway {
     /// All problems, a line or more each; everything is then as it was.
     pub async fn reload(&mut self, file: &Path) -> Result<Vec<String>, String> {
         let result = match config::load(file) {
-            Ok(new) => self.change(new).await.map_err(|problems| problems.join("\n")),
+            Ok(new) => match self.given_up(&new, file) {
+                problems if problems.is_empty() => {
+                    self.change(new).await.map_err(|problems| problems.join("\n"))
+                }
+                problems => Err(problems.join("\n")),
+            },
             Err(problems) => Err(problems.to_string()),
         };
         self.telemetry.count_reload(result.is_ok());
@@ -140,6 +147,12 @@ impl RunningGateway {
         self.config = new;
         self.telemetry.set_config_loaded(SystemTime::now());
         Ok(changes)
+    }
+
+    /// What `new` needs that this process gave up at its start.
+    fn given_up(&self, new: &Config, file: &Path) -> Vec<String> {
+        let refuses = |confined: &Confined| confined.refuses(&needs(new, Some(file)));
+        self.confined.as_ref().map(refuses).unwrap_or_default()
     }
 
     /// What cannot change while the gateway runs.

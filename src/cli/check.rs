@@ -1,8 +1,9 @@
 //! `ftpgate check`: what a configuration file means, or everything that is wrong with it.
 //!
 //! Not here: anything that needs the host (see `doctor`), but for a word on files that it has not, and
-//! on what `advertise` and `data.slice` stand for here: a configuration may be checked where it is written.
+//! on what `advertise` and `data.slice` stand for here, and on whom root becomes: a configuration may be checked where it is written.
 
+mod confinement;
 mod external;
 mod tls;
 
@@ -20,7 +21,14 @@ pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
             let missing_files = missing.iter().map(|missing| ("missing", missing.clone()));
             let no_slice = app::own_ports(&config).err();
             let no_slice = no_slice.map(|error| ("missing", error.to_string()));
-            let here = external::found(&config).into_iter().chain(no_slice);
+            let confined = match confinement::here(&config, &arguments.config) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    eprintln!("{}: confinement.user: {error}", arguments.config.display());
+                    return Ok(ExitCode::from(super::EXIT_CONFIG));
+                }
+            };
+            let here = external::found(&config).into_iter().chain(no_slice).chain(confined);
             for (what, meaning) in here.chain(missing_files) {
                 text += &format!("  {what:<9} {meaning}\n");
             }

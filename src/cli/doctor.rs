@@ -5,14 +5,17 @@
 //!
 //! Not here: whether a given configuration is right (`ftpgate check`).
 
+mod confinement;
 mod host;
 
+use crate::config::Config;
 use crate::demo;
 use crate::firewall::{Capture, CaptureKind, Firewall, Intake, Settings};
 use host::{Capability, Host, version_of};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 /// Open files that a gateway of some size wants: two control connections a session, and on the
 /// relay path two data connections and two pipes a transfer.
@@ -69,11 +72,12 @@ impl Finding {
     }
 }
 
-/// Prints the table. True if everything is there that a NAT gateway needs.
+/// Prints the table, with what `config`, from the file beside it, needs. True if everything is there that
+/// a NAT gateway needs.
 ///
 /// To be called before any thread or runtime is started: as an ordinary user the trial of the
 /// table takes a user namespace, which a process with several threads may not enter.
-pub fn run() -> bool {
+pub fn run(config: Option<(&Config, &Path)>) -> bool {
     let host = Host::this();
     let mut findings = vec![kernel(&host)];
     findings.extend(capabilities(&host));
@@ -81,6 +85,7 @@ pub fn run() -> bool {
     findings.extend(disturbances(&host));
     findings.extend(limits(&host));
     findings.push(namespaces(&host));
+    findings.extend(confinement::findings(config));
     // Last, since it moves this thread into another namespace.
     findings.insert(1, rules(&host, try_rules()));
     let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
@@ -247,13 +252,14 @@ fn limits(host: &Host) -> [Finding; 2] {
     const PIPES: &str = "splice(2) on the relay path, in full-size pipes";
     const FILES: &str = "sessions: two sockets each, and more on the relay path";
     let pages = host.sysctl("fs/pipe-user-pages-soft").unwrap_or(0);
-    let pipes = if pages == 0 || host.has_capability(Capability::SysResource) {
+    // CAP_SYS_RESOURCE would lift it; a gateway gives that up.
+    let pipes = if pages == 0 {
         Finding::ok("pipe buffers are not limited", PIPES)
     } else {
         Finding::note(
             format!("pipe buffers for {} transfers at once", pages / PIPE_PAGES_PER_TRANSFER),
             PIPES,
-            "for more: sysctl -w fs.pipe-user-pages-soft=0, or CAP_SYS_RESOURCE",
+            "for more: sysctl -w fs.pipe-user-pages-soft=0",
         )
     };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

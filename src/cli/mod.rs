@@ -18,7 +18,7 @@ pub mod sessions;
 mod table;
 pub mod top;
 
-use crate::config::Problems;
+use crate::config::{self, Problems};
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -56,7 +56,12 @@ pub enum Command {
         hold: bool,
     },
     /// Tell what this host has and lacks.
-    Doctor,
+    Doctor {
+        /// A configuration file: also what it needs of the process, and what a gateway that runs with
+        /// it has given up.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Look at FTP from aside, on an interface or in a capture file: what a gateway would do for it,
     /// and what fails without. Nothing is sent or changed.
     Observe(observe::ObserveArguments),
@@ -164,7 +169,13 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ca { command } => ca::execute(&command),
         Command::Demo { hold } => crate::demo::run(crate::demo::Options { hold }).map(success_if),
         Command::Observe(arguments) => observe::execute(&arguments),
-        Command::Doctor => Ok(success_if(doctor::run())),
+        Command::Doctor { config } => Ok(match config {
+            None => success_if(doctor::run(None)),
+            Some(file) => match config::load(&file) {
+                Ok(config) => success_if(doctor::run(Some((&config, &file)))),
+                Err(problems) => complain(&problems),
+            },
+        }),
         Command::Sessions { socket, json } => sessions::execute(&socket, json),
         Command::Top(socket) => top::execute(&socket),
         Command::Close { socket, id } => close::execute(&socket, id),

@@ -42,10 +42,26 @@ pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     }
     let log = telemetry::init(config.telemetry.log.format, config.telemetry.log.level)?;
     let handover = Handover::take()?;
+    // Ahead of whatever starts a thread or hears a peer.
+    let confined = match app::confine(&config, arguments.config.as_deref()) {
+        Ok(confined) => {
+            // Ahead of what may fail for it.
+            tracing::info!("confined: {}", confined.summary);
+            for warning in &confined.warnings {
+                tracing::warn!("{warning}");
+            }
+            confined
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
     let result = runtime.block_on(async {
         let control = app::open_control(&config.admin)?;
         let mut gateway = app::start_after(&config, None, handover).await?;
         announce(&gateway);
+        gateway.set_confined(confined);
         let orders = gateway.serve_control(control);
         let file = arguments.config.as_deref();
         Service { gateway, file, log, signals, orders }.run().await

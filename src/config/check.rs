@@ -37,6 +37,7 @@ pub(super) fn check(file: &File, notes: &Notes) {
     }
     check_tls::check_tls(&file.tls, listeners, notes);
     check_data(file, listeners, notes);
+    file.confinement.check(notes);
 }
 
 fn check_names(listener: &ListenerFile, earlier: &[ListenerFile], notes: &Notes) {

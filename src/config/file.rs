@@ -3,6 +3,7 @@
 //! `config/reference.yaml` shows the same keys with a comment each; a test holds the two equal.
 
 use super::advertise::{self, Advertise};
+use super::confinement::ConfinementFile;
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::proxy_protocol::ProxyProtocolFile;
 use super::section::{Found, Section};
@@ -40,6 +41,7 @@ pub(super) struct File {
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     telemetry: TelemetryConfig,
     admin_socket: Option<PathBuf>,
+    pub(super) confinement: ConfinementFile,
     /// Where `listeners` stands, or should.
     pub(super) listeners_at: Place,
 }
@@ -94,6 +96,7 @@ impl File {
         let admin_socket =
             admin.read("socket", value_tls::optional_path, Admin::default().socket).value;
         admin.finish();
+        let confinement = ConfinementFile::read(root.section("confinement"));
         root.finish();
         Self {
             listeners,
@@ -105,6 +108,7 @@ impl File {
             telemetry_listen,
             telemetry,
             admin_socket,
+            confinement,
             listeners_at,
         }
     }
@@ -122,6 +126,7 @@ impl File {
             telemetry_listen,
             telemetry,
             admin_socket,
+            confinement,
             listeners_at: _,
         } = self;
         Config {
@@ -153,6 +158,7 @@ impl File {
                 ..telemetry
             },
             admin: Admin { socket: admin_socket.map(|path| folder.join(path)) },
+            confinement: confinement.into_settings(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `section` | reading keys from the tree; unknown keys and their nearest neighbours |
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `advertise` | what stands in front of the gateway: its types, and how it is written |
+//! | `confinement` | the section of that name, and what it contradicts |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
 //! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
@@ -23,6 +24,7 @@
 mod advertise;
 mod check;
 mod check_tls;
+mod confinement;
 mod file;
 mod file_tls;
 mod problem;

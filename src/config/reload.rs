@@ -3,19 +3,24 @@
 //!
 //! Not here: how the change is made (the application does it).
 
-use super::advertise;
 use super::types::{Config, Listener, Server};
 use super::{CertificateFiles, Roots};
+use super::{advertise, confinement};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Keys that are fixed when the gateway starts: its table and mark are in the owner's rules and on
-/// connections that run, its sets are sized for the blind range, and these sockets and files have one
-/// owner.
+/// connections that run, its sets are sized for the blind range, these sockets and files have one
+/// owner, and what was given up does not come back.
 const FIXED: &[&str] = &[
     "admin.socket",
+    "confinement.capabilities",
+    "confinement.landlock",
+    "confinement.no_new_privs",
+    "confinement.seccomp",
+    "confinement.user",
     "data.blind_ports",
     "firewall.backend",
     "firewall.mark",
@@ -108,7 +113,7 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
 
 fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
     let Config { data, firewall, tls, limits, telemetry, admin, .. } = config;
-    BTreeMap::from([
+    let mut keys = BTreeMap::from([
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
         ("data.ports", data.ports.to_string()),
@@ -165,7 +170,9 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
             "telemetry.audit.path",
             optional(telemetry.audit.path.as_ref().map(|path| path.display())),
         ),
-    ])
+    ]);
+    keys.extend(confinement::shown(&config.confinement));
+    keys
 }
 
 /// A variant without values, as the file writes it: `ImplicitAfterGreeting` is

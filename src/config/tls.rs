@@ -3,6 +3,7 @@
 //! Paths are as the program can open them: relative ones were taken from the file's folder. Whether
 //! a file is there, and what is in it, is not known here.
 
+use super::types::Config;
 use crate::policy::bypass::BypassEntry;
 use std::path::{Path, PathBuf};
 
@@ -288,4 +289,33 @@ pub enum UnmetCertificateRequest {
     Refuse,
     /// It ends, and later ones with this server are carried unread.
     Passthrough,
+}
+
+impl Config {
+    /// The files of certificates and keys that the listeners need.
+    pub fn tls_files(&self) -> Vec<&Path> {
+        let any = |wanted: fn(&ListenerTls) -> bool| {
+            self.listeners.iter().any(|listener| wanted(&listener.tls))
+        };
+        let mut files: Vec<&Path> = Vec::new();
+        let tls = &self.tls;
+        if self.needs_ca() {
+            files.extend([tls.ca.certificate.as_path(), &tls.ca.key]);
+        }
+        if let Some(fixed) = &tls.certificate
+            && any(|tls| tls.mode == TlsMode::Offload)
+        {
+            files.extend([fixed.chain.as_path(), &fixed.key]);
+        }
+        files.extend(tls.client_roots.as_deref());
+        if any(|tls| tls.mode.dials_servers()) {
+            if let Roots::File(roots) = &tls.server.roots {
+                files.push(roots);
+            }
+            if let Some(own) = &tls.server.certificate {
+                files.extend([own.chain.as_path(), &own.key]);
+            }
+        }
+        files
+    }
 }

@@ -4,6 +4,7 @@ use crate::config::advertise::Advertise;
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
+use crate::confinement;
 use crate::pinhole::PortRange;
 use crate::telemetry::{AuditFailure, LogFormat, LogLevel};
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// What its owner may ask of a running gateway.
     pub admin: Admin,
+    /// What the process gives up at its start.
+    pub confinement: confinement::Settings,
 }
 
 impl Config {
@@ -53,6 +56,7 @@ impl Config {
             limits: Limits::default(),
             telemetry: TelemetryConfig { listen: None, ..TelemetryConfig::default() },
             admin: Admin::default(),
+            confinement: confinement::Settings::default(),
         })
     }
 }

@@ -122,6 +122,7 @@ pub(super) fn enter_namespace() -> Result<Isolation, NetworkError> {
     Ok(Isolation::UserNamespace)
 }
 
+#[allow(unsafe_code, reason = "a namespace is entered in no other way")]
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: the hazard of this call is a thread with a file table of its own; neither NEWNET
     // nor NEWUSER touches the file table.

@@ -18,7 +18,7 @@ const DELETE: u16 = SUBSYSTEM | 2;
 /// `NFNLGRP_CONNTRACK_NEW`, `_UPDATE`, `_DESTROY`.
 const GROUPS: [i32; 3] = [1, 2, 3];
 /// Room for some ten thousand events; a burst beyond that is repaired by a dump.
-const EVENT_ROOM: i32 = 8 << 20;
+const EVENT_ROOM: usize = 8 << 20;
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
 

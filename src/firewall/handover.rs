@@ -7,8 +7,9 @@
 //! socket in one batch: there is no moment without captures.
 
 use super::netlink::Socket;
+use rustix::net::{AddressFamily, netlink, sockopt};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 /// What an earlier process has left behind.
@@ -39,15 +40,14 @@ impl Predecessor {
 }
 
 fn adopt(socket: OwnedFd) -> io::Result<Socket> {
-    let fd = socket.as_raw_fd();
-    let is = |name, wanted: i32| option(fd, name).is_ok_and(|is| is == wanted.to_ne_bytes());
-    if !is(libc::SO_DOMAIN, libc::AF_NETLINK) || !is(libc::SO_PROTOCOL, libc::NETLINK_NETFILTER) {
+    let is_ours = sockopt::socket_domain(&socket)? == AddressFamily::NETLINK
+        && sockopt::socket_protocol(&socket)? == Some(netlink::NETFILTER);
+    if !is_ours {
         return Err(io::Error::other("it is no netlink socket of the firewall"));
     }
     // Any socket of this namespace will do to compare with.
     let here = UnixDatagram::unbound()?;
-    let namespace = |fd| option::<8>(fd, libc::SO_NETNS_COOKIE);
-    if namespace(fd)? != namespace(here.as_raw_fd())? {
+    if namespace(&socket)? != namespace(&here)? {
         return Err(io::Error::other("it belongs to another network namespace"));
     }
     let mut socket = Socket::from_fd(socket);
@@ -61,14 +61,15 @@ fn adopt(socket: OwnedFd) -> io::Result<Socket> {
     }
 }
 
-/// A number that the kernel knows of a socket, in its own byte order.
-fn option<const SIZE: usize>(socket: RawFd, name: i32) -> io::Result<[u8; SIZE]> {
-    let mut value = [0; SIZE];
-    let mut length = libc::socklen_t::try_from(SIZE).map_err(io::Error::other)?;
-    // SAFETY: the array lives through the call and has the length given.
+/// The number of the network namespace that a socket belongs to.
+#[allow(unsafe_code, reason = "an option of sockets that has no safe function")]
+fn namespace(socket: &impl AsRawFd) -> io::Result<u64> {
+    let mut value = 0u64;
+    let mut length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the number lives through the call and has the length given.
     let got = unsafe {
-        let value = value.as_mut_ptr().cast();
-        libc::getsockopt(socket, libc::SOL_SOCKET, name, value, &raw mut length)
+        let (fd, value) = (socket.as_raw_fd(), (&raw mut value).cast());
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, value, &raw mut length)
     };
     if got < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }

@@ -3,8 +3,13 @@
 //!
 //! Not here: what the messages mean (see [`super::encode`] and [`super::conntrack`]).
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use socket2::{SockFilter, SockRef};
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Message flags of `linux/netlink.h`.
@@ -228,28 +233,15 @@ pub(super) struct Socket {
 impl Socket {
     /// Opens and binds a socket.
     pub(super) fn open() -> io::Result<Self> {
-        // SAFETY: a plain system call; its result is checked and then owned.
-        let fd = unsafe {
-            let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-            let fd = libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_NETFILTER);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let netfilter = Some(rustix::net::netlink::NETFILTER);
+        let flags = SocketFlags::CLOEXEC;
+        let fd = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, netfilter)?;
         let socket = Self::from_fd(fd);
         // Both are comforts: the kernel's words in errors, and short echoes.
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
-        // SAFETY: sockaddr_nl is plain data for which all zeroes is a valid value.
-        let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        address.nl_family = libc::AF_NETLINK.try_into().map_err(io::Error::other)?;
-        let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
-        // SAFETY: the address lives through the call and `length` is its size.
-        let bound = unsafe {
-            libc::bind(socket.fd.as_raw_fd(), std::ptr::from_ref(&address).cast(), length)
-        };
-        if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+        net::bind(&socket.fd, &SocketAddrNetlink::new(0, 0))?;
+        Ok(socket)
     }
 
     /// Goes on with a socket that is open and bound.
@@ -268,28 +260,20 @@ impl Socket {
     }
 
     /// Asks for room for `bytes` of unread messages, beyond the system's limit where permitted.
-    pub(super) fn reserve(&self, bytes: i32) {
+    pub(super) fn reserve(&self, bytes: usize) {
         // Less room only means an earlier ENOBUFS, which is handled.
-        let _ = self.set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes);
+        let _ = net::sockopt::set_socket_recv_buffer_size_force(&self.fd, bytes);
     }
 
     /// Receives only the messages that the filter passes.
     pub(super) fn filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
-        let program = libc::sock_fprog {
-            len: program.len().try_into().map_err(io::Error::other)?,
-            // The kernel copies it and writes nothing back.
-            filter: program.as_ptr().cast_mut(),
-        };
-        let length = libc::socklen_t::try_from(size_of_val(&program)).map_err(io::Error::other)?;
-        // SAFETY: the structure and the program it points to live through the call.
-        let set = unsafe {
-            let value = std::ptr::from_ref(&program).cast();
-            let fd = self.fd.as_raw_fd();
-            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, length)
-        };
-        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let program: Vec<SockFilter> =
+            program.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
+        SockRef::from(&self.fd).attach_filter(&program)
     }
 
+    /// Neither rustix nor socket2 knows the options of netlink.
+    #[allow(unsafe_code, reason = "setsockopt of a level that has no safe function")]
     fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
         let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
         // SAFETY: the value lives through the call and `length` is its size.
@@ -302,24 +286,15 @@ impl Socket {
 
     /// Sends requests to the kernel, which has dealt with them (dumps apart) when this returns.
     pub(super) fn send(&self, requests: &[u8]) -> io::Result<()> {
-        // SAFETY: the buffer lives through the call and has the length given.
-        let sent =
-            unsafe { libc::send(self.fd.as_raw_fd(), requests.as_ptr().cast(), requests.len(), 0) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        net::send(&self.fd, requests, SendFlags::empty())?;
+        Ok(())
     }
 
     /// Receives one datagram; with `wait` false, `WouldBlock` if there is none.
     pub(super) fn receive(&mut self, wait: bool) -> io::Result<&[u8]> {
-        let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
-        // SAFETY: the buffer lives through the call and has the length given.
-        let received = unsafe {
-            let buffer = self.buffer.as_mut_ptr().cast();
-            libc::recv(self.fd.as_raw_fd(), buffer, self.buffer.len(), flags)
-        };
-        match usize::try_from(received) {
-            Ok(length) => Ok(self.buffer.get(..length).unwrap_or_default()),
-            Err(_) => Err(io::Error::last_os_error()),
-        }
+        let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+        let (length, _) = net::recv(&self.fd, self.buffer.as_mut_slice(), flags)?;
+        Ok(self.buffer.get(..length).unwrap_or_default())
     }
 }
 
@@ -330,26 +305,21 @@ pub(super) fn wait(
     stop: &mut PipeReader,
     limit: Option<Duration>,
 ) -> io::Result<bool> {
-    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let mut fds = [poll(socket.as_raw_fd()), poll(stop.as_raw_fd())];
-    // Rounded up, so that the time has passed when this returns.
-    let limit = limit
-        .map_or(-1, |limit| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).saturating_add(1));
-    // SAFETY: the array lives through the call and has two elements.
-    let ready = unsafe { libc::poll(fds.as_mut_ptr(), 2, limit) };
-    if ready < 0 {
-        let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
-    }
-    match fds[1].revents {
-        0 => Ok(true),
+    let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    match rustix::event::poll(&mut fds, limit.as_ref()) {
+        Err(Errno::INTR) => return Ok(true),
+        result => result?,
+    };
+    match fds[1].revents() {
+        woken if woken.is_empty() => Ok(true),
         _ => Ok(stop.read(&mut [0; 64])? > 0),
     }
 }
 
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> i32 {
-        self.fd.as_raw_fd()
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -43,6 +43,7 @@ impl Inherited {
     ///
     /// # Errors
     /// The environment contradicts itself, or what is open.
+    #[allow(unsafe_code, reason = "what a service manager hands over are numbers of descriptors")]
     pub fn take() -> Result<Self, InheritedError> {
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Ok(Self::default());

@@ -174,6 +174,7 @@ pub fn dial(dialling: Dialling) -> io::Result<Dialled> {
 
 /// Leaves the choice of the local port to `connect`, which may then reuse a port towards another
 /// peer: without it one address has ports for some 28 000 connections in all.
+#[allow(unsafe_code, reason = "an option of sockets that has no safe function")]
 fn bind_without_port(socket: &Socket) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let on: libc::c_int = 1;

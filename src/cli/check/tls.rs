@@ -6,7 +6,6 @@ use crate::config::{
     TlsMode, TlsStart, UnmetCertificateRequest, Untrusted, Verify,
 };
 use std::io;
-use std::path::Path;
 
 /// A few words, between the others about a listener.
 pub(super) fn summary(tls: &ListenerTls) -> String {
@@ -138,40 +137,16 @@ fn start(start: TlsStart) -> &'static str {
 
 /// The files that `run` would need and that cannot be had on this host, with what to do.
 pub(super) fn missing(config: &Config) -> Vec<String> {
-    let tls = &config.tls;
-    let any = |wanted: fn(&ListenerTls) -> bool| {
-        config.listeners.iter().any(|listener| wanted(&listener.tls))
-    };
+    let ca = &config.tls.ca;
     let mut missing = Vec::new();
-    let mut need = |path: &Path, advice: Option<String>| {
-        let Err(error) = std::fs::metadata(path) else { return };
-        let advice = match advice {
-            Some(advice) if error.kind() == io::ErrorKind::NotFound => format!(": {advice}"),
-            Some(_) | None => String::new(),
+    for path in config.tls_files() {
+        let Err(error) = std::fs::metadata(path) else { continue };
+        let advice = if path == ca.certificate && error.kind() == io::ErrorKind::NotFound {
+            format!(": {}", ca.how_to_make())
+        } else {
+            String::new()
         };
         missing.push(format!("{}: {error}{advice}", path.display()));
-    };
-    if config.needs_ca() {
-        need(&tls.ca.certificate, Some(tls.ca.how_to_make()));
-        need(&tls.ca.key, None);
-    }
-    if let Some(fixed) = &tls.certificate
-        && any(|tls| tls.mode == TlsMode::Offload)
-    {
-        need(&fixed.chain, None);
-        need(&fixed.key, None);
-    }
-    if let Some(roots) = &tls.client_roots {
-        need(roots, None);
-    }
-    if any(|tls| tls.mode.dials_servers()) {
-        if let Roots::File(roots) = &tls.server.roots {
-            need(roots, None);
-        }
-        if let Some(own) = &tls.server.certificate {
-            need(&own.chain, None);
-            need(&own.key, None);
-        }
     }
     missing
 }

@@ -20,8 +20,6 @@ pub(super) enum Capability {
     NetBindService = 10,
     /// nftables, transparent sockets, policy routes.
     NetAdmin = 12,
-    /// Pipe buffers beyond `fs.pipe-user-pages-soft`.
-    SysResource = 24,
 }
 
 /// A host, seen through the files below one root.

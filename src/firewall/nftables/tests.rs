@@ -10,7 +10,7 @@ use netns::{Namespace, privileged};
 use std::net::SocketAddr;
 
 #[path = "../../../tests/support/netns.rs"]
-#[allow(dead_code, reason = "shared with tests of more")]
+#[allow(dead_code, unsafe_code, reason = "shared with tests of more, which make namespaces")]
 mod netns;
 
 const OPEN: Duration = Duration::from_secs(10);

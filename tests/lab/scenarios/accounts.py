@@ -1,5 +1,7 @@
 """What must be true of ftpgate after any run of cells: its metrics, its log, its processes."""
 
+import os
+
 from cells import CELL_BYTES
 from clients import CLIENTS
 from process import Failed, wait_until
@@ -12,6 +14,10 @@ METRICS = {
     "ports_free", "data_connections_active", "data_connections_total", "data_bytes_total",
     "control_protection", "server_connect_seconds",
 }
+
+NET_ADMIN = 1 << 12
+# CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: the lab's folders are root's.
+FILES = 1 << 1 | 1 << 2
 
 
 def account(lab, cells, passed):
@@ -53,9 +59,26 @@ def account(lab, cells, passed):
     if metrics.sum("rewrites_total") == 0 and (lab.setting.source == "gateway"
                                                or lab.setting.capture == "direct"):
         raise Failed("nothing was rewritten")
+    _is_confined(gateway)
     _log_keeps_secrets(gateway)
     if (code := gateway.stop()) != 0:
         raise Failed(f"exit code {code} after SIGTERM")
+
+
+def _is_confined(gateway):
+    """Every thread: another user, the firewall's capability and at most those for files of root's, two filters."""
+    tasks = f"/proc/{gateway.process.pid}/task"
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/status", encoding="ascii") as text:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in text)
+        capabilities = int(status["CapEff"], 16)
+        if "0" in status["Uid"].split() or not capabilities & NET_ADMIN \
+                or capabilities & ~(NET_ADMIN | FILES) or int(status["CapBnd"], 16) \
+                or int(status["CapAmb"], 16) or status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
+            raise Failed(f"a thread is not confined: {status}")
+    # What a call that is not on the list fails with.
+    if "Function not implemented" in gateway.read_log():
+        raise Failed("a system call is missing")
 
 
 def _log_keeps_secrets(gateway):

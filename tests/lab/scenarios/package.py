@@ -20,7 +20,7 @@ from scenarios.transfers import LARGE
 from scripted import PATIENCE
 
 # What `systemd-analyze security` says, as docs/deploy-appliance.md has it; lower is safer.
-EXPOSURE = 1.5
+EXPOSURE = 1.7
 
 # CAP_NET_ADMIN, as /proc/PID/status has it.
 NET_ADMIN = f"{1 << 12:016x}"
@@ -91,7 +91,9 @@ def holds_what_it_should(gateway, machine):
     if set(status["Uid"].split()) != {user} or user == "0":
         raise Failed(f"it runs as {status['Uid']}")
     held = {key: status[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
-    if set(held.values()) != {NET_ADMIN}:
+    # What could be inherited ftpgate gives up by itself; the bounding set is the unit's.
+    expected = {key: NET_ADMIN for key in ("CapPrm", "CapEff", "CapBnd")}
+    if held != expected | dict.fromkeys(("CapInh", "CapAmb"), "0" * 16):
         raise Failed(f"its capabilities are {held}")
     if status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
         raise Failed(f"no new privileges {status['NoNewPrivs']}, seccomp {status['Seccomp']}")
