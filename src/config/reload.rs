@@ -4,6 +4,7 @@
 //! Not here: how the change is made (the application does it).
 
 use super::advertise;
+use super::limits;
 use super::types::{Config, Listener, Server};
 use super::{CertificateFiles, Roots};
 use std::collections::BTreeMap;
@@ -106,8 +107,8 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
 }
 
 fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
-    let Config { data, firewall, tls, limits, telemetry, admin, .. } = config;
-    BTreeMap::from([
+    let Config { data, firewall, tls, telemetry, admin, .. } = config;
+    let single = BTreeMap::from([
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
         ("data.ports", data.ports.to_string()),
@@ -147,12 +148,6 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ),
         ("tls.server.certificate.key", file(tls.server.certificate.as_ref(), |files| &files.key)),
         ("tls.server.client_certificates", word(tls.server.client_certificates)),
-        ("limits.sessions", limits.sessions.to_string()),
-        ("limits.sessions_per_client", limits.sessions_per_client.to_string()),
-        ("limits.login_timeout", time(limits.login_timeout)),
-        ("limits.idle_timeout", time(limits.idle_timeout)),
-        ("limits.drain_timeout", time(limits.drain_timeout)),
-        ("limits.line", limits.line.to_string()),
         ("telemetry.listen", optional(telemetry.listen)),
         ("telemetry.log.format", word(telemetry.log.format)),
         ("telemetry.log.level", word(telemetry.log.level)),
@@ -163,7 +158,8 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
             "telemetry.audit.path",
             optional(telemetry.audit.path.as_ref().map(|path| path.display())),
         ),
-    ])
+    ]);
+    single.into_iter().chain(limits::keys(&config.limits)).collect()
 }
 
 /// A variant without values, as the file writes it: `ImplicitAfterGreeting` is

@@ -7,14 +7,16 @@
 
 mod tls;
 
+use super::admission::{Permit, Seat};
 use super::control::{Control, READ_SIZE, Received};
 use super::course::{Course, CourseReceiver, Notice, Present};
 use super::data::DataEvent;
 use super::introduction::DataHeaders;
 use super::openings::Openings;
-use super::shared::{Closing, Permit, Shared};
+use super::shared::{Closing, Shared};
 use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
+use crate::limits::ClientKey;
 use crate::report::{DataOutcome, Report};
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
@@ -80,6 +82,7 @@ impl Driver {
         permit: Permit,
         course: CourseReceiver,
     ) -> Self {
+        let client_key = ClientKey::from(session.client().ip());
         let (notice, present) = course.for_session();
         let (flows_out, flows) = mpsc::unbounded_channel();
         let (data_out, data) = mpsc::unbounded_channel();
@@ -87,7 +90,7 @@ impl Driver {
             session,
             client: Some(Control::new(client)),
             server: None,
-            openings: Openings::new(shared, flows_out, data_out),
+            openings: Openings::new(shared, client_key, flows_out, data_out),
             tls,
             tls_ends_at: None,
             flows,
@@ -128,7 +131,11 @@ impl Driver {
         stream: TcpStream,
         server: SocketAddr,
         seen_as: SocketAddr,
+        seat: Seat,
     ) {
+        if let Some(permit) = &mut self.permit {
+            permit.take_seat(seat);
+        }
         self.server = Some(Control::new(stream));
         let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
         self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
@@ -248,8 +255,13 @@ impl Driver {
         }
     }
 
-    fn report(&self, report: &Report) {
+    fn report(&mut self, report: &Report) {
         self.telemetry.record(report);
+        if let Report::LoginRefused { code, .. } = report
+            && self.permit.as_ref().is_some_and(|permit| permit.refuse_login(*code))
+        {
+            self.tell(Event::LoginLimitReached);
+        }
         if let Report::DataConnectionStarted { transfer, .. } = report
             && let Some(bytes) = self.openings.bytes(*transfer)
         {
@@ -268,7 +280,7 @@ impl Driver {
                 Event::TransferOpened { id: plan.id, client_entry, server_entry }
             }
             Err(error) => {
-                tracing::warn!(%error, "a data connection could not be opened");
+                self.telemetry.warn(format_args!("a data connection could not be opened: {error}"));
                 Event::TransferFailed { id: plan.id }
             }
         };

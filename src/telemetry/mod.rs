@@ -34,6 +34,7 @@ pub use audit::{AuditError, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogHandle, LogLevel, LoggingError, init};
+use session::RefusalLines;
 pub use session::SessionTelemetry;
 
 use crate::report::Report;
@@ -115,6 +116,7 @@ impl Telemetry {
             live: Arc::clone(&self.live),
             audit: self.audit.clone(),
             observer: self.observer.clone(),
+            refusal_lines: Arc::default(),
         }
     }
 
@@ -192,6 +194,7 @@ pub struct ListenerTelemetry {
     live: Arc<Live>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
+    refusal_lines: RefusalLines,
 }
 
 impl ListenerTelemetry {
