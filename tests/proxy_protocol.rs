@@ -91,7 +91,9 @@ impl Site {
     async fn ended(&mut self) -> CloseCause {
         loop {
             let (_, report) = within(self.reports.recv()).await.unwrap();
-            if let Report::SessionEnded { cause, .. } | Report::SessionRefused { cause, .. } = report {
+            if let Report::SessionEnded { cause, .. } | Report::SessionRefused { cause, .. } =
+                report
+            {
                 return cause;
             }
         }

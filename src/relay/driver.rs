@@ -5,6 +5,7 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
+mod counted;
 mod tls;
 
 use super::admission::{Permit, Seat};
@@ -17,7 +18,7 @@ use super::shared::{Closing, Shared};
 use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
 use crate::limits::ClientKey;
-use crate::report::{DataOutcome, Report};
+use crate::report::DataOutcome;
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -246,26 +247,12 @@ impl Driver {
                 Action::Report(report) => self.report(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
-                    self.permit = None;
+                    self.release_permit();
                     for control in [&mut self.client, &mut self.server].into_iter().flatten() {
                         control.end_tls();
                     }
                 }
             }
-        }
-    }
-
-    fn report(&mut self, report: &Report) {
-        self.telemetry.record(report);
-        if let Report::LoginRefused { code, .. } = report
-            && self.permit.as_ref().is_some_and(|permit| permit.refuse_login(*code))
-        {
-            self.tell(Event::LoginLimitReached);
-        }
-        if let Report::DataConnectionStarted { transfer, .. } = report
-            && let Some(bytes) = self.openings.bytes(*transfer)
-        {
-            self.telemetry.follow(*transfer, bytes);
         }
     }
 

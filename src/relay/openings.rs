@@ -249,6 +249,11 @@ impl Openings {
         }
     }
 
+    /// True while the relay carries or awaits data connections.
+    pub(super) fn carries(&self) -> bool {
+        self.open.iter().any(|opened| matches!(opened, Opened::Relay { .. }))
+    }
+
     /// Where the bytes of a transfer are counted while it runs; `None` on the kernel path.
     pub(super) fn bytes(&self, wanted: TransferId) -> Option<Arc<RunningBytes>> {
         self.task(wanted).map(DataTask::bytes)

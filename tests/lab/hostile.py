@@ -2,7 +2,7 @@
 
 Each check is named after the row of the project's list of cases that it holds (`case 8: …`). Here
 are the gate that the scripts talk through and the register; the scripts themselves lie in
-`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py`, for TLS that passes in `hostile_tls.py`,
+`hostile_commands.py`, `hostile_replies.py`, `hostile_data.py`, `hostile_limits.py`, for TLS that passes in `hostile_tls.py`,
 `hostile_tls_limits.py`, `hostile_auth.py` and `hostile_implicit.py`, and for TLS that ends at the
 gateway in `hostile_ended_*.py`.
 """
@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import urllib.request
@@ -80,7 +81,7 @@ class Gate:
     """
 
     def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
-                 tls=None, certificates=None):
+                 tls=None, certificates=None, level="debug"):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -106,12 +107,12 @@ class Gate:
             "limits": {"drain_timeout": "1s"} | (limits or {}),
             **({"tls": sections} if sections else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
-                          "log": {"format": "text", "level": "debug"}},
+                          "log": {"format": "text", "level": level}},
             "admin": {"socket": None},
         }
-        config = os.path.join(folder, "ftpgate.yaml")
-        with open(config, "w", encoding="utf-8") as out:
-            json.dump(settings, out, indent=1)
+        self.settings = settings
+        config = self.config = os.path.join(folder, "ftpgate.yaml")
+        self._write()
         self.log = os.path.join(folder, "ftpgate.log")
         self.process = Process(["setpriv", "--bounding-set=-all", "--inh-caps=-all", binary, "run",
                                 "--config", config], self.log)
@@ -121,6 +122,19 @@ class Gate:
             tail = "\n".join(self.process.tail())
             self.close()
             raise Failed(f"ftpgate does not start\n{tail}") from error
+
+    def _write(self):
+        with open(self.config, "w", encoding="utf-8") as out:
+            json.dump(self.settings, out, indent=1)
+
+    def reload(self, **limits):
+        """Other limits, while it runs."""
+        before = self.metrics().sum("config_reloads_total")
+        self.settings["limits"] |= limits
+        self._write()
+        os.kill(self.process.pid, signal.SIGHUP)
+        wait_until(lambda: self.metrics().sum("config_reloads_total", outcome="applied") == before + 1,
+                   "the new limits are not in force")
 
     def _ready(self):
         if not self.process.alive():
@@ -218,6 +232,7 @@ import hostile_auth  # noqa: E402,F401
 import hostile_implicit  # noqa: E402,F401
 import hostile_tls  # noqa: E402,F401
 import hostile_tls_limits  # noqa: E402,F401
+import hostile_limits  # noqa: E402,F401
 import hostile_ended_auth  # noqa: E402,F401
 import hostile_ended_ccc  # noqa: E402,F401
 import hostile_ended_data  # noqa: E402,F401

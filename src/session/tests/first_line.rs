@@ -76,3 +76,17 @@ fn a_user_who_never_logs_in_gets_no_more_time_by_rein() {
     bench.say(Side::Server, "220 again\r\n");
     assert_eq!(bench.timeout(), Some(LOGIN));
 }
+
+#[test]
+fn case_22_long_arguments_without_an_answer_hold_the_client_back() {
+    let mut bench = Bench::logged_in();
+    let name = "x".repeat(4000);
+    let mut forwarded = 0;
+    for _ in 0..200 {
+        let told = bench.say(Side::Client, &format!("DELE {name}\r\n"));
+        forwarded += told.matches("DELE").count().min(1);
+    }
+    assert!((10..30).contains(&forwarded), "{forwarded} commands are kept");
+    assert!(!bench.session.wants_bytes(Side::Client));
+    assert!(bench.say(Side::Server, "250 gone\r\n").contains("DELE"), "there is room again");
+}
