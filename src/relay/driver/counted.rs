@@ -8,18 +8,15 @@ use crate::session::Event;
 impl Driver {
     pub(super) fn report(&mut self, report: &Report) {
         self.telemetry.record(report);
-        match report {
-            Report::DataConnectionStarted { transfer, .. } => {
-                if let Some(bytes) = self.openings.bytes(*transfer) {
-                    self.telemetry.follow(*transfer, bytes);
-                }
-            }
-            Report::LoginRefused { code, .. } => {
-                if self.permit.as_ref().is_some_and(|permit| permit.refuse_login(*code)) {
-                    self.tell(Event::LoginLimitReached);
-                }
-            }
-            _ => {}
+        if let Report::DataConnectionStarted { transfer, .. } = report
+            && let Some(bytes) = self.openings.bytes(*transfer)
+        {
+            self.telemetry.follow(*transfer, bytes);
+        }
+        if let Report::LoginRefused { code, .. } = report
+            && self.permit.as_ref().is_some_and(|permit| permit.refuse_login(*code))
+        {
+            self.tell(Event::LoginLimitReached);
         }
     }
 
