@@ -38,8 +38,8 @@ use crate::admin::{self, Readiness};
 use crate::config::{self, Config};
 use crate::confinement::Confined;
 use crate::firewall::{self, Firewall};
-use crate::net::NetError;
 use crate::net::routing::PolicyRouting;
+use crate::net::{NetError, sessions_that_fit};
 use crate::relay::{CourseSender, Intake, Listener, ListenerSettings, Shards, Shared};
 use crate::telemetry::{AuditPlaces, JOURNAL_SOCKET, Observer, Telemetry};
 use anyhow::{Context, bail};
@@ -162,6 +162,7 @@ pub async fn start_after(
     telemetry.watch_certificates(certificates.expiries());
     let mut notices = notices::missing(kernel, certificates.ca_expires(), SystemTime::now());
     notices.extend(followed.unknown(config));
+    notices.extend(notices::descriptors(config.limits.sessions, sessions_that_fit()));
     // Last, since it would outlive a start that fails.
     let routing = if transparent {
         let mark = config.firewall.mark;

@@ -10,6 +10,7 @@
 //! | [`ftp`] | *pure*: the language of RFC 959 and its successors: lines, commands, replies, host and port |
 //! | [`tls`] | TLS that passes, up to where text begins again; TLS that ends here, on either side; the local CA |
 //! | [`session`] | *pure*: the state machine: events and the time go in, actions come out |
+//! | [`limits`] | *pure*: how fast, how much, how long: rates, back-off, shares |
 //! | [`policy`] | *pure*: questions about what may pass, answered with values |
 //! | [`pinhole`] | *pure*: what data connection may come, for whom, through which address |
 //! | [`firewall`] | nftables and conntrack over netlink: the kernel's side of a pinhole |
@@ -41,6 +42,7 @@ pub mod confinement;
 pub mod demo;
 pub mod firewall;
 pub mod ftp;
+pub mod limits;
 pub mod net;
 pub mod observe;
 pub mod pinhole;

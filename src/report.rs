@@ -225,6 +225,17 @@ pub enum Report {
         /// Its subject (RFC 4514).
         subject: PeerText,
     },
+    /// A client was accepted, and has no session.
+    SessionRefused {
+        /// The client, or who should have introduced it.
+        client: SocketAddr,
+        /// Where it dialled.
+        original_dst: OriginalDst,
+        /// Why.
+        cause: CloseCause,
+        /// From accept to the refusal.
+        duration: Duration,
+    },
     /// The session is over.
     SessionEnded {
         /// Why.

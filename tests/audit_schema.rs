@@ -232,7 +232,15 @@ fn everything() -> Vec<Report> {
     reports.push(changed("DELE", None, None));
     let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason };
     reports.extend(Refusal::ALL.iter().map(refused));
+    // More than are written.
+    reports.extend(std::iter::repeat_n(refused(&Refusal::LowPort), 100));
     let duration = Duration::from_secs(3);
+    reports.push(Report::SessionRefused {
+        client: at("192.0.2.2:40000"),
+        original_dst: OriginalDst(at("[2001:db8::1]:21")),
+        cause: CloseCause::TooManySessions,
+        duration,
+    });
     reports.extend(
         CloseCause::ALL.iter().map(|cause| Report::SessionEnded { cause: *cause, duration }),
     );

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const LAYERS: &[(&str, &[&str])] = &[
     ("addr", &[]),
     ("terms", &[]),
+    ("limits", &[]),
     ("ftp", &["addr"]),
     ("pinhole", &["addr"]),
     ("tls", &["addr", "report"]),
@@ -23,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &["addr", "pinhole"]),
     ("policy", &["addr", "pinhole", "report"]),
     ("session", &["addr", "ftp", "pinhole", "policy", "report", "tls"]),
-    ("telemetry", &["addr", "pinhole", "report"]),
+    ("telemetry", &["addr", "limits", "pinhole", "report"]),
     ("admin", &["addr", "telemetry"]),
     (
         "relay",
@@ -31,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "addr",
             "firewall",
             "ftp",
+            "limits",
             "net",
             "pinhole",
             "policy",
@@ -41,7 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("confinement", &[]),
-    ("config", &["addr", "confinement", "pinhole", "policy", "telemetry"]),
+    ("config", &["addr", "confinement", "limits", "pinhole", "policy", "telemetry"]),
     (
         "app",
         &[
@@ -85,7 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without socket, clock, file or randomness.
-const PURE: &[&str] = &["addr", "ftp", "pinhole", "policy", "report", "session", "terms"];
+const PURE: &[&str] = &["addr", "ftp", "limits", "pinhole", "policy", "report", "session", "terms"];
 
 /// Files of other modules that are held to the same.
 const PURE_FILES: &[&str] = &[

@@ -61,6 +61,18 @@ fn expiry(end: SystemTime, now: SystemTime) -> Option<String> {
     })
 }
 
+/// Where the descriptors of this process are too few for `sessions`; `fits`: for how many they are
+/// enough.
+pub(super) fn descriptors(sessions: usize, fits: Option<u64>) -> Option<String> {
+    let fits =
+        fits.filter(|fits| u64::try_from(sessions).is_ok_and(|sessions| sessions > *fits))?;
+    Some(format!(
+        "limits.sessions is {sessions}, and the descriptors of this process are enough for {fits}: \
+         raise its limit of open files (LimitNOFILE= in the systemd unit, ulimit -n), or lower \
+         limits.sessions"
+    ))
+}
+
 /// False also where the kernel does not have it.
 fn is_off(key: &str) -> bool {
     let value = fs::read_to_string(Path::new("/proc/sys").join(key));
@@ -78,6 +90,14 @@ mod tests {
         let told = expiry(now + 12 * DAY, now).unwrap();
         assert!(told.contains("in 12 days"), "{told}");
         assert!(expiry(now - DAY, now).unwrap().contains("in 0 days"));
+    }
+
+    #[test]
+    fn sessions_that_do_not_fit_are_told_of() {
+        assert_eq!(descriptors(500, Some(500)), None);
+        assert_eq!(descriptors(500, None), None);
+        let told = descriptors(10_000, Some(448)).unwrap();
+        assert!(told.contains("10000") && told.contains("448"), "{told}");
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(super) fn shared_settings(config: &Config) -> anyhow::Result<SharedSettings>
         limits: Limits {
             sessions: config.limits.sessions,
             sessions_per_client: config.limits.sessions_per_client,
+            sessions_per_server: config.limits.sessions_per_server,
+            new_sessions_per_client: config.limits.new_sessions_per_client,
+            failed_logins_per_client: config.limits.failed_logins_per_client,
+            ports_per_client: config.limits.ports_per_client,
         },
         open_timeout: config.data.open_timeout,
         data_idle_timeout: config.data.idle_timeout,
@@ -93,9 +97,11 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
         },
         send_data_header: listener.proxy_protocol.send_data,
         kernel,
+        first_line_timeout: config.limits.first_line_timeout,
         login_timeout: config.limits.login_timeout,
         idle_timeout: config.limits.idle_timeout,
         open_timeout: config.data.open_timeout,
+        pinholes: config.limits.pinholes_per_session,
         line_limit: config.limits.line,
     }
 }

@@ -263,7 +263,8 @@ fn limits(host: &Host) -> [Finding; 2] {
         )
     };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let files = match limit.current {
+    // `run` raises the limit in force to the highest.
+    let files = match limit.maximum {
         Some(most) if most < OPEN_FILES_WANTED => Finding::note(
             format!("{most} open files at most"),
             FILES,

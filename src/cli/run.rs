@@ -4,6 +4,7 @@ use super::{EXIT_CONFIG, RunArguments, check, complain};
 use crate::admin::{Order, Orders};
 use crate::app::{self, Handover, RunningGateway};
 use crate::config::{self, Config};
+use crate::net;
 use crate::telemetry::{self, LogHandle};
 use anyhow::Context;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn execute(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
+    net::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

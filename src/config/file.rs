@@ -5,11 +5,12 @@
 use super::advertise::{self, Advertise};
 use super::confinement::ConfinementFile;
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
+use super::limits::{Limits, limits};
 use super::proxy_protocol::ProxyProtocolFile;
 use super::section::{Found, Section};
 use super::types::{
     Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
-    Limits, Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
+    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
     TelemetryConfig, default_policies,
 };
 use super::{problem::Place, value, value_tls};
@@ -19,15 +20,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// No gateway carries more at one time than it has ports towards one server.
-const MOST_SESSIONS: usize = 1_000_000;
-
-/// RFC 959 sets no limit; a command with a name of 255 bytes and a path have to fit.
-const SHORTEST_LINE: usize = 512;
-
-/// More than any peer sends in one line; the bound is memory per session.
-const LONGEST_LINE: usize = 65_536;
 
 /// The file as read, before it is checked as a whole.
 pub(super) struct File {
@@ -262,24 +254,6 @@ fn policies(root: &mut Section<'_>) -> BTreeMap<String, PolicyConfig> {
     }
     debug_assert!(policies.contains_key(DEFAULT_POLICY));
     policies
-}
-
-fn limits(mut section: Section<'_>) -> Limits {
-    let default = Limits::default();
-    let sessions = || value::count(1, MOST_SESSIONS, "sessions");
-    let line = value::count(SHORTEST_LINE, LONGEST_LINE, "bytes");
-    let limits = Limits {
-        sessions: section.read("sessions", sessions(), default.sessions).value,
-        sessions_per_client: section
-            .read("sessions_per_client", sessions(), default.sessions_per_client)
-            .value,
-        login_timeout: section.read("login_timeout", value::duration, default.login_timeout).value,
-        idle_timeout: section.read("idle_timeout", value::duration, default.idle_timeout).value,
-        drain_timeout: section.read("drain_timeout", value::duration, default.drain_timeout).value,
-        line: section.read("line", line, default.line).value,
-    };
-    section.finish();
-    limits
 }
 
 fn telemetry(mut section: Section<'_>) -> (Found<Option<SocketAddr>>, TelemetryConfig) {

@@ -9,6 +9,7 @@
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `advertise` | what stands in front of the gateway: its types, and how it is written |
 //! | `confinement` | the section of that name, and what it contradicts |
+//! | `limits` | the section of that name: its types and its keys |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
 //! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
@@ -27,6 +28,7 @@ mod check_tls;
 mod confinement;
 mod file;
 mod file_tls;
+mod limits;
 mod problem;
 mod proxy_protocol;
 mod reload;
@@ -42,6 +44,7 @@ mod value_tls;
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use advertise::{Advertise, AdvertiseChoice, shown as show_advertised};
 pub use check::collide;
+pub use limits::Limits;
 pub use problem::{Problem, Problems};
 pub use proxy_protocol::{ProxyProtocol, SendHeader};
 pub use reload::{changes, fixed_changes};
@@ -50,9 +53,8 @@ pub use tls::{
     TlsMode, TlsServer, TlsStart, UnmetCertificateRequest, Untrusted, Verify,
 };
 pub use types::{
-    ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Limits,
-    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
-    TelemetryConfig,
+    ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Listener,
+    LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source, TelemetryConfig,
 };
 pub use value::parse_duration;
 

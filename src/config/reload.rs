@@ -5,7 +5,7 @@
 
 use super::types::{Config, Listener, Server};
 use super::{CertificateFiles, Roots};
-use super::{advertise, confinement};
+use super::{advertise, confinement, limits};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
@@ -112,7 +112,7 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
 }
 
 fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
-    let Config { data, firewall, tls, limits, telemetry, admin, .. } = config;
+    let Config { data, firewall, tls, telemetry, admin, .. } = config;
     let mut keys = BTreeMap::from([
         ("data.path", data.path.label().to_owned()),
         ("data.mode", word(data.mode)),
@@ -153,12 +153,6 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ),
         ("tls.server.certificate.key", file(tls.server.certificate.as_ref(), |files| &files.key)),
         ("tls.server.client_certificates", word(tls.server.client_certificates)),
-        ("limits.sessions", limits.sessions.to_string()),
-        ("limits.sessions_per_client", limits.sessions_per_client.to_string()),
-        ("limits.login_timeout", time(limits.login_timeout)),
-        ("limits.idle_timeout", time(limits.idle_timeout)),
-        ("limits.drain_timeout", time(limits.drain_timeout)),
-        ("limits.line", limits.line.to_string()),
         ("telemetry.listen", optional(telemetry.listen)),
         ("telemetry.log.format", word(telemetry.log.format)),
         ("telemetry.log.level", word(telemetry.log.level)),
@@ -172,6 +166,7 @@ fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
         ),
     ]);
     keys.extend(confinement::shown(&config.confinement));
+    keys.extend(limits::keys(&config.limits));
     keys
 }
 

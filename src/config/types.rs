@@ -1,6 +1,7 @@
 //! What the file means: plain types, already validated. Defaults stand here and nowhere else.
 
 use crate::config::advertise::Advertise;
+use crate::config::limits::Limits;
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
@@ -344,36 +345,6 @@ pub struct PolicyConfig {
     pub strict: bool,
     /// Data ports below 1024 may be named (RFC 2577 §3 advises against it).
     pub low_ports: bool,
-}
-
-/// Bounds on what peers may use up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Sessions at one time.
-    pub sessions: usize,
-    /// Sessions at one time from one client address.
-    pub sessions_per_client: usize,
-    /// From accept to login.
-    pub login_timeout: Duration,
-    /// Without command, reply or data.
-    pub idle_timeout: Duration,
-    /// From the wish to drain to the end of what still runs.
-    pub drain_timeout: Duration,
-    /// The longest line in bytes, its end included.
-    pub line: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            sessions: 10_000,
-            sessions_per_client: 100,
-            login_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(15 * 60),
-            drain_timeout: Duration::from_secs(30),
-            line: 4160,
-        }
-    }
 }
 
 /// Logs, metrics and audit.

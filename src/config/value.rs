@@ -3,7 +3,9 @@
 use super::tree::{Node, Value};
 use super::types::{Server, Slice};
 use crate::pinhole::PortRange;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest duration that is taken for meant: what is longer is a slip of the unit.
@@ -177,6 +179,21 @@ pub(super) fn count(
             .ok()
             .filter(|count| (least..=most).contains(count))
             .ok_or_else(|| format!("`{}` is not possible: write {wanted}", text.escape_debug()))
+    }
+}
+
+/// A value that has a form of its own.
+pub(super) fn parsed<T: FromStr<Err: Display>>(node: &Node, wanted: &str) -> Result<T, String> {
+    scalar(node, wanted)?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// `none`, or what `read` takes.
+pub(super) fn or_none<T>(
+    read: impl FnOnce(&Node) -> Result<T, String>,
+) -> impl FnOnce(&Node) -> Result<Option<T>, String> {
+    move |node| match &node.value {
+        Value::Text(text) if text == "none" => Ok(None),
+        _ => read(node).map(Some),
     }
 }
 

@@ -264,7 +264,9 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
             });
             format!("data connection {}{counted}", outcome.label())
         }
-        Report::SessionEnded { cause, .. } => format!("ended: {}", cause.label()),
+        Report::SessionEnded { cause, .. } | Report::SessionRefused { cause, .. } => {
+            format!("ended: {}", cause.label())
+        }
         Report::LoginAccepted { .. }
         | Report::LoginRefused { .. }
         | Report::ChangeEnded { .. }

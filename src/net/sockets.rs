@@ -21,6 +21,11 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered probes before the peer is taken for dead: two minutes in all.
 const KEEPALIVE_RETRIES: u32 = 4;
 
+/// What the kernel may hold of a control connection in each direction, which it doubles for its own
+/// needs: lines want no more, and left to itself it lets a peer that does not read take megabytes of
+/// memory that all connections of the host share (net.ipv4.tcp_mem).
+const CONTROL_BUFFER: usize = 64 * 1024;
+
 /// What went wrong with a socket, and what to do about it.
 #[derive(Debug, Error)]
 pub enum NetError {
@@ -206,12 +211,14 @@ pub fn original_dst(stream: &std::net::TcpStream) -> io::Result<SocketAddr> {
     Ok(canonical(address))
 }
 
-/// Makes a control connection quick, alive, and readable in order: urgent data (the Telnet Synch
+/// Makes a control connection quick, alive, small, and readable in order: urgent data (the Telnet Synch
 /// ahead of ABOR) stays in line with the rest.
 pub fn tune_control(stream: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
+    socket.set_recv_buffer_size(CONTROL_BUFFER)?;
+    socket.set_send_buffer_size(CONTROL_BUFFER)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)

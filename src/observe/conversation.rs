@@ -88,6 +88,7 @@ impl Pretended {
             }
         };
         settings.kernel = true;
+        settings.first_line_timeout = PATIENCE;
         settings.login_timeout = PATIENCE;
         settings.idle_timeout = PATIENCE;
         Self {

@@ -139,6 +139,7 @@ impl Finding {
             Refusal::AfterEpsvAll => Some(Self::AfterEpsvAll),
             Refusal::LongAddress => Some(Self::LongAddress),
             Refusal::PinholeFailed
+            | Refusal::TooManyTransfers
             | Refusal::KernelCannot
             | Refusal::ExternalUnknown
             | Refusal::AuthRefused

@@ -1,13 +1,13 @@
 //! A connection that a listener has accepted, until it is known whose it is.
 
+use super::admission::{Denial, Permit};
 use super::advertise::Front;
 use super::course::CourseReceiver;
 use super::introduction::{Introduced, NotIntroduced, introduce};
 use super::listener::{CaptureKind, ListenerSettings};
-use super::shared::Permit;
 use crate::addr::OriginalDst;
 use crate::report::{CloseCause, Report};
-use crate::session::Parties;
+use crate::session::{Parties, TlsMode, TlsStart};
 use crate::telemetry::SessionTelemetry;
 use rustix::net::SendFlags;
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +15,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpStream;
-
-const NO_AUDIT: &[u8] =
-    b"421 Not available: this gateway cannot keep its records; try again later.\r\n";
-const TOO_MANY: &[u8] = b"421 Too many sessions; try again later.\r\n";
 
 /// A connection that has come, ahead of its session.
 pub(super) struct Arrival {
@@ -52,7 +48,7 @@ impl Arrival {
             introduced = introduce(stream, peer, local.0, permit) => introduced,
             () = course.no_more() => {
                 let (client, dialled, cause) = (peer, local.0, CloseCause::Shutdown);
-                Err(NotIntroduced { client, dialled, cause })
+                Err(NotIntroduced { client, dialled, cause, reply: &[] })
             }
         };
         match introduced {
@@ -60,8 +56,8 @@ impl Arrival {
                 let introduced_at = Some(local.0.ip());
                 Some((self.taking_part(client, OriginalDst(dialled), introduced_at), permit))
             }
-            Err(NotIntroduced { client, dialled, cause }) => {
-                self.refuse(stream, client, OriginalDst(dialled), cause);
+            Err(NotIntroduced { client, dialled, cause, reply }) => {
+                self.refuse(stream, client, OriginalDst(dialled), Denial { cause, reply });
                 None
             }
         }
@@ -83,25 +79,28 @@ impl Arrival {
         }
     }
 
-    /// There is no session for it: told as one that has ended.
+    /// There is no session for it.
     pub(super) fn refuse(
         &self,
         stream: &impl AsFd,
         client: SocketAddr,
         original_dst: OriginalDst,
-        cause: CloseCause,
+        denial: Denial,
     ) {
-        self.telemetry.record(&Report::SessionStarted { client, original_dst });
-        let farewell = match cause {
-            CloseCause::TooManySessions => Some(TOO_MANY),
-            CloseCause::AuditFailed => Some(NO_AUDIT),
-            _ => None,
-        };
-        if let Some(farewell) = farewell {
+        let Denial { cause, reply } = denial;
+        if !reply.is_empty() && self.reads_text() {
             // Nobody waits for a client that does not take these few bytes at once.
-            let _ = rustix::net::send(stream, farewell, SendFlags::NOSIGNAL);
+            let _ = rustix::net::send(stream, reply, SendFlags::NOSIGNAL);
         }
         let duration = self.started.elapsed();
-        self.telemetry.record(&Report::SessionEnded { cause, duration });
+        self.telemetry.record(&Report::SessionRefused { client, original_dst, cause, duration });
+    }
+
+    /// True if the client takes text before anything else: what stands in the way of TLS would be
+    /// told as a fault of TLS.
+    fn reads_text(&self) -> bool {
+        let settings = &self.settings.session;
+        settings.client_start != TlsStart::Implicit
+            || matches!(settings.tls, TlsMode::Refuse | TlsMode::Originate)
     }
 }

@@ -5,17 +5,20 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
+mod counted;
 mod tls;
 
+use super::admission::{Permit, Seat};
 use super::control::{Control, READ_SIZE, Received};
 use super::course::{Course, CourseReceiver, Notice, Present};
 use super::data::DataEvent;
 use super::introduction::DataHeaders;
 use super::openings::Openings;
-use super::shared::{Closing, Permit, Shared};
+use super::shared::{Closing, Shared};
 use super::termination::SessionTls;
 use crate::firewall::FlowEvent;
-use crate::report::{CloseCause, DataOutcome, Report};
+use crate::limits::ClientKey;
+use crate::report::{CloseCause, DataOutcome};
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
@@ -80,6 +83,7 @@ impl Driver {
         permit: Permit,
         course: CourseReceiver,
     ) -> Self {
+        let client_key = ClientKey::from(session.client().ip());
         let (notice, present) = course.for_session();
         let (flows_out, flows) = mpsc::unbounded_channel();
         let (data_out, data) = mpsc::unbounded_channel();
@@ -87,7 +91,7 @@ impl Driver {
             session,
             client: Some(Control::new(client)),
             server: None,
-            openings: Openings::new(shared, flows_out, data_out),
+            openings: Openings::new(shared, client_key, flows_out, data_out),
             tls,
             tls_ends_at: None,
             flows,
@@ -128,7 +132,11 @@ impl Driver {
         stream: TcpStream,
         server: SocketAddr,
         seen_as: SocketAddr,
+        seat: Seat,
     ) {
+        if let Some(permit) = &mut self.permit {
+            permit.take_seat(seat);
+        }
         self.server = Some(Control::new(stream));
         let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
         self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
@@ -239,21 +247,12 @@ impl Driver {
                 Action::Report(report) => self.report(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
-                    self.permit = None;
+                    self.release_permit();
                     for control in [&mut self.client, &mut self.server].into_iter().flatten() {
                         control.end_tls();
                     }
                 }
             }
-        }
-    }
-
-    fn report(&self, report: &Report) {
-        self.telemetry.record(report);
-        if let Report::DataConnectionStarted { transfer, .. } = report
-            && let Some(bytes) = self.openings.bytes(*transfer)
-        {
-            self.telemetry.follow(*transfer, bytes);
         }
     }
 
@@ -268,7 +267,7 @@ impl Driver {
                 Event::TransferOpened { id: plan.id, client_entry, server_entry }
             }
             Err(error) => {
-                tracing::warn!(%error, "a data connection could not be opened");
+                self.telemetry.warn(format_args!("a data connection could not be opened: {error}"));
                 Event::TransferFailed { id: plan.id }
             }
         };

@@ -3,7 +3,7 @@
 //!
 //! Not here: what a header looks like (see `net::proxy_protocol`).
 
-use super::shared::Permit;
+use super::admission::{Denial, Permit};
 use crate::net::proxy_protocol::{self, Header, HeaderFault, Version};
 use crate::net::reset_on_close;
 use crate::policy::bypass::Network;
@@ -176,6 +176,8 @@ pub(super) struct NotIntroduced {
     /// Where it dialled.
     pub(super) dialled: SocketAddr,
     pub(super) cause: CloseCause,
+    /// What the client is told; empty: nothing.
+    pub(super) reply: &'static [u8],
 }
 
 /// Reads the header of a connection that `peer` has made to `local`, and counts its session as one
@@ -201,12 +203,12 @@ pub(super) async fn introduce(
                     CloseCause::NoProxyHeader
                 }
             };
-            return Err(NotIntroduced { client: peer, dialled: local, cause });
+            return Err(NotIntroduced { client: peer, dialled: local, cause, reply: &[] });
         }
     };
     match permit.name(client.ip()) {
-        Some(permit) => Ok(Introduced { client, dialled, permit }),
-        None => Err(NotIntroduced { client, dialled, cause: CloseCause::TooManySessions }),
+        Ok(permit) => Ok(Introduced { client, dialled, permit }),
+        Err(Denial { cause, reply }) => Err(NotIntroduced { client, dialled, cause, reply }),
     }
 }
 

@@ -1,5 +1,8 @@
-//! Accepts clients, finds out where they dialled, keeps the limits, and dials the server.
+//! Accepts clients, finds out where they dialled, and dials the server.
+//!
+//! Not here: who may have a session (see `admission`).
 
+use super::admission::{Denial, Seat};
 use super::advertise::Advertise;
 use super::arrival::Arrival;
 use super::course::CourseReceiver;
@@ -9,8 +12,8 @@ use super::shards::Shards;
 use super::shared::{OwnEnd, Shared};
 use super::termination::{SessionTls, Termination};
 use crate::addr::{OriginalDst, canonical};
+use crate::limits::{Flood, Rate};
 use crate::net::{self, Acceptor, Dialling, Inherited, NetError};
-use crate::report::CloseCause;
 use crate::session::{Event, Parties, Session, Settings, Source};
 use crate::telemetry::ListenerTelemetry;
 use std::io;
@@ -27,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// After an `accept` that failed for lack of descriptors or memory: sessions that end meanwhile
 /// make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Warnings about that: every pause has one.
+const ACCEPT_WARNINGS: Rate = Rate::per_minute(6);
 
 /// How clients come to a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,12 +164,15 @@ impl Listener {
     pub async fn run(self, mut course: CourseReceiver) {
         let sessions = course.clone();
         let accept = async {
+            let mut warnings = Flood::default();
             loop {
                 match self.socket.accept().await {
                     Ok((stream, peer)) => self.welcome(stream, peer, sessions.clone()),
                     Err(error) => {
-                        let listener = self.handle.address;
-                        tracing::warn!(%error, %listener, "cannot accept a client");
+                        if let Some(left_out) = warnings.pass(ACCEPT_WARNINGS, Instant::now()) {
+                            let listener = self.handle.address;
+                            tracing::warn!(%error, %listener, left_out, "cannot accept a client");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -186,16 +195,18 @@ impl Listener {
         let Ok(local) = original_dst(settings.capture, &stream) else { return };
         let untranslated_dst = net::original_dst(&stream).unwrap_or(local.0);
         let arrival = Arrival { settings, telemetry, started, peer, local };
-        if self.shared.is_held() {
-            return arrival.refuse(&stream, peer, local, CloseCause::AuditFailed);
-        }
-        let admitted = if arrival.is_introduced() {
+        let admitted = if self.shared.is_held() {
+            Err(Denial::AUDIT)
+        } else if net::are_descriptors_scarce(&stream) {
+            Err(Denial::DESCRIPTORS)
+        } else if arrival.is_introduced() {
             self.shared.admit_unnamed()
         } else {
             self.shared.admit(peer.ip())
         };
-        let Some(permit) = admitted else {
-            return arrival.refuse(&stream, peer, local, CloseCause::TooManySessions);
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(denial) => return arrival.refuse(&stream, peer, local, denial),
         };
         let span = arrival.telemetry.span();
         let shared = Arc::clone(&self.shared);
@@ -243,6 +254,21 @@ struct Connected {
     stream: TcpStream,
     /// Kept until the session ends, so that a connection from this end is known as our own.
     own_end: OwnEnd,
+    seat: Seat,
+}
+
+/// Why there is no connection to a server.
+enum NotConnected {
+    /// It has as many sessions as `limits.sessions_per_server` lets it have.
+    Full,
+    /// It cannot be reached.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotConnected {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// Finds and dials the server of one session.
@@ -267,12 +293,22 @@ impl Opener {
             connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()) => connected,
             () = driver.wait_for_server() => return driver.run().await,
         };
-        let Some(Connected { stream, own_end }) = connected.ok().and_then(Result::ok) else {
-            driver.tell(Event::ServerConnectFailed);
-            return driver.run().await;
+        // Kept until the session ends.
+        let _own_end = match connected {
+            Ok(Ok(Connected { stream, own_end, seat })) => {
+                let (seen_as, server) = own_end.end();
+                driver.attach_server(stream, server, seen_as, seat);
+                Some(own_end)
+            }
+            Ok(Err(NotConnected::Full)) => {
+                driver.tell(Event::ServerLimitReached);
+                None
+            }
+            Ok(Err(NotConnected::Failed(_))) | Err(_) => {
+                driver.tell(Event::ServerConnectFailed);
+                None
+            }
         };
-        let (seen_as, server) = own_end.end();
-        driver.attach_server(stream, server, seen_as);
         driver.run().await;
     }
 
@@ -286,15 +322,17 @@ impl Opener {
         to_itself || self.ends.iter().any(|(near, far)| self.shared.is_own_end(*near, *far))
     }
 
-    async fn connect(&self) -> io::Result<Connected> {
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
+    async fn connect(&self) -> Result<Connected, NotConnected> {
+        let mut last = NotConnected::Failed(io::ErrorKind::NotFound.into());
         for to in self.servers().await? {
             match self.dial(to).await {
                 Ok(connected) => return Ok(connected),
                 Err(error) => last = error,
             }
         }
-        tracing::warn!(error = %last, server = %self.server_name(), "cannot reach the server");
+        if let NotConnected::Failed(error) = &last {
+            tracing::warn!(%error, server = %self.server_name(), "cannot reach the server");
+        }
         Err(last)
     }
 
@@ -307,7 +345,8 @@ impl Opener {
         }
     }
 
-    async fn dial(&self, to: SocketAddr) -> io::Result<Connected> {
+    async fn dial(&self, to: SocketAddr) -> Result<Connected, NotConnected> {
+        let seat = self.shared.take_seat(to).ok_or(NotConnected::Full)?;
         let from = match self.settings.session.source {
             Source::Gateway => None,
             Source::Client => Some(self.client.ip()),
@@ -318,7 +357,7 @@ impl Opener {
         net::tune_control(&stream)?;
         let headers = &self.settings.proxy_protocol;
         send_header(&mut stream, &headers.header(self.client, self.original_dst.0)).await?;
-        Ok(Connected { stream, own_end })
+        Ok(Connected { stream, own_end, seat })
     }
 
     fn server_name(&self) -> String {

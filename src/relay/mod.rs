@@ -3,7 +3,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `listener` | accepts clients, finds out where they dialled, keeps the limits |
+//! | `listener` | accepts clients, finds out where they dialled |
+//! | `admission` | who may have a session: the limits, and what is remembered of clients |
 //! | `advertise` | what new sessions are to tell instead of the gateway's own address |
 //! | `arrival` | an accepted connection, until it is known whose it is |
 //! | `driver` | one session: the only executor of actions; the TLS that ends here |
@@ -19,10 +20,11 @@
 //! | `splice` | moves the bytes where both legs are clear |
 //! | `pump` | moves the bytes where TLS ends on a leg |
 //! | `shards` | the threads that carry sessions |
-//! | `shared` | what the sessions share: ports, pipes, counts, the loop guard |
+//! | `shared` | what the sessions share: ports, pipes, the loop guard |
 //!
 //! Not here: FTP. What a line means is [`crate::session`]'s.
 
+mod admission;
 mod advertise;
 mod arrival;
 mod control;
@@ -41,6 +43,7 @@ mod shared;
 mod splice;
 mod termination;
 
+pub use admission::Limits;
 pub use advertise::{Advertise, Front};
 pub use course::{Course, CourseReceiver, CourseSender};
 pub use intake::Intake;
@@ -48,7 +51,7 @@ pub use introduction::ProxyProtocol;
 pub use listener::{CaptureKind, Listener, ListenerHandle, ListenerSettings, ServerAddress};
 pub use pump::{Leg as DataLeg, join as join_legs};
 pub use shards::Shards;
-pub use shared::{Limits, Shared, SharedSettings};
+pub use shared::{Shared, SharedSettings};
 pub use termination::Termination;
 
 #[cfg(test)]

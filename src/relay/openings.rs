@@ -6,8 +6,9 @@ mod range;
 use super::data::{DataEvent, DataTask, LegSource, PlannedLeg};
 use super::data_tls::{LegTls, LegsTls};
 use super::introduction::DataHeaders;
-use super::shared::{PortLease, Shared};
+use super::shared::{NoPort, PortLease, Shared};
 use crate::firewall::{self, Closed, Firewall, FirewallError, FlowEvent, Opening};
+use crate::limits::ClientKey;
 use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
 use crate::session::{Leg, TransferPlan};
@@ -27,8 +28,8 @@ const PORT_TRIES: usize = 8;
 /// Why a transfer could not be opened.
 #[derive(Debug, Error)]
 pub(super) enum OpenError {
-    #[error("no port of data.ports is free: widen the range or lower limits.sessions")]
-    NoPort,
+    #[error("{0}")]
+    NoPort(#[from] NoPort),
     #[error("this gateway has no hold on the packet path: set firewall.backend to nftables")]
     NoFirewall,
     #[error("a leg is to be protected and no TLS stands on its side")]
@@ -47,6 +48,8 @@ pub(super) type Entries = (Option<SocketAddr>, Option<SocketAddr>);
 /// What is open for one session.
 pub(super) struct Openings {
     shared: Arc<Shared>,
+    /// Whose ports they are.
+    client: ClientKey,
     /// As the session knows it, whatever is in force for later ones.
     open_timeout: Duration,
     open: Vec<Opened>,
@@ -90,16 +93,17 @@ impl Opened {
 }
 
 impl Openings {
-    /// `flows` and `events` are where the kernel's and the relay's news go.
+    /// For a session of `client`; `flows` and `events` are where the kernel's and the relay's news go.
     pub(super) fn new(
         shared: Arc<Shared>,
+        client: ClientKey,
         flows: mpsc::UnboundedSender<FlowEvent>,
         events: mpsc::UnboundedSender<DataEvent>,
     ) -> Self {
         let open_timeout = shared.settings().open_timeout;
         let (open, range, had_range) = (Vec::new(), None, false);
         let (tls, headers) = (LegsTls::default(), Arc::default());
-        Self { shared, open_timeout, open, range, had_range, tls, headers, flows, events }
+        Self { shared, client, open_timeout, open, range, had_range, tls, headers, flows, events }
     }
 
     /// What PROXY headers mean for later transfers.
@@ -220,7 +224,7 @@ impl Openings {
         let (port, lease) = match expected.port {
             Some(port) => (port, None),
             None => {
-                let lease = self.shared.lease_port().ok_or(OpenError::NoPort)?;
+                let lease = self.shared.lease_port(self.client)?;
                 (lease.port(), Some(lease))
             }
         };
@@ -243,6 +247,11 @@ impl Openings {
         if let Some(task) = self.task(wanted) {
             task.take_upload();
         }
+    }
+
+    /// True while the relay carries or awaits data connections.
+    pub(super) fn carries(&self) -> bool {
+        self.open.iter().any(|opened| matches!(opened, Opened::Relay { .. }))
     }
 
     /// Where the bytes of a transfer are counted while it runs; `None` on the kernel path.

@@ -1,10 +1,14 @@
-//! What the sessions of one gateway share: the port pool, the pipes, the counts, and the guard
-//! against control connections that lead back here.
+//! What the sessions of one gateway share: the port pool, the pipes, and the guard against control
+//! connections that lead back here.
+//!
+//! Not here: who may have a session (see `admission`).
 
+use super::admission::{Counts, Limits, count_of, count_out};
 use super::intake::Intake;
 use super::splice::PipePool;
 use crate::addr::canonical;
 use crate::firewall::Firewall;
+use crate::limits::ClientKey;
 use crate::net::{self, Dialled, Dialling};
 use crate::pinhole::{PortPool, PortRange};
 use crate::report::CloseCause;
@@ -12,22 +16,14 @@ use crate::telemetry::Telemetry;
 use crate::terms::SessionId;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::oneshot;
-
-/// How much may be going on at once (`limits`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Sessions in all.
-    pub sessions: usize,
-    /// Sessions of one client address.
-    pub sessions_per_client: usize,
-}
 
 /// What all sessions of a gateway have in common.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +45,8 @@ pub struct Shared {
     pub(super) intake: Option<Intake>,
     pub(super) telemetry: Telemetry,
     pub(super) pipes: PipePool,
-    ports: Mutex<PortPool>,
-    sessions: Mutex<Counts>,
+    ports: Mutex<Ports>,
+    pub(super) sessions: Mutex<Counts>,
     own_ends: Mutex<HashMap<End, usize>>,
     /// Who is told that its session is to end.
     closers: Mutex<HashMap<SessionId, oneshot::Sender<CloseCause>>>,
@@ -62,11 +58,11 @@ pub struct Shared {
 /// Both ends of a control connection of the gateway's own: the near one, and the server's.
 pub(super) type End = (SocketAddr, SocketAddr);
 
-/// The sessions that are admitted.
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    per_client: HashMap<IpAddr, usize>,
+/// The gateway's own data ports.
+struct Ports {
+    pool: PortPool,
+    /// Ports that are taken, by whom.
+    per_client: HashMap<ClientKey, usize>,
 }
 
 impl Shared {
@@ -77,16 +73,16 @@ impl Shared {
         intake: Option<Intake>,
         telemetry: Telemetry,
     ) -> Arc<Self> {
-        let ports = PortPool::new(settings.ports);
+        let pool = PortPool::new(settings.ports);
         telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
-        telemetry.set_ports_free(ports.free());
+        telemetry.set_ports_free(pool.free());
         Arc::new(Self {
             settings: Mutex::new(settings),
             firewall,
             intake,
             telemetry,
             pipes: PipePool::default(),
-            ports: Mutex::new(ports),
+            ports: Mutex::new(Ports { pool, per_client: HashMap::new() }),
             sessions: Mutex::default(),
             own_ends: Mutex::default(),
             closers: Mutex::default(),
@@ -104,9 +100,9 @@ impl Shared {
     pub fn change(&self, settings: SharedSettings) {
         *lock(&self.settings) = settings;
         let mut ports = lock(&self.ports);
-        ports.change_range(settings.ports);
+        ports.pool.change_range(settings.ports);
         self.telemetry.set_limits(settings.ports.len(), settings.limits.sessions);
-        self.telemetry.set_ports_free(ports.free());
+        self.telemetry.set_ports_free(ports.pool.free());
     }
 
     pub(super) fn next_session_id(&self) -> SessionId {
@@ -155,32 +151,22 @@ impl Shared {
         Closing { shared: Arc::clone(self), id, asked: Some(asked) }
     }
 
-    /// A port of the pool, until the lease is dropped; `None` if none is free (case 43).
-    pub(super) fn lease_port(self: &Arc<Self>) -> Option<PortLease> {
+    /// A port of the pool, until the lease is dropped, for one of `client`'s data connections
+    /// (case 43).
+    pub(super) fn lease_port(self: &Arc<Self>, client: ClientKey) -> Result<PortLease, NoPort> {
         // A port that can be guessed can be raced to (case 10).
-        let random = getrandom::u32().ok()?;
+        let random = getrandom::u32().map_err(|_| NoPort::Free)?;
+        let share = self.settings().limits.ports_per_client;
         let mut ports = lock(&self.ports);
-        let port = ports.take(random)?;
-        self.telemetry.set_ports_free(ports.free());
-        drop(ports);
-        Some(PortLease { shared: Arc::clone(self), port })
-    }
-
-    /// Counts a session in, until the permit is dropped; `None` if a limit is reached.
-    pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Option<Permit> {
-        self.admit_unnamed()?.name(client)
-    }
-
-    /// As [`Self::admit`], for a client that is to be named yet: counted among all so far.
-    pub(super) fn admit_unnamed(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.settings().limits.sessions;
-        let mut counts = lock(&self.sessions);
-        if counts.all >= limit {
-            return None;
+        let (own, free) = (count_of(&ports.per_client, client), ports.pool.free());
+        if free > 0 && !share.allows(own, free) {
+            return Err(NoPort::Share);
         }
-        counts.all += 1;
-        drop(counts);
-        Some(Permit { shared: Arc::clone(self), client: None })
+        let port = ports.pool.take(random).ok_or(NoPort::Free)?;
+        *ports.per_client.entry(client).or_default() += 1;
+        self.telemetry.set_ports_free(ports.pool.free());
+        drop(ports);
+        Ok(PortLease { shared: Arc::clone(self), client, port })
     }
 
     /// Dials a server, and remembers that the connection is the gateway's own until the returned end
@@ -209,13 +195,26 @@ impl Shared {
 
 /// A panic elsewhere must not take every later session with it: the maps stay consistent, since
 /// nothing panics between two changes.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why there is no port.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoPort {
+    #[error("no port of data.ports is free: widen the range or lower limits.sessions")]
+    Free,
+    #[error(
+        "the client holds as many ports of data.ports as limits.ports_per_client lets it: widen the \
+         range, or raise the share"
+    )]
+    Share,
 }
 
 /// A port of the pool; given back when dropped.
 pub(super) struct PortLease {
     shared: Arc<Shared>,
+    client: ClientKey,
     port: u16,
 }
 
@@ -228,47 +227,9 @@ impl PortLease {
 impl Drop for PortLease {
     fn drop(&mut self) {
         let mut ports = lock(&self.shared.ports);
-        ports.give(self.port);
-        self.shared.telemetry.set_ports_free(ports.free());
-    }
-}
-
-/// One counted session; counted out when dropped.
-pub(super) struct Permit {
-    shared: Arc<Shared>,
-    /// `None` until it is known.
-    client: Option<IpAddr>,
-}
-
-impl Permit {
-    /// Counts the session as one of `client`; `None` if that has as many as it may.
-    pub(super) fn name(mut self, client: IpAddr) -> Option<Self> {
-        let limit = self.shared.settings().limits.sessions_per_client;
-        let mut counts = lock(&self.shared.sessions);
-        let own = counts.per_client.get(&client).copied().unwrap_or(0);
-        if own >= limit {
-            // What is dropped then takes the lock.
-            drop(counts);
-            return None;
-        }
-        counts.per_client.insert(client, own + 1);
-        drop(counts);
-        self.client = Some(client);
-        Some(self)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.shared.sessions);
-        counts.all -= 1;
-        let Some(client) = self.client else { return };
-        if let Some(own) = counts.per_client.get_mut(&client) {
-            *own -= 1;
-            if *own == 0 {
-                counts.per_client.remove(&client);
-            }
-        }
+        ports.pool.give(self.port);
+        count_out(&mut ports.per_client, self.client);
+        self.shared.telemetry.set_ports_free(ports.pool.free());
     }
 }
 
@@ -322,22 +283,77 @@ impl Drop for OwnEnd {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::limits::Share;
+    use std::net::IpAddr;
+
+    /// Limits that nothing here meets.
+    pub(in crate::relay) fn limits() -> Limits {
+        Limits {
+            sessions: 1000,
+            sessions_per_client: 1000,
+            sessions_per_server: None,
+            new_sessions_per_client: None,
+            failed_logins_per_client: None,
+            ports_per_client: Share::default(),
+        }
+    }
+
+    fn settings(limits: Limits) -> SharedSettings {
+        SharedSettings {
+            ports: PortRange::new(50_000, 50_099).unwrap(),
+            limits,
+            open_timeout: Duration::from_secs(30),
+            data_idle_timeout: Duration::from_secs(30),
+        }
+    }
+
+    pub(in crate::relay) fn shared(limits: Limits) -> Arc<Shared> {
+        Shared::new(settings(limits), None, None, Telemetry::new())
+    }
+
+    impl Shared {
+        pub(in crate::relay) fn change_limits(&self, limits: Limits) {
+            self.change(settings(limits));
+        }
+    }
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
     #[test]
-    fn case_48_own_ends_are_known_while_one_of_their_connections_stands() {
-        let settings = SharedSettings {
-            ports: PortRange::new(50_000, 50_999).unwrap(),
-            limits: Limits { sessions: 1, sessions_per_client: 1 },
-            open_timeout: Duration::from_secs(30),
-            data_idle_timeout: Duration::from_secs(30),
+    fn case_43_one_client_cannot_drain_the_ports() {
+        let shared = shared(limits());
+        let client = |text: &str| ClientKey::from(text.parse::<IpAddr>().unwrap());
+        let (greedy, other) = (client("192.0.2.1"), client("192.0.2.2"));
+        let mut held = Vec::new();
+        let refusal = loop {
+            match shared.lease_port(greedy) {
+                Ok(lease) => held.push(lease),
+                Err(refusal) => break refusal,
+            }
         };
-        let shared = Shared::new(settings, None, None, Telemetry::new());
+        assert_eq!((held.len(), refusal), (75, NoPort::Share));
+        let theirs = shared.lease_port(other).ok().unwrap();
+        held.truncate(10);
+        assert!(shared.lease_port(greedy).is_ok(), "what is given back may be taken again");
+        drop((held, theirs));
+        assert!(lock(&shared.ports).per_client.is_empty());
+        assert_eq!(lock(&shared.ports).pool.free(), 100);
+        let mut all = Vec::new();
+        for number in 0..=100_u8 {
+            match shared.lease_port(client(&format!("203.0.113.{number}"))) {
+                Ok(lease) => all.push(lease),
+                Err(refusal) => assert_eq!((number, refusal), (100, NoPort::Free)),
+            }
+        }
+    }
+
+    #[test]
+    fn case_48_own_ends_are_known_while_one_of_their_connections_stands() {
+        let shared = shared(limits());
         let (gateway, client) = (at("198.51.100.1:40000"), at("192.0.2.2:40000"));
         let (server, other) = (at("198.51.100.5:21"), at("198.51.100.6:21"));
         for end in [gateway, client] {

@@ -40,8 +40,9 @@ words! {
         AfterEpsvAll => "after_epsv_all",
         /// LPRT, LPSV: RFC 1639 is not supported.
         LongAddress => "long_address",
-        /// The pinhole could not be opened: no port free, the firewall refused, or too many data
-        /// connections of the session run.
+        /// As many data connections of the session run as may.
+        TooManyTransfers => "too_many_transfers",
+        /// The pinhole could not be opened: no port free, or the firewall refused.
         PinholeFailed => "pinhole_failed",
         /// `data.path: kernel`, and the two sides differ in mode or family, or one is this host.
         KernelCannot => "kernel_cannot",
@@ -248,12 +249,24 @@ words! {
         ServerClosed => "server_closed",
         /// The server could not be reached.
         ConnectFailed => "connect_failed",
+        /// The server did not greet in time.
+        GreetingTimeout => "greeting_timeout",
+        /// The client sent no line in time.
+        FirstLineTimeout => "first_line_timeout",
         /// No login in time.
         LoginTimeout => "login_timeout",
         /// No command, reply or data in time.
         IdleTimeout => "idle_timeout",
-        /// The limit of sessions is reached.
+        /// The limit of sessions is reached, that of all or that of the client.
         TooManySessions => "too_many_sessions",
+        /// The limit of the server's sessions is reached.
+        ServerFull => "server_full",
+        /// The client begins more sessions in a time than it may.
+        NewSessionRate => "new_session_rate",
+        /// The client has failed to log in too often.
+        FailedLogins => "failed_logins",
+        /// The descriptors of the process are nearly used up.
+        NoDescriptors => "no_descriptors",
         /// A connection that has to begin with a PROXY header did not, or not in time.
         NoProxyHeader => "no_proxy_header",
         /// The control connection leads back to the gateway (case 48).
@@ -321,12 +334,30 @@ impl CloseCause {
             | Self::ServerClosed
             | Self::ServerSilent
             | Self::ConnectFailed
+            | Self::GreetingTimeout
+            | Self::FirstLineTimeout
             | Self::LoginTimeout
             | Self::IdleTimeout
             | Self::TooManySessions
+            | Self::ServerFull
+            | Self::NewSessionRate
+            | Self::FailedLogins
+            | Self::NoDescriptors
             | Self::ClosedByOwner
             | Self::AuditFailed
             | Self::Shutdown => false,
         }
+    }
+
+    /// True if a limit is in the way of the session.
+    pub fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Self::TooManySessions
+                | Self::ServerFull
+                | Self::NewSessionRate
+                | Self::FailedLogins
+                | Self::NoDescriptors
+        )
     }
 }

@@ -39,9 +39,10 @@ impl Session {
         let Some(path) = ends.path(&self.settings, kernel, &client, &server) else {
             return self.fail_negotiation(&negotiation, Refusal::KernelCannot);
         };
-        let alike = |transfer: &&Transfer| transfer.path() == path && transfer.is_running();
-        if self.transfers.iter().filter(alike).count() >= most_running(path) {
-            return self.fail_negotiation(&negotiation, Refusal::PinholeFailed);
+        let running = || self.transfers.iter().filter(|transfer| transfer.is_running());
+        let alike = running().filter(|transfer| transfer.path() == path).count();
+        if alike >= most_running(path) || running().count() >= self.settings.pinholes {
+            return self.fail_negotiation(&negotiation, Refusal::TooManyTransfers);
         }
         let plan = TransferPlan {
             id: self.next_transfer_id(),

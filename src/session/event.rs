@@ -20,6 +20,10 @@ pub enum Event<'a> {
     },
     /// The server could not be reached.
     ServerConnectFailed,
+    /// The server has as many sessions as it may have.
+    ServerLimitReached,
+    /// The client has failed to log in too often, here or in other sessions.
+    LoginLimitReached,
     /// The server that would be dialled is this gateway itself (case 48).
     LoopDetected,
     /// Bytes arrived on a control connection; any split is good.

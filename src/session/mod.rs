@@ -21,6 +21,7 @@
 //! | `named` | the users and files that the client names, for the audit |
 //! | `blind` | the range that is open for connections nobody can see being agreed, and these |
 //! | `tunnel` | TLS that is carried end to end, and the way back to text after CCC |
+//! | `first_line` | the time that each peer has for its first line |
 //! | `greeting` | the greeting that has to wait for TLS |
 //! | `lost` | bytes that were not seen, where a session is only observed |
 //! | `termination` | TLS that ends at the gateway: which side begins when |
@@ -46,6 +47,7 @@ mod drain;
 mod early_reply;
 mod ends;
 mod event;
+mod first_line;
 mod greeting;
 mod lost;
 mod named;
@@ -116,6 +118,8 @@ pub struct Session {
     /// Who logs in.
     named: Named,
     first_line_seen: bool,
+    /// Since when the greeting, or the client's first line, is due.
+    first_line_since: Option<Instant>,
     epsv_only: bool,
     client_has_quit: bool,
     client_reader: LineReader,
@@ -184,6 +188,7 @@ impl Session {
             logged_in: false,
             named: Named::default(),
             first_line_seen: false,
+            first_line_since: None,
             epsv_only: false,
             client_has_quit: false,
             client_reader: LineReader::new(limit),
@@ -224,6 +229,12 @@ impl Session {
             }
             Event::ServerConnectFailed => {
                 self.close(Some(replies::UNREACHABLE), CloseCause::ConnectFailed, now);
+            }
+            Event::ServerLimitReached => {
+                self.close(Some(replies::SERVER_FULL), CloseCause::ServerFull, now);
+            }
+            Event::LoginLimitReached => {
+                self.close(Some(replies::FAILED_LOGINS), CloseCause::FailedLogins, now);
             }
             Event::LoopDetected => self.close(Some(replies::LOOP), CloseCause::Loop, now),
             Event::BytesReceived { from, bytes } => self.on_bytes(from, bytes, now),
@@ -275,6 +286,8 @@ impl Session {
         let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if over(self.handshake_deadline()) {
             self.close(Some(replies::TLS_TIMEOUT), CloseCause::TlsTimeout, now);
+        } else if over(self.first_line_deadline()) {
+            self.end_silence(now);
         } else if over(self.login_deadline()) {
             self.close(Some(replies::LOGIN_TIMEOUT), CloseCause::LoginTimeout, now);
         } else if over(self.answer_deadline()) {
@@ -285,6 +298,11 @@ impl Session {
         }
         self.pump(now);
         self.settle_drain(now);
+    }
+
+    /// The client.
+    pub fn client(&self) -> std::net::SocketAddr {
+        self.parties.client
     }
 
     /// The next thing to do, in order.
@@ -300,6 +318,7 @@ impl Session {
             Phase::Connecting | Phase::Open => {
                 let deadlines = [
                     self.login_deadline(),
+                    self.first_line_deadline(),
                     self.handshake_deadline(),
                     self.idle_deadline(),
                     self.answer_deadline(),
@@ -341,6 +360,7 @@ impl Session {
         }
         self.ends = Some(Ends::new(&self.parties, self.settings.source, server, seen_as));
         self.phase = Phase::Open;
+        self.await_first_line(now);
         let elapsed = now.saturating_duration_since(self.started);
         self.report(Report::ServerConnected { server, seen_as, elapsed });
         if wants_certificate || self.is_listed(None) {

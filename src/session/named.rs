@@ -33,6 +33,13 @@ pub(super) struct Change {
     path: Option<PeerText>,
 }
 
+impl Change {
+    /// Its argument.
+    pub(super) fn path(&self) -> Option<&PeerText> {
+        self.path.as_ref()
+    }
+}
+
 impl Named {
     /// A USER has been answered, and not refused. True if it is another user than before.
     pub(super) fn take_user(&mut self, user: Option<PeerText>) -> bool {

@@ -13,6 +13,10 @@ use std::collections::VecDeque;
 /// send a few dozen at most; the rest waits in the client's own send buffer.
 const MAX_PENDING: usize = 256;
 
+/// What is kept of their arguments, in bytes, before the client is read no further: users and names of
+/// files for the audit, for as long as the server says nothing. Some dozen of the longest.
+const MAX_KEPT: usize = 64 * 1024;
+
 /// What the next reply of the server will answer.
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -60,6 +64,28 @@ impl Pending {
     /// True if the server has been asked for TLS.
     pub(super) fn is_auth(&self) -> bool {
         matches!(self, Self::Security(Request::Auth(_)) | Self::OwnCommand(OwnCommand::Auth))
+    }
+
+    /// Bytes that are kept of its argument.
+    fn kept(&self) -> usize {
+        let text = match self {
+            Self::Login { user } => user.as_ref(),
+            Self::Transfer { command, .. } => command.path.as_ref(),
+            Self::Change(change) => change.path(),
+            Self::Greeting
+            | Self::Plain
+            | Self::Data(_)
+            | Self::Feat
+            | Self::Security(_)
+            | Self::Enclosed
+            | Self::EpsvAll
+            | Self::Rein
+            | Self::Abor
+            | Self::OwnCommand(_)
+            | Self::OwnCcc
+            | Self::Own(_) => None,
+        };
+        text.map_or(0, |text| text.bytes().len())
     }
 
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
@@ -120,7 +146,9 @@ impl PendingQueue {
     /// True if the next client line may be read. Behind a barrier stands nothing of the client's, but
     /// a command of the gateway's own may, and a refusal.
     pub(super) fn admits_more(&self) -> bool {
-        self.queue.len() < MAX_PENDING && !self.queue.iter().any(Pending::is_barrier)
+        self.queue.len() < MAX_PENDING
+            && !self.queue.iter().any(Pending::is_barrier)
+            && self.queue.iter().map(Pending::kept).sum::<usize>() < MAX_KEPT
     }
 
     /// What was opened for the negotiation under way is closed again.

@@ -21,6 +21,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::ExternalUnknown => {
             "425 The gateway does not know its external address; connect again later.\r\n"
         }
+        Refusal::TooManyTransfers => {
+            "425 Too many data connections of this session run; wait until one has ended.\r\n"
+        }
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol
@@ -116,6 +119,11 @@ pub(super) const CCC_ACCEPTED: &str = "200 Clear text from here on.\r\n";
 pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
+pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
+pub(super) const FAILED_LOGINS: &str =
+    "421 Too many failed logins from your address; try again in some minutes.\r\n";
+pub(super) const NOT_GREETED: &str = "421 The FTP server does not greet.\r\n";
+pub(super) const NO_FIRST_LINE: &str = "421 No command in time; closing the connection.\r\n";
 pub(super) const LOOP: &str = "421 This address leads back to the gateway itself.\r\n";
 pub(super) const LOGIN_TIMEOUT: &str = "421 No login in time; closing the connection.\r\n";
 pub(super) const IDLE_TIMEOUT: &str = "421 Idle for too long; closing the connection.\r\n";

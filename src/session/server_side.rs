@@ -145,6 +145,9 @@ impl Session {
             self.pass_unsolicited(code, line.raw().clone());
             return;
         };
+        if matches!(pending, Pending::Greeting) {
+            self.await_first_line(now);
+        }
         let raw = line.raw().clone();
         let readable = !matches!(pending, Pending::Enclosed | Pending::Security(_));
         if self.security.encloses_lines() && readable && code.is_positive() {
@@ -165,10 +168,12 @@ impl Session {
             }
             Pending::Rein => {
                 if code.is_positive() {
-                    self.logged_in = false;
+                    // Without a login in between it gives no more time for one.
+                    if std::mem::take(&mut self.logged_in) {
+                        self.login_since = now;
+                    }
                     self.named = Named::default();
                     self.epsv_only = false;
-                    self.login_since = now;
                     self.reset_security();
                     self.withdraw_offered();
                 }

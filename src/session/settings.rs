@@ -109,12 +109,16 @@ pub struct Settings {
     pub send_data_header: bool,
     /// True if the firewall can carry data connections in the kernel.
     pub kernel: bool,
+    /// From the connection to the server's greeting, and from there to the client's first line.
+    pub first_line_timeout: Duration,
     /// From accept to an accepted login.
     pub login_timeout: Duration,
     /// Without a command, a reply or a running data connection.
     pub idle_timeout: Duration,
     /// From the negotiation of a data connection to its first packet.
     pub open_timeout: Duration,
+    /// Data connections that may run at one time.
+    pub pinholes: usize,
     /// The longest line, in bytes with its terminator.
     pub line_limit: usize,
 }
@@ -136,9 +140,11 @@ impl Default for Settings {
             source: Source::default(),
             send_data_header: false,
             kernel: false,
+            first_line_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(900),
             open_timeout: Duration::from_secs(30),
+            pinholes: 1024,
             line_limit: 4160,
         }
     }

@@ -286,6 +286,7 @@ impl Session {
                 self.termination.client = ClientTls::Secured;
                 // What comes first inside TLS may be another protocol as well (case 29).
                 self.first_line_seen = false;
+                self.await_first_line(now);
                 if let Some((words, cause)) = self.termination.refusal.take() {
                     self.send(Side::Client, words);
                     return self.close(None, cause, now);

@@ -7,6 +7,7 @@ use crate::terms::FlowId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod first_line;
 mod named;
 
 const LOGIN: Duration = Duration::from_secs(60);

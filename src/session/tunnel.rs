@@ -129,6 +129,7 @@ impl Session {
         self.tunnel.begin();
         self.cleared_early = false;
         self.secured_since = now;
+        self.first_line_since = None;
         for side in [Side::Client, Side::Server] {
             if self.phase == Phase::Closed {
                 // What the client has sent ahead was no TLS.
@@ -305,7 +306,11 @@ impl Session {
     pub(super) fn handshake_deadline(&self) -> Option<Instant> {
         let due = self.tunnel.is_in_handshake() || self.awaits_tls();
         let waits = self.phase == Phase::Open && due;
-        waits.then(|| self.secured_since + self.settings.login_timeout)
+        // TLS that begins without a word stands in the place of the first line.
+        let unasked = !self.first_line_seen;
+        let (login, first) = (self.settings.login_timeout, self.settings.first_line_timeout);
+        let timeout = if unasked { login.min(first) } else { login };
+        waits.then(|| self.secured_since + timeout)
     }
 
     pub(super) fn reader(&mut self, side: Side) -> &mut LineReader {

@@ -35,6 +35,7 @@ pub use audit::{AuditError, AuditFailure, AuditPlaces, JOURNAL_SOCKET};
 pub use certificates::{CertificateRole, Expiry};
 pub use live::RunningBytes;
 pub use logging::{LOG_VARIABLE, LogFormat, LogHandle, LogLevel, LoggingError, init};
+use session::RefusalLines;
 pub use session::SessionTelemetry;
 pub use vitals::{Repair, VitalSigns, Vitals};
 
@@ -125,6 +126,7 @@ impl Telemetry {
             live: Arc::clone(&self.live),
             audit: self.audit.clone(),
             observer: self.observer.clone(),
+            refusal_lines: Arc::default(),
         }
     }
 
@@ -212,6 +214,7 @@ pub struct ListenerTelemetry {
     live: Arc<Live>,
     audit: Option<AuditLog>,
     observer: Option<Observer>,
+    refusal_lines: RefusalLines,
 }
 
 impl ListenerTelemetry {

@@ -6,11 +6,21 @@ use super::gauges::Gauges;
 use super::live::{LiveSession, RunningBytes};
 use super::metrics::{BlindOutcome, HandshakeEnd, ListenerMetrics, Metrics};
 use super::{ListenerTelemetry, Observer, words};
+use crate::limits::{Flood, Rate};
 use crate::report::{Answer, CccOutcome, CloseCause, Connection, Distrust, Report, TlsFault};
 use crate::terms::{ByteCounts, DataPath, Direction, SessionId, Side, TransferId};
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::{Span, debug, error_span, field, info, warn};
+
+/// Lines of one session about what its peers do that is refused or not believed: so many at once, and
+/// one each second. What a person reads of one session is far below it; the metrics count on.
+const SESSION_LINES: Rate = Rate::per_minute(60);
+
+/// Lines about clients of one listener that have no session, for each cause.
+const REFUSAL_LINES: Rate = Rate::per_minute(60);
 
 /// The telemetry of one session. Cheap to clone: a data connection that outlives its session keeps
 /// one. What the session still adds to gauges is taken away with the last clone.
@@ -21,6 +31,8 @@ pub struct SessionTelemetry {
     metrics: Arc<Metrics>,
     listener: ListenerMetrics,
     gauges: Arc<Mutex<Gauges>>,
+    lines: Arc<Mutex<Flood>>,
+    refusal_lines: RefusalLines,
     live: Arc<LiveSession>,
     audit: Option<SessionAudit>,
     observer: Option<Observer>,
@@ -43,6 +55,8 @@ impl SessionTelemetry {
             metrics: Arc::clone(&listener.metrics),
             listener: listener.listener.clone(),
             gauges: Arc::new(Mutex::new(gauges)),
+            lines: Arc::default(),
+            refusal_lines: Arc::clone(&listener.refusal_lines),
             live: Arc::new(LiveSession::new(id, &listener.name, &listener.live)),
             audit: listener.audit.as_ref().map(|log| SessionAudit::new(id, &listener.name, log)),
             observer: listener.observer.clone(),
@@ -56,10 +70,11 @@ impl SessionTelemetry {
 
     /// Tells one fact: log line, metrics, what runs now, audit, observer.
     pub fn record(&self, report: &Report) {
-        self.span.in_scope(|| self.tell(report));
+        let left_out = self.left_out(report);
+        self.span.in_scope(|| self.tell(report, left_out));
         self.live.tell(report);
         if let Some(audit) = &self.audit {
-            audit.tell(report, SystemTime::now());
+            audit.tell(report, left_out, SystemTime::now());
         }
         if let Some(observer) = &self.observer {
             // Nobody receives any more: the observer has seen enough.
@@ -72,11 +87,34 @@ impl SessionTelemetry {
         self.live.follow(transfer, bytes);
     }
 
-    fn gauges(&self) -> MutexGuard<'_, Gauges> {
-        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Logs what went wrong on behalf of a peer that can have it go wrong again and again.
+    pub fn warn(&self, what: fmt::Arguments<'_>) {
+        if let Some(left_out) = pass(&self.lines) {
+            self.span.in_scope(|| warn!(left_out = told(left_out), "{what}"));
+        }
     }
 
-    fn tell(&self, report: &Report) {
+    /// How many lines like that of `report` have been left out before it; `None`: its own is.
+    fn left_out(&self, report: &Report) -> Option<u64> {
+        match report {
+            Report::Refused { .. } | Report::LoginRefused { .. } => pass(&self.lines),
+            Report::LineDistrusted { reason: Distrust::UnsolicitedPassiveReply, .. } => {
+                pass(&self.lines)
+            }
+            Report::SessionRefused { cause, .. } => {
+                let mut lines = lock(&self.refusal_lines);
+                lines.entry(*cause).or_default().pass(REFUSAL_LINES, Instant::now())
+            }
+            Report::SessionEnded { .. } => Some(lock(&self.lines).left_out()),
+            _ => Some(0),
+        }
+    }
+
+    fn gauges(&self) -> MutexGuard<'_, Gauges> {
+        lock(&self.gauges)
+    }
+
+    fn tell(&self, report: &Report, left_out: Option<u64>) {
         match report {
             Report::SessionStarted { client, original_dst } => {
                 self.span.record("client", field::display(client));
@@ -89,7 +127,9 @@ impl SessionTelemetry {
             }
             Report::LoginAccepted { user: _ } => debug!("the server accepted the login"),
             Report::LoginRefused { user: _, code } => {
-                info!(code, "the server refused the login");
+                if let Some(left_out) = left_out {
+                    info!(code, left_out = told(left_out), "the server refused the login");
+                }
             }
             Report::CommandReceived { verb } => {
                 self.listener.count_command(verb);
@@ -97,7 +137,10 @@ impl SessionTelemetry {
             }
             Report::Refused { verb, reason } => {
                 self.listener.refusals_total.of(*reason).inc();
-                warn!(reason = reason.label(), verb, "{}", words::refusal(*reason));
+                if let Some(left_out) = left_out {
+                    let (reason, words) = (reason.label(), words::refusal(*reason));
+                    warn!(reason, verb, left_out = told(left_out), "{words}");
+                }
             }
             Report::ChangeEnded { verb, path: _, renamed: _, code } => {
                 let outcome = Answer::of(*code).label();
@@ -107,7 +150,9 @@ impl SessionTelemetry {
                 self.listener.rewrites_total.of(*line).inc();
                 debug!(line = line.label(), "line rewritten");
             }
-            Report::LineDistrusted { reason, from } => self.tell_distrust(*reason, *from),
+            Report::LineDistrusted { reason, from } => {
+                self.tell_distrust(*reason, *from, left_out);
+            }
             Report::PinholeOpened { transfer, path, mode, pinhole, elapsed } => {
                 self.gauges().open_pinhole(*transfer, *path, *mode);
                 self.metrics.pinhole_open_seconds.of(*path).observe(elapsed.as_secs_f64());
@@ -193,15 +238,30 @@ impl SessionTelemetry {
             Report::ClientCertificateAccepted { subject } => {
                 info!(%subject, "the client has shown a certificate that is trusted");
             }
-            Report::SessionEnded { cause, duration } => self.tell_end(*cause, *duration),
+            Report::SessionRefused { client, original_dst, cause, duration: _ } => {
+                self.listener.sessions_total.of(*cause).inc();
+                if let Some(left_out) = left_out {
+                    self.span.record("client", field::display(client));
+                    let (reason, words) = (cause.label(), words::session_end(*cause));
+                    info!(reason, dialled = %original_dst, left_out = told(left_out), "{words}");
+                }
+            }
+            Report::SessionEnded { cause, duration } => {
+                self.tell_end(*cause, *duration, left_out);
+            }
         }
     }
 
-    fn tell_distrust(&self, reason: Distrust, from: Side) {
+    fn tell_distrust(&self, reason: Distrust, from: Side, left_out: Option<u64>) {
         let (words, from) = (words::distrust(reason), from.label());
         match reason {
             // The mark of somebody who wants a port opened (case 1).
-            Distrust::UnsolicitedPassiveReply => warn!(reason = reason.label(), from, "{words}"),
+            Distrust::UnsolicitedPassiveReply => {
+                if let Some(left_out) = left_out {
+                    let reason = reason.label();
+                    warn!(reason, from, left_out = told(left_out), "{words}");
+                }
+            }
             // Odd, but servers do it: a 421 on a timeout answers nothing.
             Distrust::NoReplyCode | Distrust::UnsolicitedReply => {
                 debug!(reason = reason.label(), from, "{words}");
@@ -239,15 +299,16 @@ impl SessionTelemetry {
         }
     }
 
-    fn tell_end(&self, cause: CloseCause, duration: Duration) {
+    fn tell_end(&self, cause: CloseCause, duration: Duration, left_out: Option<u64>) {
         self.gauges().end_session();
         self.listener.sessions_total.of(cause).inc();
         self.metrics.session_seconds.observe(duration.as_secs_f64());
         let (reason, seconds) = (cause.label(), duration.as_secs_f64());
+        let left_out = left_out.and_then(told);
         if cause.is_violation() {
-            warn!(reason, seconds, "{}", words::session_end(cause));
+            warn!(reason, seconds, left_out, "{}", words::session_end(cause));
         } else {
-            info!(reason, seconds, "{}", words::session_end(cause));
+            info!(reason, seconds, left_out, "{}", words::session_end(cause));
         }
     }
 
@@ -256,4 +317,21 @@ impl SessionTelemetry {
         self.metrics.data_bytes_total.of((path, Direction::Upload)).inc_by(upload);
         self.metrics.data_bytes_total.of((path, Direction::Download)).inc_by(download);
     }
+}
+
+/// The lines about clients of one listener that have no session.
+pub(super) type RefusalLines = Arc<Mutex<HashMap<CloseCause, Flood>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many lines have been left out, if one more may be written.
+fn pass(lines: &Mutex<Flood>) -> Option<u64> {
+    lock(lines).pass(SESSION_LINES, Instant::now())
+}
+
+/// A field that stands only where there is something to tell.
+fn told(left_out: u64) -> Option<u64> {
+    (left_out > 0).then_some(left_out)
 }

@@ -17,6 +17,9 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::NetworkProtocol => "refused: the network protocol asked for cannot be had",
         Refusal::AfterEpsvAll => "refused: after EPSV ALL only EPSV is allowed",
         Refusal::LongAddress => "refused: LPRT and LPSV are not supported",
+        Refusal::TooManyTransfers => {
+            "refused: as many data connections of the session run as may (limits.pinholes_per_session)"
+        }
         Refusal::PinholeFailed => "refused: the pinhole for the data connection cannot be opened",
         Refusal::KernelCannot => {
             "refused: the kernel cannot join these two sides; data.path: auto lets the relay do it"
@@ -154,9 +157,18 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         CloseCause::ClientClosed => "session ended: the client closed",
         CloseCause::ServerClosed => "session ended: the server closed",
         CloseCause::ConnectFailed => "session ended: the server cannot be reached",
+        CloseCause::GreetingTimeout => "session ended: the server does not greet",
+        CloseCause::FirstLineTimeout => "session ended: no line of the client in time",
         CloseCause::LoginTimeout => "session ended: no login in time",
         CloseCause::IdleTimeout => "session ended: idle for too long",
-        CloseCause::TooManySessions => "session ended: the limit of sessions is reached",
+        CloseCause::TooManySessions => "session refused: the limit of sessions is reached",
+        CloseCause::ServerFull => "session refused: limits.sessions_per_server is reached",
+        CloseCause::NewSessionRate => "session refused: limits.new_sessions_per_client is reached",
+        CloseCause::FailedLogins => "session refused: too many logins of this client have failed",
+        CloseCause::NoDescriptors => {
+            "session refused: descriptors are nearly used up; raise the limit of open files, or lower \
+             limits.sessions"
+        }
         CloseCause::NoProxyHeader => {
             "session refused: no valid PROXY header from an address in proxy_protocol.accept_from"
         }

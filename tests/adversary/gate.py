@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import urllib.request
 
@@ -24,7 +25,7 @@ class Gate:
     """
 
     def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
-                 tls=None, certificates=None, server=None, port=None):
+                 tls=None, certificates=None, server=None, port=None, level="debug"):
         os.makedirs(folder)
         self.host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -51,12 +52,12 @@ class Gate:
             "limits": {"drain_timeout": "1s"} | (limits or {}),
             **({"tls": sections} if sections else {}),
             "telemetry": {"listen": f"127.0.0.1:{self.telemetry}",
-                          "log": {"format": "text", "level": "debug"}},
+                          "log": {"format": "text", "level": level}},
             "admin": {"socket": None},
         }
-        config = os.path.join(folder, "ftpgate.yaml")
-        with open(config, "w", encoding="utf-8") as out:
-            json.dump(settings, out, indent=1)
+        self.settings = settings
+        config = self.config = os.path.join(folder, "ftpgate.yaml")
+        self._write()
         self.log = os.path.join(folder, "ftpgate.log")
         self.process = Process(["setpriv", "--bounding-set=-all", "--inh-caps=-all", binary, "run",
                                 "--config", config], self.log)
@@ -66,6 +67,19 @@ class Gate:
             tail = "\n".join(self.process.tail())
             self.close()
             raise Failed(f"ftpgate does not start\n{tail}") from error
+
+    def _write(self):
+        with open(self.config, "w", encoding="utf-8") as out:
+            json.dump(self.settings, out, indent=1)
+
+    def reload(self, **limits):
+        """Other limits, while it runs."""
+        before = self.metrics().sum("config_reloads_total")
+        self.settings["limits"] |= limits
+        self._write()
+        os.kill(self.process.pid, signal.SIGHUP)
+        wait_until(lambda: self.metrics().sum("config_reloads_total", outcome="applied") == before + 1,
+                   "the new limits are not in force")
 
     def _ready(self):
         if not self.process.alive():

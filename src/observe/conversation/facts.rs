@@ -54,6 +54,7 @@ impl Conversation {
                 }
             }
             Report::SessionStarted { .. }
+            | Report::SessionRefused { .. }
             | Report::ServerConnected { .. }
             | Report::LoginRefused { .. }
             | Report::ChangeEnded { .. }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::pinhole::PortRange;
+use crate::relay::SharedSettings;
+use crate::relay::shared::tests::limits;
 use crate::relay::tests::peers::{BOTH, End, Party, Peer};
-use crate::relay::{Limits, SharedSettings};
 use crate::report::TlsFault;
 use crate::telemetry::Telemetry;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +16,7 @@ const COMES_WITHIN: Duration = Duration::from_secs(5);
 fn shared() -> Arc<Shared> {
     let settings = SharedSettings {
         ports: PortRange::new(50_000, 50_999).unwrap(),
-        limits: Limits { sessions: 1, sessions_per_client: 1 },
+        limits: limits(),
         open_timeout: COMES_WITHIN,
         data_idle_timeout: COMES_WITHIN,
     };

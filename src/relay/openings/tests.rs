@@ -4,13 +4,15 @@ use super::*;
 use crate::firewall::FlowBytes;
 use crate::firewall::MemoryView;
 use crate::pinhole::PortRange;
+use crate::relay::SharedSettings;
+use crate::relay::shared::tests::limits;
 use crate::relay::tests::peers::{BOTH, COMES_WITHIN, Party, Peer};
-use crate::relay::{Limits, SharedSettings};
 use crate::report::{DataOutcome, TlsFault, TlsVersion};
 use crate::session::Dial;
 use crate::session::{BlindRange, Event};
 use crate::telemetry::Telemetry;
 use crate::terms::ProtectionLevel;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -25,14 +27,15 @@ fn openings_with_events() -> (Openings, MemoryView, News) {
     let (firewall, view) = Firewall::memory();
     let settings = SharedSettings {
         ports: PortRange::new(50_000, 50_999).unwrap(),
-        limits: Limits { sessions: 1, sessions_per_client: 1 },
+        limits: limits(),
         open_timeout: Duration::from_secs(30),
         data_idle_timeout: Duration::from_secs(30),
     };
     let shared = Shared::new(settings, Some(firewall), None, Telemetry::new());
     let (flows, flows_in) = mpsc::unbounded_channel();
     let (events, events_in) = mpsc::unbounded_channel();
-    (Openings::new(shared, flows, events), view, (flows_in, events_in))
+    let client = ClientKey::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    (Openings::new(shared, client, flows, events), view, (flows_in, events_in))
 }
 
 /// The client dials the server's own address, where it listens on the same port each time.

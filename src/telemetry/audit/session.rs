@@ -43,11 +43,18 @@ impl SessionAudit {
         Self { id, listener: Arc::clone(listener), log: log.clone(), known: Arc::default() }
     }
 
-    /// Writes the line that `report` leads to, if it does.
-    pub(in crate::telemetry) fn tell(&self, report: &Report, now: SystemTime) {
+    /// Takes in one fact, and writes the line that it leads to, if it does. `left_out`: how many like
+    /// it have been left out before; `None`: this one is.
+    pub(in crate::telemetry) fn tell(
+        &self,
+        report: &Report,
+        left_out: Option<u64>,
+        now: SystemTime,
+    ) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.learn(report);
-        if let Some((event, line)) = known.line(self.id, &self.listener, report, now) {
+        let Some(left_out) = left_out else { return };
+        if let Some((event, line)) = known.line(self.id, &self.listener, report, left_out, now) {
             self.log.push(event, line.as_bytes());
         }
     }
@@ -56,7 +63,8 @@ impl SessionAudit {
 impl Known {
     fn learn(&mut self, report: &Report) {
         match report {
-            Report::SessionStarted { client, original_dst } => {
+            Report::SessionStarted { client, original_dst }
+            | Report::SessionRefused { client, original_dst, .. } => {
                 (self.client, self.dialled) = (Some(*client), Some(*original_dst));
             }
             Report::ServerConnected { server, .. } => self.server = Some(*server),
@@ -95,6 +103,7 @@ impl Known {
         id: SessionId,
         listener: &str,
         report: &Report,
+        left_out: u64,
         now: SystemTime,
     ) -> Option<(&'static str, String)> {
         let begin_as = |event, user: Option<&PeerText>| {
@@ -105,7 +114,7 @@ impl Known {
             line
         };
         let begin = |event| begin_as(event, self.user.as_ref());
-        let line = match report {
+        let mut line = match report {
             Report::LoginAccepted { .. } => {
                 let mut line = begin("login");
                 line.word("outcome", Answer::Accepted.label());
@@ -135,7 +144,8 @@ impl Known {
                 }
                 line
             }
-            Report::SessionEnded { cause, duration } => {
+            Report::SessionEnded { cause, duration }
+            | Report::SessionRefused { cause, duration, .. } => {
                 let mut line = begin("session_end");
                 if let Some(dialled) = &self.dialled {
                     line.word("dialled", dialled);
@@ -161,6 +171,9 @@ impl Known {
             | Report::LeafShown { .. }
             | Report::ClientCertificateAccepted { .. } => return None,
         };
+        if left_out > 0 {
+            line.number("left_out", left_out);
+        }
         Some(line.end())
     }
 

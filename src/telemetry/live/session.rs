@@ -5,7 +5,7 @@ use super::super::snapshot::{
 };
 use super::{Live, RunningBytes, lock, seconds};
 use crate::pinhole::Pinhole;
-use crate::report::{CloseCause, ControlProtection, PeerText, Report, TransferCommand};
+use crate::report::{ControlProtection, PeerText, Report, TransferCommand};
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, SessionId, TransferId};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -85,7 +85,10 @@ impl LiveSession {
             lock(&self.live.sessions).insert(self.id, Arc::clone(&self.entry));
         }
         if let Some(reason) = refused_by(report) {
-            let client = lock(&self.entry).begun.map(|begun| begun.client);
+            let client = match report {
+                Report::SessionRefused { client, .. } => Some(*client),
+                _ => lock(&self.entry).begun.map(|begun| begun.client),
+            };
             self.live.refuse(self.id, &self.listener, client, reason);
         }
     }
@@ -108,8 +111,8 @@ impl Drop for LiveSession {
 fn refused_by(report: &Report) -> Option<&'static str> {
     match report {
         Report::Refused { reason, .. } => Some(reason.label()),
-        Report::SessionEnded { cause, .. } => {
-            let refused = *cause == CloseCause::TooManySessions || cause.is_violation();
+        Report::SessionEnded { cause, .. } | Report::SessionRefused { cause, .. } => {
+            let refused = cause.is_limit() || cause.is_violation();
             refused.then(|| cause.label())
         }
         _ => None,
@@ -173,7 +176,8 @@ impl Entry {
                 self.moved = sum(self.moved, bytes.unwrap_or_default());
             }
             Report::SessionEnded { .. } => self.over = true,
-            Report::Refused { .. }
+            Report::SessionRefused { .. }
+            | Report::Refused { .. }
             | Report::LoginRefused { .. }
             | Report::ChangeEnded { .. }
             | Report::NameAsked { .. }
