@@ -19,7 +19,7 @@ pub struct SessionTelemetry {
     id: SessionId,
     span: Span,
     metrics: Arc<Metrics>,
-    listener: ListenerMetrics,
+    listener: Arc<ListenerMetrics>,
     gauges: Arc<Mutex<Gauges>>,
     live: Arc<LiveSession>,
     audit: Option<SessionAudit>,
@@ -36,12 +36,12 @@ impl SessionTelemetry {
             listener = &*listener.name,
             client = field::Empty
         );
-        let gauges = Gauges::new(Arc::clone(&listener.metrics), listener.listener.clone());
+        let gauges = Gauges::new(Arc::clone(&listener.metrics), Arc::clone(&listener.listener));
         Self {
             id,
             span,
             metrics: Arc::clone(&listener.metrics),
-            listener: listener.listener.clone(),
+            listener: Arc::clone(&listener.listener),
             gauges: Arc::new(Mutex::new(gauges)),
             live: Arc::new(LiveSession::new(id, &listener.name, &listener.live)),
             audit: listener.audit.as_ref().map(|log| SessionAudit::new(id, &listener.name, log)),
