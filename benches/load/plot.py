@@ -54,11 +54,11 @@ def _chart(lines, x_title, y_title, logarithmic=False, limit=None):
     marks = sorted({x for x, _ in points}) if logarithmic else [most_x * number / 5 for number in range(6)]
     last = -100.0
     for x in marks:
-        if at_x(x) - last < 40:
+        if at_x(x) - last < 45:
             continue
         last = at_x(x)
         parts.append(f'<line x1="{last:.1f}" x2="{last:.1f}" y1="{at_y(0):.1f}" y2="{at_y(0) + 5:.1f}" stroke="#222"/>')
-        parts.append(f'<text x="{last:.1f}" y="{at_y(0) + 20:.1f}" text-anchor="middle" {_TEXT}>{x:,.0f}</text>')
+        parts.append(f'<text x="{last:.1f}" y="{at_y(0) + 20:.1f}" text-anchor="middle" {_TEXT}>{_number(x)}</text>')
     if limit:
         y, words = at_y(limit[0]), limit[1]
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#888" '
@@ -76,6 +76,10 @@ def _chart(lines, x_title, y_title, logarithmic=False, limit=None):
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     parts.append(f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle" {_TEXT}>{y_title}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _number(value):
+    return f"{value:,.0f}".replace(",", " ")
 
 
 def _round_up(value):
