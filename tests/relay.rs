@@ -44,9 +44,10 @@ fn port_of(reply: &str) -> u16 {
 async fn case_45_a_session_that_only_waits_for_its_data_has_hung_up() {
     let (control, server_address) = listen().await;
     let (data, data_address) = listen().await;
-    let free = listen().await.1;
-    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config::for_server(any, &server_address.to_string()).unwrap();
     let gateway = app::start(&config, None).await.unwrap();
+    let free = gateway.listeners()[0];
     let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
     let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
     for (command, reply) in [
@@ -92,9 +93,10 @@ async fn case_45_a_session_that_only_waits_for_its_data_has_hung_up() {
 #[tokio::test]
 async fn a_gateway_that_stops_hangs_up_when_its_clients_have_had_the_farewell() {
     let (control, server_address) = listen().await;
-    let free = listen().await.1;
-    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config::for_server(any, &server_address.to_string()).unwrap();
     let gateway = app::start(&config, None).await.unwrap();
+    let free = gateway.listeners()[0];
     let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
     let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
     say(&mut server, "220 ready\r\n").await;
@@ -115,15 +117,16 @@ async fn a_gateway_that_stops_hangs_up_when_its_clients_have_had_the_farewell() 
 #[tokio::test]
 async fn a_short_listing_is_not_reported_done_ahead_of_its_data_connection() {
     let (control, server_address) = listen().await;
-    let free = listen().await.1;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let queue = socket.listen(0).unwrap();
     let client_address = queue.local_addr().unwrap();
     let _filler = within(TcpStream::connect(client_address)).await.unwrap();
 
-    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let config = Config::for_server(any, &server_address.to_string()).unwrap();
     let gateway = app::start(&config, None).await.unwrap();
+    let free = gateway.listeners()[0];
     let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
     let mut server = BufReader::new(within(control.accept()).await.unwrap().0);
     say(&mut server, "220 ready\r\n").await;
@@ -166,9 +169,10 @@ async fn a_gateway_that_stops_does_not_wait_for_a_server_that_is_being_dialled()
     let server_address = queue.local_addr().unwrap();
     let _filler = within(TcpStream::connect(server_address)).await.unwrap();
 
-    let free = listen().await.1;
-    let config = Config::for_server(free, &server_address.to_string()).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config::for_server(any, &server_address.to_string()).unwrap();
     let gateway = app::start(&config, None).await.unwrap();
+    let free = gateway.listeners()[0];
     let mut client = BufReader::new(within(TcpStream::connect(free)).await.unwrap());
     // What a client says ahead of the greeting is heard.
     let mut browser = BufReader::new(within(TcpStream::connect(free)).await.unwrap());

@@ -42,7 +42,7 @@ class BenchError(Exception):
     """Something of the bench, not of a contender's speed, went wrong."""
 
 
-def enclose(run, seconds):
+def enclose(run, seconds, niceness=_NICENESS):
     """Calls `run(scratch)` inside fresh mount and PID namespaces and returns its exit code.
 
     `scratch` is a folder on a tmpfs. After `seconds` the run is interrupted, and a little later ended by the kernel.
@@ -51,7 +51,7 @@ def enclose(run, seconds):
     _checked(_libc.unshare(_CLONE_NEWPID), "unshare (needs root)")
     child = os.fork()
     if child == 0:
-        os._exit(_as_process_1(run, scratch, seconds))
+        os._exit(_as_process_1(run, scratch, seconds, niceness))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(child, number))
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
@@ -62,11 +62,11 @@ def enclose(run, seconds):
     return os.waitstatus_to_exitcode(status)
 
 
-def _as_process_1(run, scratch, seconds):
+def _as_process_1(run, scratch, seconds, niceness):
     """Starts the run and reaps, as process 1 must: a server's children end after their parents."""
     child = os.fork()
     if child == 0:
-        os._exit(_as_run(run, scratch, seconds))
+        os._exit(_as_run(run, scratch, seconds, niceness))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(child, number))
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
@@ -76,7 +76,7 @@ def _as_process_1(run, scratch, seconds):
             return max(os.waitstatus_to_exitcode(status), 0) or int(status != 0)
 
 
-def _as_run(run, scratch, seconds):
+def _as_run(run, scratch, seconds, niceness):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
@@ -84,7 +84,7 @@ def _as_run(run, scratch, seconds):
     try:
         # Only from here on: the parents stay outside, so that nothing keeps the mounts when this process ends.
         _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
-        _go_ahead_of_others()
+        _be_as_nice_as(niceness)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for command in (
@@ -95,9 +95,9 @@ def _as_run(run, scratch, seconds):
             subprocess.run(command, check=True)
         return run(scratch)
     except (BenchError, TimeoutError, subprocess.CalledProcessError) as error:
-        print(f"beside: {error}", file=sys.stderr)
+        print(f"bench: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("beside: interrupted", file=sys.stderr)
+        print("bench: interrupted", file=sys.stderr)
     except Exception:  # told here: this process does not return to the interpreter
         traceback.print_exc()
     finally:
@@ -106,12 +106,12 @@ def _as_run(run, scratch, seconds):
     return 1
 
 
-def _go_ahead_of_others():
+def _be_as_nice_as(niceness):
     """Where the scheduler groups by session (sched(7), autogroup), niceness counts only inside the group."""
-    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
     os.setsid()
     try:
-        Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
     except OSError:
         pass  # a kernel without it
 

@@ -102,6 +102,10 @@ impl Control {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))
                 .inspect_err(|_| self.unsent.clear())?;
             self.unsent.advance(sent);
+            if self.unsent.is_empty() {
+                // An idle session keeps no room for lines.
+                self.unsent = BytesMut::new();
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -11,25 +11,21 @@ mod tls;
 use super::admission::{Permit, Seat};
 use super::control::{Control, READ_SIZE, Received};
 use super::course::{Course, CourseReceiver, Notice, Present};
-use super::data::DataEvent;
 use super::introduction::DataHeaders;
 use super::openings::Openings;
-use super::shared::{Closing, Shared};
+use super::shared::{Closing, OwnEnd, Shared};
 use super::termination::SessionTls;
-use crate::firewall::FlowEvent;
 use crate::limits::ClientKey;
 use crate::report::{CloseCause, DataOutcome};
 use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 /// How long a closed session goes on sending its last words and draining what the client still
@@ -52,10 +48,6 @@ pub(super) struct Driver {
     tls: Option<SessionTls>,
     /// When the client's TLS ends at the latest.
     tls_ends_at: Option<Instant>,
-    flows: mpsc::UnboundedReceiver<FlowEvent>,
-    /// Nobody will tell of them any more.
-    flows_over: bool,
-    data: mpsc::UnboundedReceiver<DataEvent>,
     /// Tells how far the gateway is on its way to its end.
     notice: Notice,
     present: Present,
@@ -67,6 +59,8 @@ pub(super) struct Driver {
     /// The control connections are given up.
     given_up: bool,
     permit: Option<Permit>,
+    /// Kept until the session ends, so that a connection from this end is known as the gateway's own.
+    own_end: Option<OwnEnd>,
     /// The owner's word that this session is to end.
     closing: Option<Closing>,
     /// What the relay carries for it is to be cut.
@@ -85,18 +79,13 @@ impl Driver {
     ) -> Self {
         let client_key = ClientKey::from(session.client().ip());
         let (notice, present) = course.for_session();
-        let (flows_out, flows) = mpsc::unbounded_channel();
-        let (data_out, data) = mpsc::unbounded_channel();
         Self {
             session,
             client: Some(Control::new(client)),
             server: None,
-            openings: Openings::new(shared, client_key, flows_out, data_out),
+            openings: Openings::new(shared, client_key),
             tls,
             tls_ends_at: None,
-            flows,
-            flows_over: false,
-            data,
             notice,
             present,
             telemetry,
@@ -105,6 +94,7 @@ impl Driver {
             closing_until: None,
             given_up: false,
             permit: Some(permit),
+            own_end: None,
             closing: None,
             cuts: false,
         }
@@ -127,17 +117,13 @@ impl Driver {
     }
 
     /// The server's control connection stands.
-    pub(super) fn attach_server(
-        &mut self,
-        stream: TcpStream,
-        server: SocketAddr,
-        seen_as: SocketAddr,
-        seat: Seat,
-    ) {
+    pub(super) fn attach_server(&mut self, stream: TcpStream, own_end: OwnEnd, seat: Seat) {
         if let Some(permit) = &mut self.permit {
             permit.take_seat(seat);
         }
+        let (seen_as, server) = own_end.end();
         self.server = Some(Control::new(stream));
+        self.own_end = Some(own_end);
         let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
         self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
     }
@@ -155,14 +141,14 @@ impl Driver {
     }
 
     /// Runs until the session is over.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         loop {
             self.perform().await;
             if self.closing_until.is_some() && self.is_closed() {
                 // Data connections may run for days; their session holds no others meanwhile.
                 (self.client, self.server) = (None, None);
                 self.present.hang_up();
-                if self.session.is_over() && self.has_heard_all() {
+                if self.session.is_over() && self.openings.has_told_all() {
                     return;
                 }
             }
@@ -170,18 +156,12 @@ impl Driver {
         }
     }
 
-    /// True if no more news of data connections can come. What passed within `data.blind_ports` may
-    /// become known a moment after the session that it belongs to has ended.
-    fn has_heard_all(&mut self) -> bool {
-        self.flows_over || !self.openings.leaves_range()
-    }
-
     /// Executes what the session wants done, in order; and cuts its data connections where the owner
     /// has ended it, once it has said so to the client.
     async fn perform(&mut self) {
         self.execute().await;
         if std::mem::take(&mut self.cuts) {
-            for (id, bytes) in self.openings.cut().await {
+            for (id, bytes) in Box::pin(self.openings.cut()).await {
                 let (outcome, bytes) = (DataOutcome::Aborted, Some(bytes));
                 self.tell(Event::DataConnectionEnded { id, outcome, bytes });
             }
@@ -189,6 +169,7 @@ impl Driver {
         }
     }
 
+    /// What waits is boxed: it is rare, and would else take its room in the task of every session.
     async fn execute(&mut self) {
         while let Some(action) = self.session.poll_action() {
             match action {
@@ -202,15 +183,15 @@ impl Driver {
                         control.send_urgent(&bytes);
                     }
                 }
-                Action::OpenTransfer(plan) => self.open(plan).await,
+                Action::OpenTransfer(plan) => Box::pin(self.open(plan)).await,
                 Action::DialData { id, side } => self.openings.dial(id, side),
                 Action::TakeUpload { id } => self.openings.take_upload(id),
                 Action::WithdrawTransfer { id } => {
-                    let in_use = self.openings.withdraw(id).await;
+                    let in_use = Box::pin(self.openings.withdraw(id)).await;
                     self.tell(Event::TransferWithdrawn { id, in_use });
                 }
                 Action::OpenBlindRange(range) => {
-                    let event = match self.openings.open_range(range).await {
+                    let event = match Box::pin(self.openings.open_range(range)).await {
                         Ok(()) => Event::BlindRangeOpened { range },
                         Err(error) => {
                             tracing::warn!(%error, "data.blind_ports could not be opened");
@@ -219,14 +200,16 @@ impl Driver {
                     };
                     self.tell(event);
                 }
-                Action::CloseBlindRange => self.openings.close_range().await,
+                Action::CloseBlindRange => Box::pin(self.openings.close_range()).await,
                 Action::AcceptTls => {
                     if let Some(client) = &mut self.client {
                         client.accept_tls();
                     }
                 }
                 Action::ConnectTls => self.connect_tls(),
-                Action::PresentCertificate(certificate) => self.present(certificate).await,
+                Action::PresentCertificate(certificate) => {
+                    Box::pin(self.present(certificate)).await;
+                }
                 Action::CarryTls => {
                     if let Some(client) = &mut self.client {
                         let bytes = client.give_back_hello();
@@ -307,19 +290,10 @@ impl Driver {
 
     fn poll_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut news = false;
-        while let Poll::Ready(flow) = self.flows.poll_recv(cx) {
-            let Some(flow) = flow else {
-                news |= !std::mem::replace(&mut self.flows_over, true);
-                break;
-            };
-            if let Some(event) = self.openings.on_flow(&flow) {
+        while let Poll::Ready(event) = self.openings.poll_news(cx) {
+            if let Some(event) = event {
                 self.session.handle_event(event, now);
-                news = true;
             }
-        }
-        while let Poll::Ready(Some(data)) = self.data.poll_recv(cx) {
-            let event = self.openings.on_data(&data);
-            self.session.handle_event(event, now);
             news = true;
         }
         news

@@ -1,6 +1,7 @@
 //! Opens and closes what the transfers of one session await, on either path.
 
 mod news;
+mod queue;
 mod range;
 
 use super::data::{DataEvent, DataTask, LegSource, PlannedLeg};
@@ -14,13 +15,13 @@ use crate::pinhole::{Expectation, Pinhole};
 use crate::session::{Leg, TransferPlan};
 use crate::telemetry::RunningBytes;
 use crate::terms::{ByteCounts, DataPath, Side, TransferId};
+use queue::NewsQueue;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 
 /// Ports that are tried where one is taken by another process.
 const PORT_TRIES: usize = 8;
@@ -61,8 +62,10 @@ pub(super) struct Openings {
     tls: LegsTls,
     /// What PROXY headers mean for its data connections.
     headers: Arc<DataHeaders>,
-    flows: mpsc::UnboundedSender<FlowEvent>,
-    events: mpsc::UnboundedSender<DataEvent>,
+    /// The kernel's news.
+    flows: NewsQueue<FlowEvent>,
+    /// The relay's.
+    data: NewsQueue<DataEvent>,
 }
 
 enum Opened {
@@ -93,17 +96,13 @@ impl Opened {
 }
 
 impl Openings {
-    /// For a session of `client`; `flows` and `events` are where the kernel's and the relay's news go.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        client: ClientKey,
-        flows: mpsc::UnboundedSender<FlowEvent>,
-        events: mpsc::UnboundedSender<DataEvent>,
-    ) -> Self {
+    /// Of a session of `client` that has just begun.
+    pub(super) fn new(shared: Arc<Shared>, client: ClientKey) -> Self {
         let open_timeout = shared.settings().open_timeout;
         let (open, range, had_range) = (Vec::new(), None, false);
         let (tls, headers) = (LegsTls::default(), Arc::default());
-        Self { shared, client, open_timeout, open, range, had_range, tls, headers, flows, events }
+        let (flows, data) = (NewsQueue::default(), NewsQueue::default());
+        Self { shared, client, open_timeout, open, range, had_range, tls, headers, flows, data }
     }
 
     /// What PROXY headers mean for later transfers.
@@ -135,13 +134,14 @@ impl Openings {
                 return Err(OpenError::NotJoinable);
             }
         };
+        let flows = self.flows.sender();
         let firewall = self.firewall()?;
         let (entry, lease) = self.choose_entry(&expected)?;
         let pinhole = Pinhole { peer: expected.peer, entry };
         let opening = Opening::Forward { pinhole, target: dial.to, source: dial.from };
         let timeout = self.open_timeout;
         let until = Instant::now() + timeout;
-        firewall.open(opening, timeout, self.flows.clone()).await?;
+        firewall.open(opening, timeout, flows).await?;
         let started = false;
         self.open.push(Opened::Kernel { id: plan.id, dialler, opening, lease, until, started });
         Ok(match dialler {
@@ -172,13 +172,13 @@ impl Openings {
         let client = PlannedLeg { source: client, tls: self.tls.of(plan, Side::Client) };
         let server = PlannedLeg { source: server, tls: self.tls.of(plan, Side::Server) };
         let (shared, headers) = (Arc::clone(&self.shared), Arc::clone(&self.headers));
-        let task = DataTask::start(plan.id, client, server, shared, headers, self.events.clone());
+        let task = DataTask::start(plan.id, client, server, shared, headers, self.data.sender());
         self.open.push(Opened::Relay { id: plan.id, task, captures });
         Ok((client_entry, server_entry))
     }
 
     async fn prepare(
-        &self,
+        &mut self,
         leg: &Leg,
         captures: &mut Vec<Opening>,
     ) -> Result<(LegSource, Option<SocketAddr>), OpenError> {
@@ -194,8 +194,8 @@ impl Openings {
         let pinhole = Pinhole { peer: expected.peer, entry };
         let opening = Opening::Capture { pinhole };
         let ticket = intake.register(pinhole);
-        let timeout = self.open_timeout;
-        self.firewall()?.open(opening, timeout, self.flows.clone()).await?;
+        let (timeout, flows) = (self.open_timeout, self.flows.sender());
+        self.firewall()?.open(opening, timeout, flows).await?;
         captures.push(opening);
         Ok((LegSource::Captured { ticket, lease }, Some(entry)))
     }

@@ -307,7 +307,12 @@ impl Session {
 
     /// The next thing to do, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // An idle session keeps no room for actions.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.

@@ -131,7 +131,12 @@ impl PendingQueue {
     }
 
     pub(super) fn pop(&mut self) -> Option<Pending> {
-        self.queue.pop_front()
+        let pending = self.queue.pop_front();
+        if self.queue.is_empty() {
+            // An idle session keeps no room for commands.
+            self.queue = VecDeque::new();
+        }
+        pending
     }
 
     /// What is outstanding will not be answered in text.
@@ -190,13 +195,7 @@ impl PendingQueue {
 
     /// An own reply that is due now, since nothing before it is outstanding.
     pub(super) fn pop_own(&mut self) -> Option<Pending> {
-        match self.queue.pop_front() {
-            Some(own @ (Pending::Own(_) | Pending::OwnCcc)) => Some(own),
-            Some(other) => {
-                self.queue.push_front(other);
-                None
-            }
-            None => None,
-        }
+        let is_due = matches!(self.queue.front(), Some(Pending::Own(_) | Pending::OwnCcc));
+        if is_due { self.pop() } else { None }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The contribution of one session to every gauge.
 pub(super) struct Gauges {
     metrics: Arc<Metrics>,
-    listener: ListenerMetrics,
+    listener: Arc<ListenerMetrics>,
     active: bool,
     protection: Option<ControlProtection>,
     pinholes: Vec<(TransferId, DataPath, DataMode)>,
@@ -20,7 +20,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    pub(super) fn new(metrics: Arc<Metrics>, listener: ListenerMetrics) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, listener: Arc<ListenerMetrics>) -> Self {
         Self {
             metrics,
             listener,

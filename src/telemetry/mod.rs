@@ -121,7 +121,7 @@ impl Telemetry {
     pub fn listener(&self, name: &str) -> ListenerTelemetry {
         ListenerTelemetry {
             name: Arc::from(name),
-            listener: self.metrics.listener(name),
+            listener: Arc::new(self.metrics.listener(name)),
             metrics: Arc::clone(&self.metrics),
             live: Arc::clone(&self.live),
             audit: self.audit.clone(),
@@ -209,7 +209,7 @@ impl Default for Telemetry {
 #[derive(Clone)]
 pub struct ListenerTelemetry {
     name: Arc<str>,
-    listener: ListenerMetrics,
+    listener: Arc<ListenerMetrics>,
     metrics: Arc<Metrics>,
     live: Arc<Live>,
     audit: Option<AuditLog>,

@@ -65,9 +65,7 @@ impl Process {
         tell(&self.resident, figure(|stat| stat.resident_pages * page_size() as u64));
         tell(&self.address_space, figure(|stat| stat.address_space));
         tell(&self.start, stat.as_ref().and_then(|stat| Some(booted()? + stat.start / ticks())));
-        // The folder itself is open while it is read.
-        let open = fs::read_dir("/proc/self/fd").map(|entries| entries.count().saturating_sub(1));
-        tell(&self.open_files, open.ok().map(|count| count as u64));
+        tell(&self.open_files, open_files());
         tell(&self.most_files, getrlimit(Resource::Nofile).current);
         if let Some(stat) = stat {
             gathered.extend(self.count_time(stat.time as f64 / ticks() as f64));
@@ -126,6 +124,16 @@ fn ticks() -> u64 {
 fn booted() -> Option<u64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+/// Since Linux 6.2 the size of the folder (proc(5)); before that it is 0, and they are counted one by
+/// one, without the folder itself, which is open while it is read.
+fn open_files() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    match fs::metadata(FOLDER).ok()?.len() {
+        0 => Some(fs::read_dir(FOLDER).ok()?.count().saturating_sub(1) as u64),
+        count => Some(count),
+    }
 }
 
 #[cfg(test)]

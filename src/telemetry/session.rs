@@ -29,7 +29,7 @@ pub struct SessionTelemetry {
     id: SessionId,
     span: Span,
     metrics: Arc<Metrics>,
-    listener: ListenerMetrics,
+    listener: Arc<ListenerMetrics>,
     gauges: Arc<Mutex<Gauges>>,
     lines: Arc<Mutex<Flood>>,
     refusal_lines: RefusalLines,
@@ -48,12 +48,12 @@ impl SessionTelemetry {
             listener = &*listener.name,
             client = field::Empty
         );
-        let gauges = Gauges::new(Arc::clone(&listener.metrics), listener.listener.clone());
+        let gauges = Gauges::new(Arc::clone(&listener.metrics), Arc::clone(&listener.listener));
         Self {
             id,
             span,
             metrics: Arc::clone(&listener.metrics),
-            listener: listener.listener.clone(),
+            listener: Arc::clone(&listener.listener),
             gauges: Arc::new(Mutex::new(gauges)),
             lines: Arc::default(),
             refusal_lines: Arc::clone(&listener.refusal_lines),

@@ -7,10 +7,35 @@ use crate::relay::data_tls::log_failure;
 use crate::report::DataOutcome;
 use crate::session::Event;
 use crate::terms::{ByteCounts, Side};
+use std::task::{Context, Poll};
 
 impl Openings {
+    /// What the session has to be told next; `None` if there is only to be looked whether all is told.
+    pub(in crate::relay) fn poll_news(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Event<'static>>> {
+        while let Poll::Ready(flow) = self.flows.poll(cx) {
+            let Some(flow) = flow else { return Poll::Ready(None) };
+            let event = self.on_flow(&flow);
+            if event.is_some() {
+                return Poll::Ready(event);
+            }
+        }
+        if let Poll::Ready(Some(event)) = self.data.poll(cx) {
+            return Poll::Ready(Some(self.on_data(&event)));
+        }
+        if self.open.is_empty() && !self.had_range {
+            // Idle, as most sessions are: nothing is kept for the next transfer.
+            self.flows.dissolve();
+            self.data.dissolve();
+            self.open = Vec::new();
+        }
+        Poll::Pending
+    }
+
     /// What the kernel's news mean for the session.
-    pub(in crate::relay) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
+    pub(super) fn on_flow(&mut self, flow: &FlowEvent) -> Option<Event<'static>> {
         let (pinhole, has_started) = match *flow {
             FlowEvent::Started(pinhole) | FlowEvent::Missed(pinhole) => (pinhole, false),
             FlowEvent::Ended { pinhole, .. } => (pinhole, true),
@@ -69,7 +94,7 @@ impl Openings {
     }
 
     /// What the relay's news mean for the session.
-    pub(in crate::relay) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
+    pub(super) fn on_data(&mut self, event: &DataEvent) -> Event<'static> {
         match event {
             DataEvent::Used { id, side } => Event::PinholeUsed { id: *id, side: *side },
             DataEvent::HandshakeEnded { id, side, outcome } => {

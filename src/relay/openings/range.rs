@@ -4,7 +4,6 @@
 use super::{OpenError, Openings};
 use crate::firewall;
 use crate::session::BlindRange;
-use tokio::sync::mpsc;
 
 impl Openings {
     /// Opens the ports of `data.blind_ports` between the two ends of the session.
@@ -14,25 +13,27 @@ impl Openings {
     ) -> Result<(), OpenError> {
         let BlindRange { client, entry, server, source } = range;
         let range = firewall::BlindRange { client, entry, server, source };
-        self.firewall()?.open_range(range, self.flows.clone()).await?;
+        let flows = self.flows.sender();
+        self.firewall()?.open_range(range, flows).await?;
         self.range = Some(range);
         self.had_range = true;
         Ok(())
     }
 
-    /// True if a range was open for the session. Nothing more is opened from then on, so that the news
-    /// end with those who tell of its connections.
-    pub(in crate::relay) fn leaves_range(&mut self) -> bool {
-        if self.had_range {
-            self.flows = mpsc::unbounded_channel().0;
-        }
-        self.had_range
+    /// True if no more news of data connections can come. What passed within the range may become
+    /// known a moment after the session that it belongs to has ended: nothing more is opened then, and
+    /// the news end with those who tell of its connections.
+    pub(in crate::relay) fn has_told_all(&mut self) -> bool {
+        self.flows.close();
+        !self.had_range || self.flows.is_over()
     }
 
     /// Closes them; connections that run go on.
     pub(in crate::relay) async fn close_range(&mut self) {
-        if let (Some(range), Some(firewall)) = (self.range.take(), &self.shared.firewall)
-            && let Err(error) = firewall.close_range(range, &self.flows).await
+        let Some(range) = self.range.take() else { return };
+        let flows = self.flows.sender();
+        if let Some(firewall) = &self.shared.firewall
+            && let Err(error) = firewall.close_range(range, &flows).await
         {
             tracing::warn!(%error, "data.blind_ports could not be closed for this session");
         }

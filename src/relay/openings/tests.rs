@@ -12,18 +12,13 @@ use crate::session::Dial;
 use crate::session::{BlindRange, Event};
 use crate::telemetry::Telemetry;
 use crate::terms::ProtectionLevel;
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::time::timeout;
 
-fn openings() -> (Openings, MemoryView, mpsc::UnboundedReceiver<FlowEvent>) {
-    let (openings, view, (flows, _)) = openings_with_events();
-    (openings, view, flows)
-}
-
-type News = (mpsc::UnboundedReceiver<FlowEvent>, mpsc::UnboundedReceiver<DataEvent>);
-
-fn openings_with_events() -> (Openings, MemoryView, News) {
+fn openings() -> (Openings, MemoryView) {
     let (firewall, view) = Firewall::memory();
     let settings = SharedSettings {
         ports: PortRange::new(50_000, 50_999).unwrap(),
@@ -32,10 +27,13 @@ fn openings_with_events() -> (Openings, MemoryView, News) {
         data_idle_timeout: Duration::from_secs(30),
     };
     let shared = Shared::new(settings, Some(firewall), None, Telemetry::new());
-    let (flows, flows_in) = mpsc::unbounded_channel();
-    let (events, events_in) = mpsc::unbounded_channel();
     let client = ClientKey::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    (Openings::new(shared, client, flows, events), view, (flows_in, events_in))
+    (Openings::new(shared, client), view)
+}
+
+/// What the session is told next.
+async fn told(openings: &mut Openings) -> Option<Event<'static>> {
+    timeout(COMES_WITHIN, poll_fn(|cx| openings.poll_news(cx))).await.unwrap()
 }
 
 /// The client dials the server's own address, where it listens on the same port each time.
@@ -54,33 +52,33 @@ fn plan(id: u32) -> TransferPlan {
 
 #[tokio::test]
 async fn late_news_of_a_used_pinhole_do_not_close_the_next_one() {
-    let (mut openings, view, mut flows) = openings();
+    let (mut openings, view) = openings();
     openings.open(&plan(1)).await.unwrap();
     let pinhole = view.open().first().unwrap().pinhole();
     assert!(view.connect(pinhole));
     assert!(openings.withdraw(TransferId(1)).await, "it is in use");
     openings.open(&plan(2)).await.unwrap();
     let used = |id| Some(Event::PinholeUsed { id: TransferId(id), side: Side::Client });
-    assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(1));
+    assert_eq!(told(&mut openings).await, used(1));
     assert_eq!(view.open().len(), 1, "the next one is closed");
     assert!(view.connect(pinhole));
-    assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), used(2));
+    assert_eq!(told(&mut openings).await, used(2));
 }
 
 #[tokio::test]
 async fn who_holds_a_range_is_told_of_the_connections_through_it() {
-    let (mut openings, view, mut flows) = openings();
+    let (mut openings, view) = openings();
     let [client, entry, server, source] =
         ["192.0.2.2", "203.0.113.7", "198.51.100.2", "198.51.100.1"]
             .map(|address| address.parse().unwrap());
     let range = BlindRange { client, entry, server, source };
     openings.open_range(range).await.unwrap();
     let flow = view.connect_in_range(client, entry).unwrap();
-    let started = openings.on_flow(&flows.recv().await.unwrap());
+    let started = told(&mut openings).await;
     assert_eq!(started, Some(Event::BlindConnectionStarted { flow }));
     openings.close_range().await;
     assert_eq!(view.connect_in_range(client, entry), None, "it is closed");
-    assert!(openings.leaves_range(), "of what runs there are still news");
+    assert!(!openings.has_told_all(), "of what runs there are still news");
     let bytes = Some(FlowBytes { original: 3, reply: 1000 });
     assert!(view.emit(FlowEvent::EndedInRange { flow, orderly: false, bytes }));
     let ended = Event::BlindConnectionEnded {
@@ -88,13 +86,14 @@ async fn who_holds_a_range_is_told_of_the_connections_through_it() {
         outcome: DataOutcome::Aborted,
         bytes: Some(ByteCounts { upload: 3, download: 1000 }),
     };
-    assert_eq!(openings.on_flow(&flows.recv().await.unwrap()), Some(ended));
-    assert_eq!(flows.recv().await, None, "and then no more");
+    assert_eq!(told(&mut openings).await, Some(ended));
+    assert_eq!(told(&mut openings).await, None);
+    assert!(openings.has_told_all(), "and then no more");
 }
 
 #[tokio::test]
 async fn the_kernel_is_not_asked_for_a_leg_with_tls() {
-    let (mut openings, view, _flows) = openings();
+    let (mut openings, view) = openings();
     for side in [Side::Client, Side::Server] {
         let mut plan = plan(1);
         match side {
@@ -129,7 +128,7 @@ async fn dialling_plan() -> (TransferPlan, [TcpListener; 2]) {
 
 #[tokio::test]
 async fn the_session_is_told_of_each_handshake_ahead_of_the_joined_transfer() {
-    let (mut openings, _view, (_flows, mut events)) = openings_with_events();
+    let (mut openings, _view) = openings();
     let (near, far) = (Party::new(BOTH), Party::new(BOTH));
     openings.set_tls(Side::Client, near.accept());
     openings.set_tls(Side::Server, far.connect());
@@ -138,22 +137,24 @@ async fn the_session_is_told_of_each_handshake_ahead_of_the_joined_transfer() {
     let id = plan.id;
     openings.dial(id, Side::Server);
     openings.dial(id, Side::Client);
-    let mut told = async || {
-        let event = timeout(COMES_WITHIN, events.recv()).await.unwrap().unwrap();
-        openings.on_data(&event)
-    };
     let (client, server) = (client.accept().await.unwrap().0, server.accept().await.unwrap().0);
     let _server = Peer::accept(server, far.server.clone()).await.unwrap();
     let outcome = Ok((TlsVersion::Tls13, false));
-    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Server, outcome });
+    assert_eq!(
+        told(&mut openings).await,
+        Some(Event::DataHandshakeEnded { id, side: Side::Server, outcome })
+    );
     let _client = Peer::connect(client, near.client.clone()).await.unwrap();
-    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Client, outcome });
-    assert_eq!(told().await, Event::DataConnectionJoined { id });
+    assert_eq!(
+        told(&mut openings).await,
+        Some(Event::DataHandshakeEnded { id, side: Side::Client, outcome })
+    );
+    assert_eq!(told(&mut openings).await, Some(Event::DataConnectionJoined { id }));
 }
 
 #[tokio::test]
 async fn the_session_is_told_why_there_is_no_tls() {
-    let (mut openings, _view, (_flows, mut events)) = openings_with_events();
+    let (mut openings, _view) = openings();
     openings.set_tls(Side::Client, Party::new(BOTH).accept());
     let (mut plan, [client, server]) = dialling_plan().await;
     plan.server_protection = ProtectionLevel::Clear;
@@ -163,12 +164,29 @@ async fn the_session_is_told_why_there_is_no_tls() {
     openings.dial(id, Side::Client);
     let _server = server.accept().await.unwrap();
     drop(client.accept().await.unwrap());
-    let mut told = async || {
-        let event = timeout(COMES_WITHIN, events.recv()).await.unwrap().unwrap();
-        openings.on_data(&event)
-    };
     let outcome = Err(TlsFault::Closed);
-    assert_eq!(told().await, Event::DataHandshakeEnded { id, side: Side::Client, outcome });
+    assert_eq!(
+        told(&mut openings).await,
+        Some(Event::DataHandshakeEnded { id, side: Side::Client, outcome })
+    );
     let (outcome, bytes) = (DataOutcome::HandshakeFailed, Some(ByteCounts::default()));
-    assert_eq!(told().await, Event::DataConnectionEnded { id, outcome, bytes });
+    assert_eq!(told(&mut openings).await, Some(Event::DataConnectionEnded { id, outcome, bytes }));
+}
+
+#[tokio::test]
+async fn nothing_is_held_for_news_that_cannot_come() {
+    let (mut openings, view) = openings();
+    let holds_none = |openings: &Openings| openings.flows.is_over() && openings.data.is_over();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(holds_none(&openings), "ahead of the first data connection");
+    openings.open(&plan(1)).await.unwrap();
+    assert!(openings.poll_news(&mut cx).is_pending());
+    assert!(!holds_none(&openings), "while one is awaited");
+    openings.withdraw(TransferId(1)).await;
+    assert!(openings.poll_news(&mut cx).is_pending());
+    assert!(holds_none(&openings), "behind the last");
+    openings.open(&plan(2)).await.unwrap();
+    assert!(view.connect(view.open().first().unwrap().pinhole()));
+    let used = Event::PinholeUsed { id: TransferId(2), side: Side::Client };
+    assert_eq!(told(&mut openings).await, Some(used), "and the next is told of again");
 }

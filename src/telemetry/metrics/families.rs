@@ -7,7 +7,6 @@ use prometheus::{
 };
 
 /// One child for each word of a closed set. The sets are small: a scan beats a hash.
-#[derive(Clone)]
 pub(in crate::telemetry) struct Children<K, M>(Vec<(K, M)>);
 
 impl<K: Copy + Eq, M> Children<K, M> {

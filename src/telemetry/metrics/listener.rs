@@ -123,8 +123,7 @@ impl BlindOutcome {
     }
 }
 
-/// The metrics of one listener.
-#[derive(Clone)]
+/// The metrics of one listener, which its sessions share.
 pub(in crate::telemetry) struct ListenerMetrics {
     pub(in crate::telemetry) sessions_active: IntGauge,
     pub(in crate::telemetry) sessions_total: Children<CloseCause, IntCounter>,
