@@ -191,7 +191,8 @@ fn changed(verb: &'static str, path: Option<PeerText>, code: Option<u16>) -> Rep
 /// A session of every kind of line, with everything that can stand in one.
 fn everything() -> Vec<Report> {
     let all = ProtectionLevel::Clear;
-    let mut reports = vec![Report::Refused { verb: "PASS", reason: Refusal::TlsRequired }];
+    let mut reports =
+        vec![Report::Refused { verb: "PASS", reason: Refusal::TlsRequired, rule: None }];
     reports.extend(begun());
     reports.push(Report::LoginRefused { user: text(b"mallory"), code: 530 });
     reports.push(Report::LoginRefused { user: None, code: 503 });
@@ -230,8 +231,10 @@ fn everything() -> Vec<Report> {
     });
     reports.push(changed("RNTO", Some(long()), Some(250)));
     reports.push(changed("DELE", None, None));
-    let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason };
+    let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason, rule: None };
     reports.extend(Refusal::ALL.iter().map(refused));
+    let (reason, rule) = (Refusal::Policy, Some("no deletion".into()));
+    reports.push(Report::Refused { verb: "DELE", reason, rule });
     let duration = Duration::from_secs(3);
     reports.extend(
         CloseCause::ALL.iter().map(|cause| Report::SessionEnded { cause: *cause, duration }),

@@ -69,7 +69,7 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
 pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bool) -> Settings {
     let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
     Settings {
-        policy: Policy { strict: policy.strict, low_ports: policy.low_ports, rules: Vec::new() },
+        policy: Policy { strict: policy.strict, low_ports: policy.low_ports, ..Policy::default() },
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
             config::PathChoice::Kernel => PathChoice::Kernel,
@@ -91,12 +91,22 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,
         },
+        server_name: server_name(&listener.server),
         send_data_header: listener.proxy_protocol.send_data,
         kernel,
         login_timeout: config.limits.login_timeout,
         idle_timeout: config.limits.idle_timeout,
         open_timeout: config.data.open_timeout,
         line_limit: config.limits.line,
+    }
+}
+
+fn server_name(server: &config::Server) -> Option<String> {
+    match server {
+        config::Server::Original => None,
+        config::Server::Address { host, .. } => {
+            host.parse::<std::net::IpAddr>().is_err().then(|| host.clone())
+        }
     }
 }
 

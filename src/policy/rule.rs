@@ -98,6 +98,13 @@ impl OwnReply {
             .then(|| Self { line: Bytes::from(format!("{code} {text}\r\n")) })
     }
 
+    /// The same words as the last ones of a session that has none before: 421, the only code that
+    /// RFC 959 §5.4 has for that.
+    pub fn as_farewell(&self) -> Bytes {
+        let text = self.line.get(3..).unwrap_or_default();
+        [b"421", text].concat().into()
+    }
+
     /// The whole line with its end.
     pub fn line(&self) -> &Bytes {
         &self.line
@@ -121,6 +128,13 @@ impl Rule {
             }
     }
 
+    /// True if it asks for the path of a file that the command names from where the client is.
+    pub(super) fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        let asked = Asked::new(verb, argument);
+        let asks = self.when.paths.is_given() && self.when.is_about(asked) && asked.has_path();
+        asks && !asked.names_from_root()
+    }
+
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
     /// other one for one of them.
     fn holds_for_path(&self, subject: &Subject<'_>, asked: Asked<'_>) -> bool {
@@ -131,15 +145,22 @@ impl Rule {
         if !asked.has_path() {
             return false;
         }
+        let directory = subject.directory.unwrap_or_default();
         let readings = match asked.name() {
-            Some(name) => Readings::of(subject.directory, name),
-            None => Readings::of_servers_choice(subject.directory),
+            Some(name) => Readings::of(directory, name),
+            None => Readings::of_servers_choice(directory),
         };
-        let holds = |path: &[u8]| paths.holds(|pattern| pattern.matches(path));
-        match self.verdict {
-            RuleVerdict::Allow => readings.iter().all(holds),
-            RuleVerdict::Refuse(_) | RuleVerdict::Close(_) => readings.iter().any(holds),
-        }
+        let lost = subject.directory.is_none() && !asked.names_from_root() || asked.names_a_home();
+        let allows = matches!(self.verdict, RuleVerdict::Allow);
+        // Where it lies is not known: where the rule refuses, and not where it allows.
+        let unknown = matches!(paths, Among::Of(_)) != allows;
+        let holds = |path: &[u8]| {
+            paths.holds(|pattern| match lost && (!pattern.is_about_last_part() || path == b"/") {
+                true => unknown,
+                false => pattern.matches(path),
+            })
+        };
+        if allows { readings.iter().all(holds) } else { readings.iter().any(holds) }
     }
 }
 
@@ -198,7 +219,7 @@ mod tests {
             logged_in: true,
             tls: Some(TlsState::Clear),
             data_private: Some(false),
-            directory: b"/home",
+            directory: Some(b"/home"),
         }
     }
 
@@ -323,6 +344,71 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_an_unknown_directory_may_be_any_file() {
+        let lost = Subject { directory: None, ..subject() };
+        let public = || When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
+        let allowed = [rule(public(), RuleVerdict::Allow), rule(When::default(), refuse())];
+        let refused = [rule(public(), refuse())];
+        for unknown in ["RETR a", "RETR ../pub/a", "STOU", r"RETR \pub\a", "RETR 'A.B'"] {
+            assert_eq!(answered(&allowed, &lost, unknown), Some(refuse()), "{unknown}");
+            assert!(answered(&refused, &lost, unknown).is_some(), "{unknown}");
+        }
+        assert_eq!(answered(&allowed, &lost, "RETR /pub/a"), Some(RuleVerdict::Allow));
+        assert!(answered(&refused, &lost, "RETR /a").is_none());
+    }
+
+    #[test]
+    fn the_home_of_a_user_may_be_anywhere() {
+        let public = || When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
+        let other = || When { paths: Among::Except(paths(&["/home/**"])), ..When::default() };
+        for home in ["RETR ~/a", "RETR ~bob/a", "STOR ~"] {
+            let allowed = [rule(public(), RuleVerdict::Allow)];
+            assert_eq!(answered(&allowed, &subject(), home), None, "{home}");
+            assert!(answered(&[rule(public(), refuse())], &subject(), home).is_some(), "{home}");
+            assert!(answered(&[rule(other(), refuse())], &subject(), home).is_some(), "{home}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_on_last_parts_needs_no_directory() {
+        let lost = Subject { directory: None, ..subject() };
+        let programs = || When { paths: Among::Of(paths(&["*.exe"])), ..When::default() };
+        let others = || When { paths: Among::Except(paths(&["*.txt"])), ..When::default() };
+        for (line, refused) in
+            [("RETR a.exe", true), ("RETR ../a.exe", true), ("RETR a.txt", false)]
+        {
+            assert_eq!(
+                answered(&[rule(programs(), refuse())], &lost, line).is_some(),
+                refused,
+                "{line}"
+            );
+            assert_eq!(
+                answered(&[rule(others(), refuse())], &lost, line).is_some(),
+                refused,
+                "{line}"
+            );
+        }
+        assert!(
+            answered(&[rule(programs(), refuse())], &lost, "DELE ..").is_some(),
+            "any last part"
+        );
+    }
+
+    #[test]
+    fn the_directory_is_asked_for_where_it_decides() {
+        let secret =
+            rule(When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() }, refuse());
+        for decides in ["RETR a", "DELE ../a", "STOU"] {
+            let (verb, argument) = decides.split_once(' ').unwrap_or((decides, ""));
+            assert!(secret.depends_on_directory(verb.as_bytes(), argument.as_bytes()), "{decides}");
+        }
+        for same in ["RETR /a", "LIST a", "NOOP"] {
+            let (verb, argument) = same.split_once(' ').unwrap_or((same, ""));
+            assert!(!secret.depends_on_directory(verb.as_bytes(), argument.as_bytes()), "{same}");
+        }
+    }
+
+    #[test]
     fn an_ambiguous_path_is_never_allowed_by_one_reading_of_it() {
         let public = When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
         let other = When { paths: Among::Except(paths(&["/pub/**"])), ..When::default() };
@@ -338,6 +424,8 @@ mod tests {
     #[test]
     fn a_reply_is_one_line_that_refuses() {
         assert_eq!(&OwnReply::new(550, "Not here.").unwrap().line()[..], b"550 Not here.\r\n");
+        let farewell = OwnReply::new(550, "Not here.").unwrap().as_farewell();
+        assert_eq!(&farewell[..], b"421 Not here.\r\n");
         for (code, text) in [(200, "ok"), (600, "x"), (550, ""), (550, "a\r\nb"), (550, "\u{e4}")] {
             assert_eq!(OwnReply::new(code, text), None);
         }

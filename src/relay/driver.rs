@@ -5,6 +5,7 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
+mod connecting;
 mod tls;
 
 use super::control::{Control, READ_SIZE, Received};
@@ -20,7 +21,6 @@ use crate::session::{Action, Event, Session, TransferPlan};
 use crate::telemetry::SessionTelemetry;
 use crate::terms::Side;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -120,30 +120,6 @@ impl Driver {
     /// Tells the session of something that happened before [`run`](Self::run).
     pub(super) fn tell(&mut self, event: Event<'_>) {
         self.session.handle_event(event, Instant::now());
-    }
-
-    /// The server's control connection stands.
-    pub(super) fn attach_server(
-        &mut self,
-        stream: TcpStream,
-        server: SocketAddr,
-        seen_as: SocketAddr,
-    ) {
-        self.server = Some(Control::new(stream));
-        let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
-        self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
-    }
-
-    /// Serves the client while its server is dialled. Ends only if the session does; may be dropped
-    /// at any time.
-    pub(super) async fn wait_for_server(&mut self) {
-        loop {
-            self.perform().await;
-            if self.closing_until.is_some() {
-                return;
-            }
-            poll_fn(|cx| self.poll_news(cx)).await;
-        }
     }
 
     /// Runs until the session is over.

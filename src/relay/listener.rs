@@ -242,6 +242,14 @@ struct Connected {
     own_end: OwnEnd,
 }
 
+/// What `asked` comes to, or that it takes too long.
+async fn in_time<T>(
+    until: tokio::time::Instant,
+    asked: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    tokio::time::timeout_at(until, asked).await?
+}
+
 /// Finds and dials the server of one session.
 struct Opener {
     settings: Arc<ListenerSettings>,
@@ -260,16 +268,34 @@ impl Opener {
             driver.tell(Event::LoopDetected);
             return driver.run().await;
         }
-        let connected = tokio::select! {
-            connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()) => connected,
+        let until = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        let servers = tokio::select! {
+            servers = in_time(until, self.servers()) => servers,
             () = driver.wait_for_server() => return driver.run().await,
         };
-        let Some(Connected { stream, own_end }) = connected.ok().and_then(Result::ok) else {
-            driver.tell(Event::ServerConnectFailed);
-            return driver.run().await;
-        };
-        let (seen_as, server) = own_end.end();
-        driver.attach_server(stream, server, seen_as);
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for to in servers.unwrap_or_else(|error| {
+            last = error;
+            Vec::new()
+        }) {
+            if !driver.may_dial(to).await {
+                return driver.run().await;
+            }
+            let dialled = tokio::select! {
+                dialled = in_time(until, self.dial(to)) => dialled,
+                () = driver.wait_for_server() => return driver.run().await,
+            };
+            match dialled {
+                Ok(Connected { stream, own_end }) => {
+                    let (seen_as, server) = own_end.end();
+                    driver.attach_server(stream, server, seen_as);
+                    return driver.run().await;
+                }
+                Err(error) => last = error,
+            }
+        }
+        tracing::warn!(error = %last, server = %self.server_name(), "cannot reach the server");
+        driver.tell(Event::ServerConnectFailed);
         driver.run().await;
     }
 
@@ -281,18 +307,6 @@ impl Opener {
             && self.original_dst.0.port() == self.own_address.port()
             && net::interfaces::is_local(self.original_dst.0.ip());
         to_itself || self.ends.iter().any(|(near, far)| self.shared.is_own_end(*near, *far))
-    }
-
-    async fn connect(&self) -> io::Result<Connected> {
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for to in self.servers().await? {
-            match self.dial(to).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => last = error,
-            }
-        }
-        tracing::warn!(error = %last, server = %self.server_name(), "cannot reach the server");
-        Err(last)
     }
 
     async fn servers(&self) -> io::Result<Vec<SocketAddr>> {

@@ -55,6 +55,8 @@ words! {
         /// USER, PASS or ACCT outside TLS, or AUTH with another mechanism, where `tls.required` is
         /// set (case 28).
         TlsRequired => "tls_required",
+        /// A rule of the owner's (`policies`).
+        Policy => "policy",
     }
 }
 
@@ -287,6 +289,8 @@ words! {
         ServerTlsFailed => "server_tls_failed",
         /// TLS with the client, which ends here, cannot be had.
         ClientTlsFailed => "client_tls_failed",
+        /// A rule of the owner's ends it (`policies`).
+        Policy => "policy",
         /// The owner has closed it (`ftpgate close`).
         ClosedByOwner => "closed_by_owner",
         /// The gateway shuts down.
@@ -321,6 +325,7 @@ impl CloseCause {
             | Self::LoginTimeout
             | Self::IdleTimeout
             | Self::TooManySessions
+            | Self::Policy
             | Self::ClosedByOwner
             | Self::Shutdown => false,
         }

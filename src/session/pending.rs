@@ -62,6 +62,11 @@ impl Pending {
         matches!(self, Self::Security(Request::Auth(_)) | Self::OwnCommand(OwnCommand::Auth))
     }
 
+    /// True if its reply says who the client is, or how its data is protected.
+    fn settles_standing(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::Security(Request::Prot(_)))
+    }
+
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {
@@ -121,6 +126,11 @@ impl PendingQueue {
     /// a command of the gateway's own may, and a refusal.
     pub(super) fn admits_more(&self) -> bool {
         self.queue.len() < MAX_PENDING && !self.queue.iter().any(Pending::is_barrier)
+    }
+
+    /// True while a reply is outstanding that says who the client is, or how its data is protected.
+    pub(super) fn settles_standing(&self) -> bool {
+        self.queue.iter().any(Pending::settles_standing)
     }
 
     /// What was opened for the negotiation under way is closed again.

@@ -21,6 +21,8 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::ExternalUnknown => {
             "425 The gateway does not know its external address; connect again later.\r\n"
         }
+        // Only where a rule has no words of its own.
+        Refusal::Policy => UNREADABLE,
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol
@@ -115,6 +117,8 @@ pub(super) const SERVER_UNPROTECTED: &str = "536 The server does not protect its
 pub(super) const CCC_ACCEPTED: &str = "200 Clear text from here on.\r\n";
 pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
+/// A verb with other bytes than letters and digits, which no rule can be about for certain.
+pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const LOOP: &str = "421 This address leads back to the gateway itself.\r\n";
 pub(super) const LOGIN_TIMEOUT: &str = "421 No login in time; closing the connection.\r\n";

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 mod named;
+mod policy;
 
 const LOGIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(900);

@@ -95,9 +95,10 @@ impl SessionTelemetry {
                 self.listener.count_command(verb);
                 debug!(verb, "command received");
             }
-            Report::Refused { verb, reason } => {
+            Report::Refused { verb, reason, rule } => {
                 self.listener.refusals_total.of(*reason).inc();
-                warn!(reason = reason.label(), verb, "{}", words::refusal(*reason));
+                let rule = rule.as_deref();
+                warn!(reason = reason.label(), verb, rule, "{}", words::refusal(*reason));
             }
             Report::ChangeEnded { verb, path: _, renamed: _, code } => {
                 let outcome = Answer::of(*code).label();
