@@ -6,6 +6,7 @@ use super::path::Readings;
 use super::pattern::Pattern;
 use super::question::{Question, Subject, TlsState};
 use bytes::Bytes;
+use std::fmt;
 use std::sync::Arc;
 
 /// A rule. The first one of a policy that applies to a question answers it.
@@ -52,6 +53,39 @@ pub struct When {
     pub paths: Among<Pattern>,
 }
 
+/// The first condition of a rule that does not hold for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The client is another.
+    Client,
+    /// The server is another.
+    Server,
+    /// The server is not known yet.
+    ServerUnknown,
+    /// The question is about connecting, the rule about what shows later.
+    Later,
+    /// The command is another, or one that only rules which name it are about.
+    Command,
+    /// The user is another.
+    User,
+    /// There is no user yet.
+    UserUnknown,
+    /// The control connection is protected in another way.
+    Tls,
+    /// Its protection is open.
+    TlsUnknown,
+    /// It is not before, or not after, the login.
+    Login,
+    /// Data connections are protected in another way.
+    Data,
+    /// Nobody could see how they are.
+    DataUnknown,
+    /// There is no path in the command that rules look at.
+    NoPath,
+    /// The path is another.
+    Path,
+}
+
 /// A condition on one value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Among<T> {
@@ -70,7 +104,8 @@ impl<T> Among<T> {
         !matches!(self, Self::Any)
     }
 
-    fn holds(&self, mut is: impl FnMut(&T) -> bool) -> bool {
+    /// True if the condition holds for the value that `is` compares with.
+    pub fn holds(&self, mut is: impl FnMut(&T) -> bool) -> bool {
         match self {
             Self::Any => true,
             Self::Of(entries) => entries.iter().any(&mut is),
@@ -104,21 +139,50 @@ impl OwnReply {
     }
 }
 
+impl fmt::Display for OwnReply {
+    /// Without the end of the line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(self.line.trim_ascii_end()).fmt(f)
+    }
+}
+
+impl Default for OwnReply {
+    /// No, without a reason.
+    fn default() -> Self {
+        Self { line: Bytes::from_static(b"550 Refused.\r\n") }
+    }
+}
+
 impl Rule {
     /// True if it answers `question` about `subject`.
     pub(super) fn applies(&self, subject: &Subject<'_>, question: &Question<'_>) -> bool {
+        self.obstacle(subject, question).is_none()
+    }
+
+    /// Why it does not answer `question` about `subject`: the first of its conditions that does not
+    /// hold. `None`: it does.
+    pub fn obstacle(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<Obstacle> {
         let when = &self.when;
-        when.clients.holds(|network| network.contains(subject.client))
-            && when.holds_for_server(subject)
-            && match question {
-                Question::Connect => when.is_about_connecting(),
-                Question::Command { verb, argument } => {
-                    let asked = Asked::new(verb, argument);
-                    when.holds_in_session(subject)
-                        && when.is_about(asked)
-                        && self.holds_for_path(subject, asked)
+        if !when.clients.holds(|network| network.contains(subject.client)) {
+            return Some(Obstacle::Client);
+        }
+        if let Some(obstacle) = when.servers_obstacle(subject) {
+            return Some(obstacle);
+        }
+        match question {
+            Question::Connect => (!when.is_about_connecting()).then_some(Obstacle::Later),
+            Question::Command { verb, argument } => {
+                let asked = Asked::new(verb, argument);
+                if !when.is_about(asked) {
+                    return Some(Obstacle::Command);
                 }
+                if when.paths.is_given() && !asked.has_path() {
+                    return Some(Obstacle::NoPath);
+                }
+                let path = || (!self.holds_for_path(subject, asked)).then_some(Obstacle::Path);
+                when.sessions_obstacle(subject).or_else(path)
             }
+        }
     }
 
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
@@ -144,13 +208,16 @@ impl Rule {
 }
 
 impl When {
-    fn holds_for_server(&self, subject: &Subject<'_>) -> bool {
-        let Some(server) = subject.server else { return !self.servers.is_given() };
-        self.servers.holds(|entry| entry.matches(server, subject.server_name))
+    fn servers_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
+        let Some(server) = subject.server else {
+            return self.servers.is_given().then_some(Obstacle::ServerUnknown);
+        };
+        let holds = self.servers.holds(|entry| entry.matches(server, subject.server_name));
+        (!holds).then_some(Obstacle::Server)
     }
 
     /// True if nothing is asked for that shows only later.
-    fn is_about_connecting(&self) -> bool {
+    pub fn is_about_connecting(&self) -> bool {
         !self.users.is_given()
             && self.tls.is_none()
             && self.logged_in.is_none()
@@ -159,16 +226,27 @@ impl When {
             && !self.paths.is_given()
     }
 
-    fn holds_in_session(&self, subject: &Subject<'_>) -> bool {
-        let user = !self.users.is_given()
-            || subject.user.is_some_and(|user| self.users.holds(|pattern| pattern.matches(user)));
-        let tls = self
-            .tls
-            .as_ref()
-            .is_none_or(|states| subject.tls.is_some_and(|state| states.contains(&state)));
-        let logged_in = self.logged_in.is_none_or(|wanted| subject.logged_in == wanted);
-        let data = self.data_private.is_none_or(|wanted| subject.data_private == Some(wanted));
-        user && tls && logged_in && data
+    fn sessions_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
+        if self.users.is_given() {
+            let Some(user) = subject.user else { return Some(Obstacle::UserUnknown) };
+            if !self.users.holds(|pattern| pattern.matches(user)) {
+                return Some(Obstacle::User);
+            }
+        }
+        if let Some(states) = &self.tls {
+            let Some(state) = subject.tls else { return Some(Obstacle::TlsUnknown) };
+            if !states.contains(&state) {
+                return Some(Obstacle::Tls);
+            }
+        }
+        if self.logged_in.is_some_and(|wanted| subject.logged_in != wanted) {
+            return Some(Obstacle::Login);
+        }
+        let wanted = self.data_private?;
+        match subject.data_private {
+            Some(private) => (private != wanted).then_some(Obstacle::Data),
+            None => Some(Obstacle::DataUnknown),
+        }
     }
 
     fn is_about(&self, asked: Asked<'_>) -> bool {
