@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
-    ("config", &["addr", "pinhole", "policy", "telemetry"]),
+    ("config", &["addr", "ftp", "pinhole", "policy", "telemetry"]),
     (
         "app",
         &[

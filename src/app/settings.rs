@@ -5,7 +5,6 @@ use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
 use crate::net::proxy_protocol::Version;
-use crate::policy::Policy;
 use crate::relay::{
     Advertise, CaptureKind, Intake, Limits, ListenerSettings, ProxyProtocol, ServerAddress,
     SharedSettings,
@@ -67,9 +66,9 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
 
 /// What the sessions of a listener are told. `kernel`: whether data connections can be carried there.
 pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bool) -> Settings {
-    let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
+    let policy = config.policies.get(&listener.policy);
     Settings {
-        policy: Policy { strict: policy.strict, low_ports: policy.low_ports, ..Policy::default() },
+        policy: policy.map(|policy| policy.compile(&listener.name)).unwrap_or_default(),
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
             config::PathChoice::Kernel => PathChoice::Kernel,

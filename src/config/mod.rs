@@ -9,6 +9,7 @@
 //! | `file`, `file_tls` | the schema: every key with its default, walked over the tree |
 //! | `advertise` | what stands in front of the gateway: its types, and how it is written |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `policy` | the section `policies`: its types, its keys, what they contradict, and the rules they come to |
 //! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `reload` | what changes from one configuration to the next, and what needs a restart |
@@ -25,6 +26,7 @@ mod check;
 mod check_tls;
 mod file;
 mod file_tls;
+mod policy;
 mod problem;
 mod proxy_protocol;
 mod reload;
@@ -40,6 +42,9 @@ mod value_tls;
 pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use advertise::{Advertise, AdvertiseChoice, shown as show_advertised};
 pub use check::collide;
+pub use policy::{
+    CccChoice, DataProtection, FxpChoice, PathLists, Permission, PolicyConfig, Profile, RuleConfig,
+};
 pub use problem::{Problem, Problems};
 pub use proxy_protocol::{ProxyProtocol, SendHeader};
 pub use reload::{changes, fixed_changes};
@@ -49,8 +54,7 @@ pub use tls::{
 };
 pub use types::{
     ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Limits,
-    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
-    TelemetryConfig,
+    Listener, LogConfig, ModeChoice, PathChoice, Server, Slice, Source, TelemetryConfig,
 };
 pub use value::parse_duration;
 
@@ -98,7 +102,7 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
 /// the owner's choice: `listeners[].capture`, `policies.*.strict`. The reference is held against it.
 pub fn keys() -> BTreeSet<String> {
     let notes = section::Notes::default();
-    if let Some(root) = tree::parse("listeners: [{}]\npolicies: { x: {} }\n").root {
+    if let Some(root) = tree::parse("listeners: [{}]\npolicies: { x: { rules: [{}] } }\n").root {
         let _ = file::File::read(section::Section::root(&root, &notes));
     }
     notes.into_keys()

@@ -10,6 +10,7 @@
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
+//! | `profile` | the commands that only read, and those that only add |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
 //!
@@ -21,6 +22,7 @@ mod feature;
 mod fxp;
 mod path;
 mod pattern;
+mod profile;
 mod question;
 mod rule;
 
@@ -28,8 +30,9 @@ pub use command::CommandPattern;
 pub use fxp::Fxp;
 pub use path::change as change_directory;
 pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
+pub use profile::{ENCLOSED, READ_ONLY, UPLOAD_ONLY};
 pub use question::{Question, Subject, TlsState};
-pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
+pub use rule::{Among, Obstacle, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;

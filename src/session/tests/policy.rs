@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::policy::{
-    Among, CommandPattern, OwnReply, Pattern, Question, Rule, RuleVerdict, Subject, TlsState, When,
-    change_directory,
+    Among, CommandPattern, OwnReply, Pattern, Policy, Question, Rule, RuleVerdict, Subject,
+    TlsState, When, change_directory,
 };
 use crate::report::Refusal;
 use proptest::prelude::*;
@@ -135,7 +135,7 @@ impl Server {
                 logged_in: self.logged_in,
                 tls: Some(TlsState::Clear),
                 data_private: Some(self.private),
-                directory: self.logged_in.then_some(&self.directory),
+                directory: self.logged_in.then_some(&self.directory[..]),
             };
             let question =
                 Question::Command { verb: verb.as_bytes(), argument: argument.as_bytes() };
