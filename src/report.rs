@@ -19,6 +19,7 @@ use crate::addr::OriginalDst;
 use crate::pinhole::Pinhole;
 use crate::terms::{ByteCounts, DataMode, DataPath, ProtectionLevel, Side, TransferId};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One fact about one session.
@@ -59,10 +60,13 @@ pub enum Report {
     },
     /// Something was answered by the gateway itself with a refusal and not forwarded.
     Refused {
-        /// The verb of the command that it answers, from the closed set of known ones.
+        /// The verb of the command that it answers, from the closed set of known ones; `CONNECT` where
+        /// the client may not use this server at all.
         verb: &'static str,
         /// Why.
         reason: Refusal,
+        /// The name of the owner's rule that refuses it, if one does.
+        rule: Option<Arc<str>>,
     },
     /// A command that changes what the server keeps, without a data connection, has been answered; or
     /// the session is over before it was.

@@ -191,7 +191,8 @@ fn changed(verb: &'static str, path: Option<PeerText>, code: Option<u16>) -> Rep
 /// A session of every kind of line, with everything that can stand in one.
 fn everything() -> Vec<Report> {
     let all = ProtectionLevel::Clear;
-    let mut reports = vec![Report::Refused { verb: "PASS", reason: Refusal::TlsRequired }];
+    let mut reports =
+        vec![Report::Refused { verb: "PASS", reason: Refusal::TlsRequired, rule: None }];
     reports.extend(begun());
     reports.push(Report::LoginRefused { user: text(b"mallory"), code: 530 });
     reports.push(Report::LoginRefused { user: None, code: 503 });
@@ -230,10 +231,12 @@ fn everything() -> Vec<Report> {
     });
     reports.push(changed("RNTO", Some(long()), Some(250)));
     reports.push(changed("DELE", None, None));
-    let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason };
+    let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason, rule: None };
     reports.extend(Refusal::ALL.iter().map(refused));
     // More than are written.
     reports.extend(std::iter::repeat_n(refused(&Refusal::LowPort), 100));
+    let (reason, rule) = (Refusal::Policy, Some("no deletion".into()));
+    reports.push(Report::Refused { verb: "DELE", reason, rule });
     let duration = Duration::from_secs(3);
     reports.push(Report::SessionRefused {
         client: at("192.0.2.2:40000"),

@@ -43,7 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("confinement", &[]),
-    ("config", &["addr", "confinement", "limits", "pinhole", "policy", "telemetry"]),
+    ("config", &["addr", "confinement", "ftp", "limits", "pinhole", "policy", "telemetry"]),
     (
         "app",
         &[

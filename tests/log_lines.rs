@@ -111,7 +111,7 @@ fn log(level: tracing::Level, reports: &[Report]) -> String {
 fn every_line_of_a_session_carries_its_id() {
     let reports = [
         started(),
-        Report::Refused { verb: "PORT", reason: Refusal::ThirdPartyAddress },
+        Report::Refused { verb: "PORT", reason: Refusal::ThirdPartyAddress, rule: None },
         opened(),
         data_ended(),
         ended(CloseCause::NotFtp),
@@ -130,7 +130,7 @@ fn every_line_of_a_session_carries_its_id() {
 fn the_session_is_named_even_where_only_warnings_are_written() {
     let reports = [
         started(),
-        Report::Refused { verb: "PORT", reason: Refusal::LowPort },
+        Report::Refused { verb: "PORT", reason: Refusal::LowPort, rule: None },
         ended(CloseCause::Quit),
     ];
     let text = log(tracing::Level::WARN, &reports);
@@ -146,7 +146,7 @@ fn the_lines_are_in_plain_words_at_the_level_of_their_weight() {
         (distrusted(Distrust::UnsolicitedPassiveReply), " WARN ", "nobody asked for"),
         (distrusted(Distrust::NoReplyCode), "DEBUG ", "without a reply code"),
         (
-            Report::Refused { verb: "PORT", reason: Refusal::LowPort },
+            Report::Refused { verb: "PORT", reason: Refusal::LowPort, rule: None },
             " WARN ",
             "a well-known port is named",
         ),

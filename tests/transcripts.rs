@@ -16,6 +16,7 @@
 //! | `@ tls MODE`, `@ tls-required`, `@ tls-start S`, `@ client-start S`, `@ server-start S` | |
 //! | `@ server-ccc C`, `@ bypass NAME`, `@ wants-certificate` (the server), `@ blind-ports` | |
 //! | `@ advertise client\|server IP\|unknown`, `@ advertise client\|server IP for OWN` | |
+//! | `@ rule VERDICT if CONDITIONS`, see `support/rules.rs`; `@ fxp same-net`, `@ fxp NET…`; `@ server-name NAME` | the owner's rules, named by their number |
 //! | `@ in-use` | the next withdrawal finds that the connection has come |
 //! | `@ logged-in` | greeting and login are taken for done |
 //!
@@ -28,7 +29,12 @@
 //! | `blind N starts`, `blind N ends OUTCOME` (through the range) | `open-range`, `close-range` |
 //! | | `ccc OUTCOME[, N passed]`, `control STATE`, `data LEVEL` (at its end) |
 
+#[path = "support/rules.rs"]
+#[allow(unreachable_pub, reason = "a module of a test")]
+mod rules;
+
 use ftpgate::addr::{Addresses, ByOwn, External, OriginalDst};
+use ftpgate::policy::Fxp;
 use ftpgate::policy::bypass::{BypassEntry, NamePattern};
 use ftpgate::report::{DataOutcome, PinholeOutcome, Report, TlsFault};
 use ftpgate::session::{
@@ -142,6 +148,12 @@ impl Stage {
     }
 
     fn set(&mut self, what: &str) -> Result<(), String> {
+        if let Some(rule) = what.strip_prefix("rule ") {
+            let rules = &mut self.settings.policy.rules;
+            let name = (rules.len() + 1).to_string();
+            rules.push(rules::read_rule(&name, rule).ok_or_else(|| format!("no rule: {rule}"))?);
+            return Ok(());
+        }
         let words: Vec<&str> = what.split_whitespace().collect();
         let address = |text: &str| text.parse().map_err(|_| format!("no address: {text}"));
         match words.as_slice() {
@@ -155,6 +167,13 @@ impl Stage {
             ["kernel"] => self.settings.kernel = true,
             ["strict"] => self.settings.policy.strict = true,
             ["low-ports"] => self.settings.policy.low_ports = true,
+            ["fxp", "same-net"] => self.settings.policy.fxp = Fxp::SameNet,
+            ["fxp", networks @ ..] => {
+                let networks: Option<_> =
+                    networks.iter().map(|text| rules::network(text)).collect();
+                self.settings.policy.fxp = Fxp::Listed(networks.ok_or("no network")?);
+            }
+            ["server-name", name] => self.settings.server_name = Some((*name).to_owned()),
             ["tls-required"] => self.settings.tls_required = true,
             ["tls-start", start] => {
                 let start = start_of(start)?;
@@ -195,8 +214,10 @@ impl Stage {
                 };
                 let settings = Arc::new(self.settings.clone());
                 let mut session = Session::new(settings, parties, self.now);
+                let server = address(server)?;
+                session.handle_event(Event::ServerFound { server }, self.now);
                 let event = Event::ServerConnected {
-                    server: address(server)?,
+                    server,
                     seen_as: address(seen_as)?,
                     wants_certificate: self.wants_certificate,
                 };
@@ -376,8 +397,9 @@ impl Stage {
                 {
                     done.push(format!("! data {}", protection.label()));
                 }
-                Action::Report(Report::Refused { reason, .. }) => {
-                    done.push(format!("! refused {}", reason.label()));
+                Action::Report(Report::Refused { reason, rule, .. }) => {
+                    let rule = rule.map_or(String::new(), |rule| format!(" by {rule}"));
+                    done.push(format!("! refused {}{rule}", reason.label()));
                 }
                 Action::Report(Report::LineDistrusted { reason, .. }) => {
                     done.push(format!("! distrusted {}", reason.label()));

@@ -5,7 +5,6 @@ use super::tls;
 use crate::config::{self, Config};
 use crate::firewall;
 use crate::net::proxy_protocol::Version;
-use crate::policy::Policy;
 use crate::relay::{
     Advertise, CaptureKind, Intake, Limits, ListenerSettings, ProxyProtocol, ServerAddress,
     SharedSettings,
@@ -71,9 +70,9 @@ pub(super) fn captures(config: &Config) -> Vec<firewall::Capture> {
 
 /// What the sessions of a listener are told. `kernel`: whether data connections can be carried there.
 pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bool) -> Settings {
-    let policy = config.policies.get(&listener.policy).cloned().unwrap_or_default();
+    let policy = config.policies.get(&listener.policy);
     Settings {
-        policy: Policy { strict: policy.strict, low_ports: policy.low_ports, rules: Vec::new() },
+        policy: policy.map(|policy| policy.compile(&listener.name)).unwrap_or_default(),
         path: match config.data.path {
             config::PathChoice::Auto => PathChoice::Auto,
             config::PathChoice::Kernel => PathChoice::Kernel,
@@ -95,6 +94,7 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
             config::Source::Gateway => Source::Gateway,
             config::Source::Client => Source::Client,
         },
+        server_name: server_name(&listener.server),
         send_data_header: listener.proxy_protocol.send_data,
         kernel,
         first_line_timeout: config.limits.first_line_timeout,
@@ -103,6 +103,15 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
         open_timeout: config.data.open_timeout,
         pinholes: config.limits.pinholes_per_session,
         line_limit: config.limits.line,
+    }
+}
+
+fn server_name(server: &config::Server) -> Option<String> {
+    match server {
+        config::Server::Original => None,
+        config::Server::Address { host, .. } => {
+            host.parse::<std::net::IpAddr>().is_err().then(|| host.clone())
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! to change.
 
 use super::file::{File, ListenerFile};
+use super::policy::{self, PolicyFile};
 use super::section::{Found, Notes};
-use super::types::{Backend, Capture, ModeChoice, PathChoice, Server, Slice, Source};
+use super::types::{
+    Backend, Capture, DEFAULT_POLICY, ModeChoice, PathChoice, Server, Slice, Source,
+};
 use super::value;
 use super::{check_tls, proxy_protocol};
 use crate::pinhole::PortRange;
@@ -36,6 +39,9 @@ pub(super) fn check(file: &File, notes: &Notes) {
         check_backend(listener, file, notes);
     }
     check_tls::check_tls(&file.tls, listeners, notes);
+    for policy in &file.policies {
+        policy::check(policy, listeners, notes);
+    }
     check_data(file, listeners, notes);
     file.confinement.check(notes);
 }
@@ -167,10 +173,12 @@ fn check_steered_ports(listener: &ListenerFile, earlier: &[ListenerFile], notes:
 
 fn check_policy(listener: &ListenerFile, file: &File, notes: &Notes) {
     let Some(policy) = listener.policy.good() else { return };
-    if file.policies.contains_key(policy) {
+    let mut known: Vec<&str> = file.policies.iter().map(PolicyFile::name).collect();
+    known.extend((!known.contains(&DEFAULT_POLICY)).then_some(DEFAULT_POLICY));
+    if known.contains(&policy.as_str()) {
         return;
     }
-    let known: Vec<&str> = file.policies.keys().map(String::as_str).collect();
+    known.sort_unstable();
     notes.problem_with(
         &listener.policy,
         format!(

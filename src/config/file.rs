@@ -6,12 +6,13 @@ use super::advertise::{self, Advertise};
 use super::confinement::ConfinementFile;
 use super::file_tls::{self, ListenerTlsFile, TlsFile};
 use super::limits::{Limits, limits};
+use super::policy::{PolicyConfig, PolicyFile};
 use super::proxy_protocol::ProxyProtocolFile;
 use super::section::{Found, Section};
 use super::types::{
     Admin, AuditConfig, Backend, Capture, Config, DEFAULT_POLICY, Data, FTP_PORT, FirewallConfig,
-    Listener, LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source,
-    TelemetryConfig, default_policies,
+    Listener, LogConfig, ModeChoice, PathChoice, Server, Slice, Source, TelemetryConfig,
+    default_policies,
 };
 use super::{problem::Place, value, value_tls};
 use crate::pinhole::PortRange;
@@ -28,7 +29,8 @@ pub(super) struct File {
     pub(super) data: DataFile,
     pub(super) firewall: FirewallFile,
     pub(super) tls: TlsFile,
-    pub(super) policies: BTreeMap<String, PolicyConfig>,
+    /// Those written, in the order of the file.
+    pub(super) policies: Vec<PolicyFile>,
     limits: Limits,
     pub(super) telemetry_listen: Found<Option<SocketAddr>>,
     telemetry: TelemetryConfig,
@@ -139,7 +141,7 @@ impl File {
                 mark: firewall.mark,
             },
             tls: tls.into_tls().relative_to(folder),
-            policies,
+            policies: all_policies(policies),
             limits,
             telemetry: TelemetryConfig {
                 listen: telemetry_listen.value,
@@ -241,17 +243,16 @@ fn firewall(mut section: Section<'_>) -> FirewallFile {
     firewall
 }
 
-fn policies(root: &mut Section<'_>) -> BTreeMap<String, PolicyConfig> {
+fn policies(root: &mut Section<'_>) -> Vec<PolicyFile> {
+    let sections = root.named("policies").into_iter();
+    sections.map(|(name, section)| PolicyFile::read(name, section)).collect()
+}
+
+/// Those written, and those that are always there.
+fn all_policies(written: Vec<PolicyFile>) -> BTreeMap<String, PolicyConfig> {
     let mut policies = default_policies();
-    for (name, mut section) in root.named("policies") {
-        let default = PolicyConfig::default();
-        let policy = PolicyConfig {
-            strict: section.read("strict", value::boolean, default.strict).value,
-            low_ports: section.read("low_ports", value::boolean, default.low_ports).value,
-        };
-        section.finish();
-        policies.insert(name.to_owned(), policy);
-    }
+    let written = written.into_iter().map(|policy| (policy.name().to_owned(), policy));
+    policies.extend(written.map(|(name, policy)| (name, policy.into_config())));
     debug_assert!(policies.contains_key(DEFAULT_POLICY));
     policies
 }

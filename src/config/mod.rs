@@ -11,6 +11,7 @@
 //! | `confinement` | the section of that name, and what it contradicts |
 //! | `limits` | the section of that name: its types and its keys |
 //! | `check`, `check_tls` | what keys mean together: duplicates, contradictions, overlaps |
+//! | `policy` | the section `policies`: its types, its keys, what they contradict, and the rules they come to |
 //! | `proxy_protocol` | the section of that name: its types, its keys, and what they contradict |
 //! | `value`, `value_tls` | single values: durations, ports, addresses, marks, paths, fingerprints |
 //! | `reload` | what changes from one configuration to the next, and what needs a restart |
@@ -29,6 +30,7 @@ mod confinement;
 mod file;
 mod file_tls;
 mod limits;
+mod policy;
 mod problem;
 mod proxy_protocol;
 mod reload;
@@ -45,6 +47,9 @@ pub use crate::policy::bypass::{BypassEntry, NamePattern, Network};
 pub use advertise::{Advertise, AdvertiseChoice, shown as show_advertised};
 pub use check::collide;
 pub use limits::Limits;
+pub use policy::{
+    CccChoice, DataProtection, FxpChoice, PathLists, Permission, PolicyConfig, Profile, RuleConfig,
+};
 pub use problem::{Problem, Problems};
 pub use proxy_protocol::{ProxyProtocol, SendHeader};
 pub use reload::{changes, fixed_changes};
@@ -54,7 +59,7 @@ pub use tls::{
 };
 pub use types::{
     ADMIN_SOCKET, Admin, AuditConfig, Backend, Capture, Config, Data, FirewallConfig, Listener,
-    LogConfig, ModeChoice, PathChoice, PolicyConfig, Server, Slice, Source, TelemetryConfig,
+    LogConfig, ModeChoice, PathChoice, Server, Slice, Source, TelemetryConfig,
 };
 pub use value::parse_duration;
 
@@ -102,7 +107,7 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
 /// the owner's choice: `listeners[].capture`, `policies.*.strict`. The reference is held against it.
 pub fn keys() -> BTreeSet<String> {
     let notes = section::Notes::default();
-    if let Some(root) = tree::parse("listeners: [{}]\npolicies: { x: {} }\n").root {
+    if let Some(root) = tree::parse("listeners: [{}]\npolicies: { x: { rules: [{}] } }\n").root {
         let _ = file::File::read(section::Section::root(&root, &notes));
     }
     notes.into_keys()

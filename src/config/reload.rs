@@ -4,8 +4,9 @@
 //! Not here: how the change is made (the application does it).
 
 use super::types::{Config, Listener, Server};
-use super::{CertificateFiles, Roots};
+use super::{CertificateFiles, PolicyConfig, Roots, RuleConfig};
 use super::{advertise, confinement, limits};
+use crate::policy::{Among, OwnReply, Rule, RuleVerdict};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::path::PathBuf;
@@ -69,11 +70,10 @@ fn flat(config: &Config) -> Flat {
         items.insert(format!("listeners[{}]", listener.name), listener_keys(listener));
     }
     for (name, policy) in &config.policies {
-        let keys = BTreeMap::from([
-            (".strict", policy.strict.to_string()),
-            (".low_ports", policy.low_ports.to_string()),
-        ]);
-        items.insert(format!("policies.{name}"), keys);
+        items.insert(format!("policies.{name}"), policy_keys(policy));
+        for rule in &policy.rules {
+            items.insert(format!("policies.{name}.rules[{}]", rule.rule.name), rule_keys(rule));
+        }
     }
     items.insert(String::new(), single_keys(config));
     items
@@ -109,6 +109,73 @@ fn listener_keys(listener: &Listener) -> BTreeMap<&'static str, String> {
         (".advertise.client", advertise::shown(&listener.advertise.client)),
         (".advertise.server", advertise::shown(&listener.advertise.server)),
     ])
+}
+
+fn policy_keys(policy: &PolicyConfig) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        (".strict", policy.strict.to_string()),
+        (".low_ports", policy.low_ports.to_string()),
+        (".profile", policy.profile.label().to_owned()),
+        (".deny", list(&policy.deny)),
+        (".allow_only", list(&policy.allow_only)),
+        (".paths.deny", list(&policy.paths.deny)),
+        (".paths.allow_only", list(&policy.paths.allow_only)),
+        (".paths.ignore_case", policy.paths.ignore_case.to_string()),
+        (".anonymous", policy.anonymous.label().to_owned()),
+        (".servers", list(&policy.servers)),
+        (".active", policy.active.label().to_owned()),
+        (".fxp", policy.fxp.label().to_owned()),
+        (".fxp_peers", list(&policy.fxp_peers)),
+        (".data_protection", policy.data_protection.label().to_owned()),
+        (".ccc", policy.ccc.label().to_owned()),
+        // Their order decides.
+        (".rules", list(policy.rules.iter().map(|rule| &rule.rule.name))),
+    ])
+}
+
+fn rule_keys(rule: &RuleConfig) -> BTreeMap<&'static str, String> {
+    let RuleConfig { listeners, rule: Rule { name: _, when, verdict } } = rule;
+    let reply = |reply: &OwnReply| reply.to_string();
+    let (verdict, reply) = match verdict {
+        RuleVerdict::Allow => ("allow", "null".to_owned()),
+        RuleVerdict::Refuse(own) => ("refuse", reply(own)),
+        RuleVerdict::Close(own) => ("close", reply(own)),
+    };
+    let login = when.logged_in.map(|after| if after { "after" } else { "before" });
+    let data = when.data_private.map(|private| if private { "private" } else { "clear" });
+    BTreeMap::from([
+        (".match.listener", of(listeners)),
+        (".match.not_listener", except(listeners)),
+        (".match.client", of(&when.clients)),
+        (".match.not_client", except(&when.clients)),
+        (".match.server", of(&when.servers)),
+        (".match.not_server", except(&when.servers)),
+        (".match.user", of(&when.users)),
+        (".match.not_user", except(&when.users)),
+        (".match.tls", list(when.tls.iter().flatten().map(word))),
+        (".match.login", optional(login)),
+        (".match.data", optional(data)),
+        (".match.command", of(&when.commands)),
+        (".match.not_command", except(&when.commands)),
+        (".match.path", of(&when.paths)),
+        (".match.not_path", except(&when.paths)),
+        (".verdict", verdict.to_owned()),
+        (".reply", reply),
+    ])
+}
+
+fn of<T: Display>(condition: &Among<T>) -> String {
+    match condition {
+        Among::Of(entries) => list(entries),
+        Among::Any | Among::Except(_) => "[]".to_owned(),
+    }
+}
+
+fn except<T: Display>(condition: &Among<T>) -> String {
+    match condition {
+        Among::Except(entries) => list(entries),
+        Among::Any | Among::Of(_) => "[]".to_owned(),
+    }
 }
 
 fn single_keys(config: &Config) -> BTreeMap<&'static str, String> {
@@ -215,18 +282,22 @@ mod tests {
 
     #[test]
     fn every_key_that_can_be_written_is_compared() {
-        let flat = flat(&config("listeners: [{ server: 'h:21' }]\n"));
+        let flat = flat(&config(
+            "listeners: [{ server: 'h:21' }]\npolicies: { x: { rules: [{ name: a, verdict: allow }] } \
+             }\n",
+        ));
         let pattern = |item: &str| match item {
             "" => "",
             item if item.starts_with("listeners[") => "listeners[]",
+            item if item.contains(".rules[") => "policies.*.rules[]",
             _ => "policies.*",
         };
         let compared: BTreeSet<String> = flat
             .iter()
             .flat_map(|(item, keys)| keys.keys().map(move |key| format!("{}{key}", pattern(item))))
             .collect();
-        // The name is what a listener is known by.
-        let others = ["listeners[].name"];
+        // The name is what a listener or a rule is known by.
+        let others = ["listeners[].name", "policies.*.rules[].name"];
         let left: Vec<String> = keys().difference(&compared).cloned().collect();
         assert_eq!(left, others);
         assert!(FIXED.iter().all(|key| compared.contains(*key)));
@@ -248,6 +319,25 @@ mod tests {
         ];
         assert_eq!(changes(&old, &new), expected);
         assert!(fixed_changes(&old, &new).is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_comes_and_one_that_changes_are_told() {
+        let with =
+            |rules: &str| config(&format!("{OLD}policies: {{ default: {{ rules: {rules} }} }}"));
+        let old = with("[{ name: a, verdict: refuse, match: { client: [192.0.2.1] } }]");
+        let new = with(
+            "[{ name: b, verdict: allow, match: { command: [DELE] } }, { name: a, verdict: refuse, \
+             reply: 502 No., match: { client: [192.0.2.2] } }]",
+        );
+        let expected = [
+            "policies.default.rules: [a] -> [b, a]",
+            "policies.default.rules[a].match.client: [192.0.2.1/32] -> [192.0.2.2/32]",
+            "policies.default.rules[a].reply: 421 This is refused here; closing the connection. -> \
+             502 No.",
+            "policies.default.rules[b]: added",
+        ];
+        assert_eq!(changes(&old, &new), expected);
     }
 
     #[test]

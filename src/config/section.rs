@@ -34,6 +34,12 @@ impl Notes {
         self.problems.borrow().iter().any(|problem| problem.key == key)
     }
 
+    /// True if a problem with a key of the section `key` was noted.
+    pub(super) fn complained_below(&self, key: &str) -> bool {
+        let below = |found: &str| found.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.problems.borrow().iter().any(|problem| below(&problem.key))
+    }
+
     /// Notes a problem with a value that was read.
     pub(super) fn problem_with<T>(&self, found: &Found<T>, message: impl Into<String>) {
         self.problem(found.at, &found.key, message);
@@ -52,6 +58,11 @@ pub(super) struct Found<T> {
 }
 
 impl<T> Found<T> {
+    /// The same with another value.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
+        Found { value: change(self.value), key: self.key, at: self.at, bad: self.bad }
+    }
+
     /// The value, unless it only stands in for one that could not be read: no complaint should rest
     /// on that.
     pub(super) fn good(&self) -> Option<&T> {
@@ -113,6 +124,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes a problem with the key `name`, at its place, or at the section's where it is missing.
+    pub(super) fn problem(&self, name: &str, message: impl Into<String>) {
+        let entry = self.entries.iter().rfind(|entry| entry.key == name);
+        let at = entry.map_or(self.at, |entry| entry.node.at);
+        self.notes.problem(at, &join(&self.key, name), message);
+    }
+
     /// Where the key `name` stands; the beginning of the file if it does not.
     pub(super) fn place_of(&self, name: &str) -> Place {
         let entry = self.entries.iter().find(|entry| entry.key == name);
@@ -158,6 +176,12 @@ impl<'a> Section<'a> {
                 Some(Vec::new())
             }
         }
+    }
+
+    /// As [`Self::list`], of a list that has a default: the key takes a value then.
+    pub(super) fn optional_list(&mut self, name: &'static str) -> Option<Vec<Section<'a>>> {
+        let _ = self.find_value(name);
+        self.list(name)
     }
 
     /// The sections under `name` whose keys are names of the owner's choice.

@@ -2,6 +2,7 @@
 
 use crate::config::advertise::Advertise;
 use crate::config::limits::Limits;
+use crate::config::policy::PolicyConfig;
 use crate::config::proxy_protocol::ProxyProtocol;
 use crate::config::tls::{ListenerTls, Tls, TlsMode};
 use crate::config::value;
@@ -336,15 +337,6 @@ impl Backend {
             Self::None => "none",
         }
     }
-}
-
-/// What may pass.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PolicyConfig {
-    /// A 227 that names another host is refused instead of corrected (CVE-2020-8284).
-    pub strict: bool,
-    /// Data ports below 1024 may be named (RFC 2577 §3 advises against it).
-    pub low_ports: bool,
 }
 
 /// Logs, metrics and audit.

@@ -85,6 +85,25 @@ pub(super) fn choice<T: Copy>(
     }
 }
 
+/// Words of a closed set, in a list.
+pub(super) fn choices<T: Copy + PartialEq>(
+    words: &'static [(&'static str, T)],
+) -> impl FnOnce(&Node) -> Result<Vec<T>, String> {
+    move |node| match &node.value {
+        Value::List(items) => {
+            let mut values = Vec::new();
+            for item in items {
+                let value = choice(words)(item)?;
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            Ok(values)
+        }
+        _ => choice(words)(node).map(|value| vec![value]),
+    }
+}
+
 /// `a, b or c`.
 pub(super) fn one_of(words: &[&str]) -> String {
     match words.split_last() {

@@ -50,7 +50,8 @@ pub(super) fn roots(node: &Node) -> Result<Roots, String> {
     }
 }
 
-fn list<'a>(node: &'a Node, wanted: &str) -> Result<&'a [Node], String> {
+/// The items of a list that is walked for every session or command.
+pub(super) fn list<'a>(node: &'a Node, wanted: &str) -> Result<&'a [Node], String> {
     match &node.value {
         Value::List(items) if items.len() <= MOST_ENTRIES => Ok(items),
         Value::List(items) => {

@@ -252,7 +252,7 @@ pub(super) fn live_line(report: &Report) -> Option<String> {
             format!("connected to {server}, which sees {seen_as}")
         }
         Report::LineRewritten { line } => format!("{} rewritten", line.label()),
-        Report::Refused { verb, reason } => format!("{verb} refused: {}", reason.label()),
+        Report::Refused { verb, reason, rule: _ } => format!("{verb} refused: {}", reason.label()),
         Report::PinholeOpened { pinhole, path, elapsed, .. } => {
             let (path, elapsed) = (path.label(), elapsed.as_micros());
             format!("pinhole {pinhole} opened in {elapsed} µs, {path} path")

@@ -34,6 +34,11 @@ impl Command {
         self.verb
     }
 
+    /// The verb as the client wrote it.
+    pub fn word(&self) -> &[u8] {
+        self.line.text().get(self.word.clone()).unwrap_or_default()
+    }
+
     /// The whole line.
     pub fn line(&self) -> &Line {
         &self.line
@@ -68,8 +73,7 @@ impl Command {
         if self.verb != Verb::Other || self.argument.is_empty() {
             return false;
         }
-        let word = self.line.text().get(self.word.clone()).unwrap_or_default();
-        METHODS.iter().any(|method| word.eq_ignore_ascii_case(method))
+        METHODS.iter().any(|method| self.word().eq_ignore_ascii_case(method))
             || ends_in_http_version(self.argument())
     }
 

@@ -42,9 +42,40 @@ pub fn is_offered(feature_line: &[u8], features: Features) -> bool {
     }
 }
 
+/// The commands that a line of the FEAT reply offers, each with the beginning of its argument where the
+/// line has more than the verb: `SITE CHMOD`, `AUTH TLS`. None for words that are no known command's.
+pub fn offered_commands(feature_line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let feature = feature_line.strip_prefix(b"211-").unwrap_or(feature_line).trim_ascii();
+    let end = feature.iter().position(u8::is_ascii_whitespace).unwrap_or(feature.len());
+    let (word, rest) = feature.split_at(end);
+    let verb = Verb::parse(word);
+    let argument = match verb {
+        Verb::Site | Verb::Auth => rest.trim_ascii_start(),
+        _ => &[],
+    };
+    let first = (verb != Verb::Other).then_some((word, argument));
+    // RFC 3659 §7.8: one line stands for both.
+    let second = (verb == Verb::Mlst).then_some((&b"MLSD"[..], &b""[..]));
+    first.into_iter().chain(second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_read_from_their_features() {
+        let offered = |line: &'static [u8]| offered_commands(line).collect::<Vec<_>>();
+        assert_eq!(offered(b" MDTM"), [(&b"MDTM"[..], &b""[..])]);
+        assert_eq!(offered(b" REST STREAM"), [(&b"REST"[..], &b""[..])]);
+        assert_eq!(offered(b" SITE CHMOD"), [(&b"SITE"[..], &b"CHMOD"[..])]);
+        assert_eq!(offered(b"211-AUTH TLS"), [(&b"AUTH"[..], &b"TLS"[..])]);
+        let facts = [(&b"MLST"[..], &b""[..]), (b"MLSD", b"")];
+        assert_eq!(offered(b" MLST type*;size*;"), facts);
+        for other in [&b" UTF8"[..], b"211-Features:", b"211 End", b""] {
+            assert_eq!(offered(other), []);
+        }
+    }
 
     #[test]
     fn long_addresses_are_not_offered() {

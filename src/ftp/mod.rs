@@ -17,6 +17,7 @@
 //! [`crate::policy`]).
 
 mod command;
+mod directory;
 mod feat;
 mod host_port;
 mod line;
@@ -25,7 +26,8 @@ mod telnet;
 mod verb;
 
 pub use command::Command;
-pub use feat::{Features, OWN_FEATURES, is_offered};
+pub use directory::parse_257;
+pub use feat::{Features, OWN_FEATURES, is_offered, offered_commands};
 pub use host_port::{
     Eprt, EprtError, EpsvArgument, ExtendedPassiveReply, HostPortError, PassiveReply, format_eprt,
     format_port, parse_227, parse_229, parse_eprt, parse_epsv, parse_port, splice,

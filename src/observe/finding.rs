@@ -144,7 +144,8 @@ impl Finding {
             | Refusal::ExternalUnknown
             | Refusal::AuthRefused
             | Refusal::ServerUnprotected
-            | Refusal::TlsRequired => Some(Self::Refused),
+            | Refusal::TlsRequired
+            | Refusal::Policy => Some(Self::Refused),
         }
     }
 

@@ -32,7 +32,7 @@ const NAMING: [&str; 26] = [
 /// ask for their path.
 const LOOKING: [&str; 6] = ["CWD", "LIST", "MLSD", "NLST", "SMNT", "STAT"];
 
-/// The words of a command in its usual spelling.
+/// The words of a command in its usual spelling; MDTM that sets a time is MFMT.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     verb: &'a [u8],
@@ -55,20 +55,54 @@ impl CommandPattern {
         Some(Self { words })
     }
 
+    /// True if a rule about this command and about paths can ever apply.
+    pub fn has_path(&self) -> bool {
+        self.verb().has_path()
+    }
+
+    /// True if it is of those that a rule is only about if it names them.
+    pub fn is_basic(&self) -> bool {
+        self.verb().is_basic()
+    }
+
+    /// True for USER, PASS and ACCT.
+    pub fn logs_in(&self) -> bool {
+        self.verb().logs_in()
+    }
+
+    /// Its words, the verb first, in capitals.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    fn verb(&self) -> Asked<'_> {
+        Asked::new(self.words.first().map(String::as_bytes).unwrap_or_default(), &[])
+    }
+
     pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
         let mut words = self.words.iter();
         let verb = words.next().is_some_and(|verb| asked.is(verb));
-        let mut said = asked
-            .argument
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .filter(|word| !word.is_empty());
-        verb && words
-            .all(|word| said.next().is_some_and(|said| said.eq_ignore_ascii_case(word.as_bytes())))
+        let mut said = asked.argument.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        verb && words.all(|word| said.next().is_some_and(|said| is_word(said, word)))
     }
+}
+
+/// What separates words for any server: ProFTPD goes by `isspace`.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c)
+}
+
+/// True if `said` is `word` to any server: ProFTPD takes the quotes and their escapes off.
+fn is_word(said: &[u8], word: &str) -> bool {
+    let bare = said.iter().filter(|byte| !matches!(byte, b'"' | b'\\'));
+    bare.map(u8::to_ascii_uppercase).eq(word.bytes())
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn new(verb: &'a [u8], argument: &'a [u8]) -> Self {
+        if verb.eq_ignore_ascii_case(b"MDTM") && begins_with_time(argument) {
+            return Self { verb: b"MFMT", argument };
+        }
         let old = OLD_NAMES.iter().find(|(old, _)| verb.eq_ignore_ascii_case(old.as_bytes()));
         Self { verb: old.map_or(verb, |(_, name)| name.as_bytes()), argument }
     }
@@ -101,6 +135,16 @@ impl<'a> Asked<'a> {
         self.names_a_file() || self.is_one_of(&LOOKING)
     }
 
+    /// True if it names a file from the root, wherever the client is.
+    pub(super) fn names_from_root(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with(b"/"))
+    }
+
+    /// True if servers may take it for a name in some user's home (`~`, `~bob/x`): ProFTPD does.
+    pub(super) fn names_a_home(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with(b"~"))
+    }
+
     /// The name in it, which is empty where none is given. `None`: the server chooses one.
     pub(super) fn name(self) -> Option<&'a [u8]> {
         if self.is("STOU") {
@@ -114,20 +158,21 @@ impl<'a> Asked<'a> {
                 name = name.get(end..).unwrap_or_default().trim_ascii_start();
             }
         }
-        if self.is_one_of(&["MDTM", "MFCT", "MFF", "MFMT"]) {
-            name = self.behind_time(name);
+        if self.is_one_of(&["MFCT", "MFF", "MFMT"]) {
+            // Behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx).
+            let end = name.iter().position(|&byte| byte == b' ').unwrap_or(0);
+            name = name.get(end..).unwrap_or_default().trim_ascii_start();
         }
         Some(name)
     }
+}
 
-    /// The name behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx); many
-    /// servers take MDTM like that.
-    fn behind_time(self, argument: &'a [u8]) -> &'a [u8] {
-        let Some(end) = argument.iter().position(|&byte| byte == b' ') else { return argument };
-        let (first, rest) = argument.split_at(end);
-        let is_time = first.len() >= 14 && first.iter().take(14).all(u8::is_ascii_digit);
-        if self.is("MDTM") && !is_time { argument } else { rest.trim_ascii_start() }
-    }
+/// True if MDTM with this argument sets the time of a file instead of asking for it: servers that
+/// have no MFMT, or are older, take a time ahead of the name (vsftpd: a word of 8 bytes or more that
+/// begins with a digit).
+fn begins_with_time(argument: &[u8]) -> bool {
+    let end = argument.iter().position(|&byte| byte == b' ');
+    end.is_some_and(|end| end >= 8) && argument.first().is_some_and(u8::is_ascii_digit)
 }
 
 impl fmt::Display for CommandPattern {
@@ -150,6 +195,11 @@ mod tests {
         assert!(matches("dele", "DELE", "x") && matches("SITE EXEC", "Site", "exec /bin/sh"));
         assert!(matches("SITE EXEC", "SITE", " \t EXEC"));
         assert!(matches("SITE", "SITE", "CHMOD 777 x"));
+        assert!(
+            matches("SITE EXEC", "SITE", "EXEC\x0b/bin/sh")
+                && matches("SITE EXEC", "SITE", "\"EXEC\" x")
+        );
+        assert!(matches("SITE EXEC", "SITE", "\"EX\\EC /bin/sh\""));
         assert!(!matches("SITE EXEC", "SITE", "EXECUTE") && !matches("SITE EXEC", "SITE", ""));
         assert!(!matches("RETR", "RET", "") && !matches("RETR", "RETRX", ""));
     }
@@ -157,6 +207,16 @@ mod tests {
     #[test]
     fn old_names_are_the_new_ones_on_both_sides() {
         assert!(matches("MKD", "XMKD", "x") && matches("xmkd", "MKD", "x"));
+    }
+
+    #[test]
+    fn mdtm_with_a_time_sets_it() {
+        for sets in ["20020717210715 a b", "20020717 /x", "20020717210715.12 x", "1bcdefgh x"] {
+            assert!(matches("MFMT", "MDTM", sets) && !matches("MDTM", "mdtm", sets), "{sets}");
+        }
+        for asks in ["20020717210715", "2002 a", "a 20020717210715", "a2002071 x"] {
+            assert!(matches("MDTM", "MDTM", asks) && !matches("MFMT", "MDTM", asks), "{asks}");
+        }
     }
 
     #[test]

@@ -9,22 +9,30 @@
 //! | `command` | which commands a rule is about |
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
+//! | `feature` | what is refused whatever comes |
+//! | `profile` | the commands that only read, and those that only add |
+//! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
 //!
 //! Not here: how the gateway's own refusals are worded towards the client (see [`crate::session`]).
 
 pub mod bypass;
 mod command;
+mod feature;
+mod fxp;
 mod path;
 mod pattern;
+mod profile;
 mod question;
 mod rule;
 
 pub use command::CommandPattern;
+pub use fxp::Fxp;
 pub use path::change as change_directory;
 pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
+pub use profile::{ENCLOSED, READ_ONLY, UPLOAD_ONLY};
 pub use question::{Question, Subject, TlsState};
-pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
+pub use rule::{Among, Obstacle, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
@@ -45,6 +53,8 @@ pub struct Policy {
     pub strict: bool,
     /// Allow data ports below 1024.
     pub low_ports: bool,
+    /// Whom the client may name in PORT and EPRT besides itself.
+    pub fxp: Fxp,
     /// The owner's rules: the first one that applies to a question answers it.
     pub rules: Vec<Rule>,
 }
@@ -60,6 +70,11 @@ impl Policy {
         self.rules.iter().any(|rule| rule.when.paths.is_given())
     }
 
+    /// True if the answer depends on the directory that the client is in.
+    pub fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.depends_on_directory(verb, argument))
+    }
+
     /// May a data connection be negotiated, given whether the login was accepted (case 4)?
     pub fn may_negotiate(&self, logged_in: bool) -> Verdict {
         if logged_in { Verdict::Allow } else { Verdict::Refuse(Refusal::NotLoggedIn) }
@@ -67,7 +82,8 @@ impl Policy {
 
     /// May the server be sent to `target`, which the client named in PORT or EPRT (RFC 2577 §2, §3)?
     pub fn may_listen_at(&self, target: Advertised, client: Observed) -> Verdict {
-        if target.names_third_party(client) {
+        let third = target.names_third_party(client);
+        if third && !self.fxp.allows(client.0, target.0.ip()) {
             return Verdict::Refuse(Refusal::ThirdPartyAddress);
         }
         self.may_use_port(target)

@@ -6,6 +6,7 @@ use super::path::Readings;
 use super::pattern::Pattern;
 use super::question::{Question, Subject, TlsState};
 use bytes::Bytes;
+use std::fmt;
 use std::sync::Arc;
 
 /// A rule. The first one of a policy that applies to a question answers it.
@@ -52,6 +53,39 @@ pub struct When {
     pub paths: Among<Pattern>,
 }
 
+/// The first condition of a rule that does not hold for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The client is another.
+    Client,
+    /// The server is another.
+    Server,
+    /// The server is not known yet.
+    ServerUnknown,
+    /// The question is about connecting, the rule about what shows later.
+    Later,
+    /// The command is another, or one that only rules which name it are about.
+    Command,
+    /// The user is another.
+    User,
+    /// There is no user yet.
+    UserUnknown,
+    /// The control connection is protected in another way.
+    Tls,
+    /// Its protection is open.
+    TlsUnknown,
+    /// It is not before, or not after, the login.
+    Login,
+    /// Data connections are protected in another way.
+    Data,
+    /// Nobody could see how they are.
+    DataUnknown,
+    /// There is no path in the command that rules look at.
+    NoPath,
+    /// The path is another.
+    Path,
+}
+
 /// A condition on one value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Among<T> {
@@ -70,7 +104,8 @@ impl<T> Among<T> {
         !matches!(self, Self::Any)
     }
 
-    fn holds(&self, mut is: impl FnMut(&T) -> bool) -> bool {
+    /// True if the condition holds for the value that `is` compares with.
+    pub fn holds(&self, mut is: impl FnMut(&T) -> bool) -> bool {
         match self {
             Self::Any => true,
             Self::Of(entries) => entries.iter().any(&mut is),
@@ -98,27 +133,70 @@ impl OwnReply {
             .then(|| Self { line: Bytes::from(format!("{code} {text}\r\n")) })
     }
 
+    /// The same words as the last ones of a session that has none before: 421, the only code that
+    /// RFC 959 §5.4 has for that.
+    pub fn as_farewell(&self) -> Bytes {
+        let text = self.line.get(3..).unwrap_or_default();
+        [b"421", text].concat().into()
+    }
+
     /// The whole line with its end.
     pub fn line(&self) -> &Bytes {
         &self.line
     }
 }
 
+impl fmt::Display for OwnReply {
+    /// Without the end of the line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(self.line.trim_ascii_end()).fmt(f)
+    }
+}
+
+impl Default for OwnReply {
+    /// No, without a reason.
+    fn default() -> Self {
+        Self { line: Bytes::from_static(b"550 Refused.\r\n") }
+    }
+}
+
 impl Rule {
     /// True if it answers `question` about `subject`.
     pub(super) fn applies(&self, subject: &Subject<'_>, question: &Question<'_>) -> bool {
+        self.obstacle(subject, question).is_none()
+    }
+
+    /// Why it does not answer `question` about `subject`: the first of its conditions that does not
+    /// hold. `None`: it does.
+    pub fn obstacle(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<Obstacle> {
         let when = &self.when;
-        when.clients.holds(|network| network.contains(subject.client))
-            && when.holds_for_server(subject)
-            && match question {
-                Question::Connect => when.is_about_connecting(),
-                Question::Command { verb, argument } => {
-                    let asked = Asked::new(verb, argument);
-                    when.holds_in_session(subject)
-                        && when.is_about(asked)
-                        && self.holds_for_path(subject, asked)
+        if !when.clients.holds(|network| network.contains(subject.client)) {
+            return Some(Obstacle::Client);
+        }
+        if let Some(obstacle) = when.servers_obstacle(subject) {
+            return Some(obstacle);
+        }
+        match question {
+            Question::Connect => (!when.is_about_connecting()).then_some(Obstacle::Later),
+            Question::Command { verb, argument } => {
+                let asked = Asked::new(verb, argument);
+                if !when.is_about(asked) {
+                    return Some(Obstacle::Command);
                 }
+                if when.paths.is_given() && !asked.has_path() {
+                    return Some(Obstacle::NoPath);
+                }
+                let path = || (!self.holds_for_path(subject, asked)).then_some(Obstacle::Path);
+                when.sessions_obstacle(subject).or_else(path)
             }
+        }
+    }
+
+    /// True if it asks for the path of a file that the command names from where the client is.
+    pub(super) fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        let asked = Asked::new(verb, argument);
+        let asks = self.when.paths.is_given() && self.when.is_about(asked) && asked.has_path();
+        asks && !asked.names_from_root()
     }
 
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
@@ -131,26 +209,36 @@ impl Rule {
         if !asked.has_path() {
             return false;
         }
+        let directory = subject.directory.unwrap_or_default();
         let readings = match asked.name() {
-            Some(name) => Readings::of(subject.directory, name),
-            None => Readings::of_servers_choice(subject.directory),
+            Some(name) => Readings::of(directory, name),
+            None => Readings::of_servers_choice(directory),
         };
-        let holds = |path: &[u8]| paths.holds(|pattern| pattern.matches(path));
-        match self.verdict {
-            RuleVerdict::Allow => readings.iter().all(holds),
-            RuleVerdict::Refuse(_) | RuleVerdict::Close(_) => readings.iter().any(holds),
-        }
+        let lost = subject.directory.is_none() && !asked.names_from_root() || asked.names_a_home();
+        let allows = matches!(self.verdict, RuleVerdict::Allow);
+        // Where it lies is not known: where the rule refuses, and not where it allows.
+        let unknown = matches!(paths, Among::Of(_)) != allows;
+        let holds = |path: &[u8]| {
+            paths.holds(|pattern| match lost && (!pattern.is_about_last_part() || path == b"/") {
+                true => unknown,
+                false => pattern.matches(path),
+            })
+        };
+        if allows { readings.iter().all(holds) } else { readings.iter().any(holds) }
     }
 }
 
 impl When {
-    fn holds_for_server(&self, subject: &Subject<'_>) -> bool {
-        let Some(server) = subject.server else { return !self.servers.is_given() };
-        self.servers.holds(|entry| entry.matches(server, subject.server_name))
+    fn servers_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
+        let Some(server) = subject.server else {
+            return self.servers.is_given().then_some(Obstacle::ServerUnknown);
+        };
+        let holds = self.servers.holds(|entry| entry.matches(server, subject.server_name));
+        (!holds).then_some(Obstacle::Server)
     }
 
     /// True if nothing is asked for that shows only later.
-    fn is_about_connecting(&self) -> bool {
+    pub fn is_about_connecting(&self) -> bool {
         !self.users.is_given()
             && self.tls.is_none()
             && self.logged_in.is_none()
@@ -159,16 +247,27 @@ impl When {
             && !self.paths.is_given()
     }
 
-    fn holds_in_session(&self, subject: &Subject<'_>) -> bool {
-        let user = !self.users.is_given()
-            || subject.user.is_some_and(|user| self.users.holds(|pattern| pattern.matches(user)));
-        let tls = self
-            .tls
-            .as_ref()
-            .is_none_or(|states| subject.tls.is_some_and(|state| states.contains(&state)));
-        let logged_in = self.logged_in.is_none_or(|wanted| subject.logged_in == wanted);
-        let data = self.data_private.is_none_or(|wanted| subject.data_private == Some(wanted));
-        user && tls && logged_in && data
+    fn sessions_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
+        if self.users.is_given() {
+            let Some(user) = subject.user else { return Some(Obstacle::UserUnknown) };
+            if !self.users.holds(|pattern| pattern.matches(user)) {
+                return Some(Obstacle::User);
+            }
+        }
+        if let Some(states) = &self.tls {
+            let Some(state) = subject.tls else { return Some(Obstacle::TlsUnknown) };
+            if !states.contains(&state) {
+                return Some(Obstacle::Tls);
+            }
+        }
+        if self.logged_in.is_some_and(|wanted| subject.logged_in != wanted) {
+            return Some(Obstacle::Login);
+        }
+        let wanted = self.data_private?;
+        match subject.data_private {
+            Some(private) => (private != wanted).then_some(Obstacle::Data),
+            None => Some(Obstacle::DataUnknown),
+        }
     }
 
     fn is_about(&self, asked: Asked<'_>) -> bool {
@@ -185,161 +284,4 @@ impl When {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::Policy;
-
-    fn subject() -> Subject<'static> {
-        Subject {
-            client: "192.0.2.2".parse().unwrap(),
-            server: Some("198.51.100.2".parse().unwrap()),
-            server_name: Some("ftp.example"),
-            user: Some(b"bob"),
-            logged_in: true,
-            tls: Some(TlsState::Clear),
-            data_private: Some(false),
-            directory: b"/home",
-        }
-    }
-
-    fn rule(when: When, verdict: RuleVerdict) -> Rule {
-        Rule { name: "a rule".into(), when, verdict }
-    }
-
-    fn refuse() -> RuleVerdict {
-        RuleVerdict::Refuse(OwnReply::new(550, "No.").unwrap())
-    }
-
-    fn commands(texts: &[&str]) -> Vec<CommandPattern> {
-        texts.iter().map(|text| CommandPattern::parse(text).unwrap()).collect()
-    }
-
-    fn paths(texts: &[&str]) -> Vec<Pattern> {
-        texts.iter().map(|text| Pattern::path(text).unwrap()).collect()
-    }
-
-    fn answered(rules: &[Rule], subject: &Subject<'_>, line: &str) -> Option<RuleVerdict> {
-        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-        let question = Question::Command { verb: verb.as_bytes(), argument: argument.as_bytes() };
-        let policy = Policy { rules: rules.to_vec(), ..Policy::default() };
-        policy.judge(subject, &question).map(|rule| rule.verdict.clone())
-    }
-
-    #[test]
-    fn the_first_rule_that_applies_answers() {
-        let allowed = When { commands: Among::Of(commands(&["DELE"])), ..When::default() };
-        let tight = When { commands: Among::Of(commands(&["DELE", "RMD"])), ..When::default() };
-        let rules = [rule(allowed, RuleVerdict::Allow), rule(tight, refuse())];
-        assert_eq!(answered(&rules, &subject(), "DELE a"), Some(RuleVerdict::Allow));
-        assert_eq!(answered(&rules, &subject(), "XRMD a"), Some(refuse()));
-        assert_eq!(answered(&rules, &subject(), "RETR a"), None);
-    }
-
-    #[test]
-    fn every_condition_has_to_hold() {
-        let networks = vec![Network::new("192.0.2.0".parse().unwrap(), 24).unwrap()];
-        let base = When { clients: Among::Of(networks.clone()), ..When::default() };
-        let holds = [
-            base.clone(),
-            When { users: Among::Of(vec![Pattern::name("B*").unwrap()]), ..base.clone() },
-            When { tls: Some(vec![TlsState::Clear]), ..base.clone() },
-            When { logged_in: Some(true), data_private: Some(false), ..base.clone() },
-        ];
-        let fails = [
-            When { clients: Among::Except(networks), ..When::default() },
-            When { users: Among::Except(vec![Pattern::name("bob").unwrap()]), ..base.clone() },
-            When { tls: Some(vec![TlsState::Secured, TlsState::Cleared]), ..base.clone() },
-            When { logged_in: Some(false), ..base.clone() },
-            When { data_private: Some(true), ..base },
-        ];
-        for when in holds {
-            assert!(answered(&[rule(when.clone(), refuse())], &subject(), "RETR a").is_some());
-        }
-        for when in fails {
-            assert!(answered(&[rule(when.clone(), refuse())], &subject(), "RETR a").is_none());
-        }
-    }
-
-    #[test]
-    fn what_is_not_known_yet_is_no_ground_for_an_answer() {
-        let unknown =
-            Subject { server: None, user: None, tls: None, data_private: None, ..subject() };
-        let name = || vec![Pattern::name("bob").unwrap()];
-        let server =
-            || vec![BypassEntry::Network(Network::new("0.0.0.0".parse().unwrap(), 0).unwrap())];
-        for when in [
-            When { users: Among::Of(name()), ..When::default() },
-            When { users: Among::Except(name()), ..When::default() },
-            When { servers: Among::Of(server()), ..When::default() },
-            When { servers: Among::Except(server()), ..When::default() },
-            When { tls: Some(vec![TlsState::Clear]), ..When::default() },
-            When { data_private: Some(false), ..When::default() },
-        ] {
-            assert_eq!(answered(&[rule(when, refuse())], &unknown, "RETR a"), None);
-        }
-    }
-
-    #[test]
-    fn connecting_is_judged_by_what_is_known_then() {
-        let everything = rule(When::default(), refuse());
-        let users = When { users: Among::Of(vec![Pattern::name("*").unwrap()]), ..When::default() };
-        assert!(everything.applies(&subject(), &Question::Connect));
-        assert!(!rule(users, refuse()).applies(&subject(), &Question::Connect));
-    }
-
-    #[test]
-    fn a_rule_leaves_alone_what_a_session_needs_unless_it_names_it() {
-        let only = When { commands: Among::Except(commands(&["RETR"])), ..When::default() };
-        for needed in ["USER bob", "PASS x", "AUTH TLS", "PASV", "QUIT", "PWD", "RETR a"] {
-            assert_eq!(answered(&[rule(only.clone(), refuse())], &subject(), needed), None);
-        }
-        for other in ["LIST", "CWD a", "SITE x", "XYZZY"] {
-            assert!(answered(&[rule(only.clone(), refuse())], &subject(), other).is_some());
-        }
-        let everything = [rule(When::default(), refuse())];
-        assert!(answered(&everything, &subject(), "USER bob").is_some());
-        assert!(answered(&everything, &subject(), "AUTH TLS").is_none());
-        let named = When { commands: Among::Of(commands(&["AUTH"])), ..When::default() };
-        assert!(answered(&[rule(named, refuse())], &subject(), "AUTH TLS").is_some());
-    }
-
-    #[test]
-    fn paths_are_those_that_the_client_means() {
-        let secret = When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() };
-        let rules = [rule(secret, refuse())];
-        for inside in ["RETR /secret/a", "DELE ../secret/a", r"RNTO ..\secret\a", "MDTM /secret/a"]
-        {
-            assert!(answered(&rules, &subject(), inside).is_some(), "{inside}");
-        }
-        for outside in ["RETR a", "LIST /secret/a", "NOOP", "SITE CHMOD 777 /secret/a"] {
-            assert!(answered(&rules, &subject(), outside).is_none(), "{outside}");
-        }
-        let listed = When {
-            paths: Among::Of(paths(&["/secret", "/secret/**"])),
-            commands: Among::Of(commands(&["LIST", "CWD"])),
-            ..When::default()
-        };
-        assert!(answered(&[rule(listed, refuse())], &subject(), "LIST -la /secret").is_some());
-    }
-
-    #[test]
-    fn an_ambiguous_path_is_never_allowed_by_one_reading_of_it() {
-        let public = When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
-        let other = When { paths: Among::Except(paths(&["/pub/**"])), ..When::default() };
-        for ambiguous in [r"RETR /pub/..\etc", r"RETR /x\../pub/a"] {
-            assert_eq!(
-                answered(&[rule(public.clone(), RuleVerdict::Allow)], &subject(), ambiguous),
-                None
-            );
-            assert!(answered(&[rule(other.clone(), refuse())], &subject(), ambiguous).is_some());
-        }
-    }
-
-    #[test]
-    fn a_reply_is_one_line_that_refuses() {
-        assert_eq!(&OwnReply::new(550, "Not here.").unwrap().line()[..], b"550 Not here.\r\n");
-        for (code, text) in [(200, "ok"), (600, "x"), (550, ""), (550, "a\r\nb"), (550, "\u{e4}")] {
-            assert_eq!(OwnReply::new(code, text), None);
-        }
-    }
-}
+mod tests;

@@ -334,7 +334,7 @@ async fn accept_only(listener: &TcpListener, peer: IpAddr) -> TcpStream {
 }
 
 async fn dial(leg: Dial) -> io::Result<TcpStream> {
-    let Dial { to, from, foreign } = leg;
+    let Dial { to, from, foreign, third: _ } = leg;
     let dialling = Dialling { to, from: Some(from), foreign };
     let stream = tokio::time::timeout(DIAL_TIMEOUT, net::connect(dialling)).await??;
     reset_on_close(&stream);

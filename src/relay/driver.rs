@@ -5,10 +5,11 @@
 //! The task outlives the control connections until the last data connection has ended, so that its
 //! bytes are told.
 
+mod connecting;
 mod counted;
 mod tls;
 
-use super::admission::{Permit, Seat};
+use super::admission::Permit;
 use super::control::{Control, READ_SIZE, Received};
 use super::course::{Course, CourseReceiver, Notice, Present};
 use super::introduction::DataHeaders;
@@ -114,30 +115,6 @@ impl Driver {
     /// Tells the session of something that happened before [`run`](Self::run).
     pub(super) fn tell(&mut self, event: Event<'_>) {
         self.session.handle_event(event, Instant::now());
-    }
-
-    /// The server's control connection stands.
-    pub(super) fn attach_server(&mut self, stream: TcpStream, own_end: OwnEnd, seat: Seat) {
-        if let Some(permit) = &mut self.permit {
-            permit.take_seat(seat);
-        }
-        let (seen_as, server) = own_end.end();
-        self.server = Some(Control::new(stream));
-        self.own_end = Some(own_end);
-        let wants_certificate = self.tls.as_mut().is_some_and(|tls| tls.on_server(server));
-        self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
-    }
-
-    /// Serves the client while its server is dialled. Ends only if the session does; may be dropped
-    /// at any time.
-    pub(super) async fn wait_for_server(&mut self) {
-        loop {
-            self.perform().await;
-            if self.closing_until.is_some() {
-                return;
-            }
-            poll_fn(|cx| self.poll_news(cx)).await;
-        }
     }
 
     /// Runs until the session is over.

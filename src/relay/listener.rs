@@ -278,6 +278,15 @@ impl From<io::Error> for NotConnected {
     }
 }
 
+/// What `asked` comes to, or that it takes too long.
+async fn in_time<T>(
+    until: tokio::time::Instant,
+    asked: impl Future<Output = Result<T, NotConnected>>,
+) -> Result<T, NotConnected> {
+    let timeout = |_| NotConnected::Failed(io::ErrorKind::TimedOut.into());
+    tokio::time::timeout_at(until, asked).await.map_err(timeout)?
+}
+
 /// Finds and dials the server of one session.
 struct Opener {
     settings: Arc<ListenerSettings>,
@@ -296,16 +305,36 @@ impl Opener {
         if self.leads_back() {
             return driver.tell(Event::LoopDetected);
         }
-        let connected = tokio::select! {
-            connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()) => connected,
+        let until = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        let servers = tokio::select! {
+            servers = in_time(until, self.servers()) => servers,
             () = driver.wait_for_server() => return,
         };
-        match connected {
-            Ok(Ok(Connected { stream, own_end, seat })) => {
-                driver.attach_server(stream, own_end, seat);
+        let mut last = NotConnected::Failed(io::ErrorKind::NotFound.into());
+        for to in servers.unwrap_or_else(|error| {
+            last = error;
+            Vec::new()
+        }) {
+            if !driver.may_dial(to).await {
+                return;
             }
-            Ok(Err(NotConnected::Full)) => driver.tell(Event::ServerLimitReached),
-            Ok(Err(NotConnected::Failed(_))) | Err(_) => driver.tell(Event::ServerConnectFailed),
+            let dialled = tokio::select! {
+                dialled = in_time(until, self.dial(to)) => dialled,
+                () = driver.wait_for_server() => return,
+            };
+            match dialled {
+                Ok(Connected { stream, own_end, seat }) => {
+                    return driver.attach_server(stream, own_end, seat);
+                }
+                Err(error) => last = error,
+            }
+        }
+        match last {
+            NotConnected::Full => driver.tell(Event::ServerLimitReached),
+            NotConnected::Failed(error) => {
+                tracing::warn!(%error, server = %self.server_name(), "cannot reach the server");
+                driver.tell(Event::ServerConnectFailed);
+            }
         }
     }
 
@@ -319,21 +348,7 @@ impl Opener {
         to_itself || self.ends.iter().any(|(near, far)| self.shared.is_own_end(*near, *far))
     }
 
-    async fn connect(&self) -> Result<Connected, NotConnected> {
-        let mut last = NotConnected::Failed(io::ErrorKind::NotFound.into());
-        for to in self.servers().await? {
-            match self.dial(to).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => last = error,
-            }
-        }
-        if let NotConnected::Failed(error) = &last {
-            tracing::warn!(%error, server = %self.server_name(), "cannot reach the server");
-        }
-        Err(last)
-    }
-
-    async fn servers(&self) -> io::Result<Vec<SocketAddr>> {
+    async fn servers(&self) -> Result<Vec<SocketAddr>, NotConnected> {
         match &self.settings.server {
             ServerAddress::Original => Ok(vec![self.original_dst.0]),
             ServerAddress::Fixed { host, port } => {

@@ -12,12 +12,12 @@ use crate::firewall::{self, Closed, Firewall, FirewallError, FlowEvent, Opening}
 use crate::limits::ClientKey;
 use crate::net;
 use crate::pinhole::{Expectation, Pinhole};
-use crate::session::{Leg, TransferPlan};
+use crate::session::{Dial, Leg, TransferPlan};
 use crate::telemetry::RunningBytes;
 use crate::terms::{ByteCounts, DataPath, Side, TransferId};
 use queue::NewsQueue;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -37,6 +37,8 @@ pub(super) enum OpenError {
     NotSecured,
     #[error("the kernel joins only one leg that awaits with one that dials, both without TLS")]
     NotJoinable,
+    #[error("PORT or EPRT names {0} for a third host, which is this host's own address")]
+    OwnAddress(IpAddr),
     #[error("cannot listen on a data port: {0}")]
     Listen(#[from] net::NetError),
     #[error("{0}")]
@@ -117,6 +119,11 @@ impl Openings {
 
     /// Opens what `plan` awaits; on failure nothing of it is open.
     pub(super) async fn open(&mut self, plan: &TransferPlan) -> Result<Entries, OpenError> {
+        if let Leg::Dial(Dial { to, third: true, .. }) = plan.client
+            && net::interfaces::is_local(to.ip())
+        {
+            return Err(OpenError::OwnAddress(to.ip()));
+        }
         match plan.path {
             DataPath::Kernel => self.open_in_kernel(plan).await,
             DataPath::Relay => self.open_relay(plan).await,

@@ -56,6 +56,8 @@ words! {
         /// USER, PASS or ACCT outside TLS, or AUTH with another mechanism, where `tls.required` is
         /// set (case 28).
         TlsRequired => "tls_required",
+        /// A rule of the owner's (`policies`).
+        Policy => "policy",
     }
 }
 
@@ -300,6 +302,8 @@ words! {
         ServerTlsFailed => "server_tls_failed",
         /// TLS with the client, which ends here, cannot be had.
         ClientTlsFailed => "client_tls_failed",
+        /// A rule of the owner's ends it (`policies`).
+        Policy => "policy",
         /// The owner has closed it (`ftpgate close`).
         ClosedByOwner => "closed_by_owner",
         /// The audit cannot be written, and no session is to go on without it
@@ -343,6 +347,7 @@ impl CloseCause {
             | Self::NewSessionRate
             | Self::FailedLogins
             | Self::NoDescriptors
+            | Self::Policy
             | Self::ClosedByOwner
             | Self::AuditFailed
             | Self::Shutdown => false,

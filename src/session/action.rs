@@ -141,6 +141,8 @@ pub struct Dial {
     pub from: IpAddr,
     /// True if `from` is not the gateway's own address, so that binding to it takes IP_TRANSPARENT.
     pub foreign: bool,
+    /// True if the client has named another host than itself (`fxp`): never an address of this one.
+    pub third: bool,
 }
 
 impl TransferPlan {

@@ -33,7 +33,8 @@ impl Session {
         if matches!(self.pending.front(), Some(Pending::Greeting)) {
             return self.read_early_line(now);
         }
-        if self.is_opening() || !self.pending.admits_more() || self.drain.silences_client() {
+        let waits = self.is_opening() || self.awaits_standing() || !self.pending.admits_more();
+        if waits || self.drain.silences_client() {
             return false;
         }
         if let Some(line) = self.early_line.take() {
@@ -74,7 +75,7 @@ impl Session {
     }
 
     /// How the client begins; one whose TLS has nothing to do with the gateway begins with text.
-    fn client_starts(&self) -> TlsStart {
+    pub(super) fn client_starts(&self) -> TlsStart {
         match self.settings.tls {
             TlsMode::Originate | TlsMode::Refuse => TlsStart::Explicit,
             TlsMode::Passthrough | TlsMode::Intercept | TlsMode::Offload => {
@@ -139,9 +140,13 @@ impl Session {
             return;
         }
         self.report(Report::CommandReceived { verb: command.verb().label() });
-        self.on_command(command, now);
+        if command.verb() == Verb::Other && !self.forgives_unknown_verb() {
+            return self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
+        }
+        self.judge(command, now);
     }
 
+    /// What becomes of a command that the owner's rules let pass.
     pub(super) fn on_command(&mut self, command: Command, now: Instant) {
         if self.refuses_in_drain(&command) || self.on_protection_command(&command) {
             return;
@@ -183,9 +188,6 @@ impl Session {
             Verb::Quit => {
                 self.client_has_quit = true;
                 self.forward(&command, Pending::Plain);
-            }
-            Verb::Other if !self.forgives_unknown_verb() => {
-                self.close(Some(replies::NOT_FTP), CloseCause::NotFtp, now);
             }
             verb if verb.transfers_data() => {
                 let pending = self.name_transfer(&command);
@@ -232,6 +234,7 @@ impl Session {
     /// Sends the client's line on as it came and remembers what its reply means.
     pub(super) fn forward(&mut self, command: &Command, pending: Pending) {
         self.send(Side::Server, command.line().raw().clone());
+        self.note_forwarded(command);
         self.take_upload();
         self.pending.push(pending);
     }
@@ -243,7 +246,7 @@ impl Session {
 
     /// Answers in the server's place, in turn, in words that are not the reason's usual ones.
     pub(super) fn refuse_with(&mut self, command: &Command, reason: Refusal, reply: &'static str) {
-        self.report(Report::Refused { verb: command.verb().label(), reason });
+        self.report(Report::Refused { verb: command.verb().label(), reason, rule: None });
         self.pending.push(Pending::Own(Bytes::from_static(reply.as_bytes())));
         self.flush_own_replies();
     }

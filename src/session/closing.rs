@@ -44,13 +44,19 @@ impl Session {
         if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
     }
 
-    /// Says good-bye and closes everything: the one exit of every session.
+    /// Says good-bye and closes everything.
     pub(super) fn close(
         &mut self,
         farewell: Option<&'static str>,
         cause: CloseCause,
         now: Instant,
     ) {
+        let farewell = farewell.map(|reply| Bytes::from_static(reply.as_bytes()));
+        self.close_with(farewell, cause, now);
+    }
+
+    /// The one exit of every session.
+    pub(super) fn close_with(&mut self, farewell: Option<Bytes>, cause: CloseCause, now: Instant) {
         if self.phase == Phase::Closed {
             return;
         }
@@ -65,7 +71,7 @@ impl Session {
             && self.termination.client_reads()
             && self.replies.at_boundary()
         {
-            self.send(Side::Client, Bytes::from_static(reply.as_bytes()));
+            self.send(Side::Client, reply);
         }
         while !self.pending.is_empty() {
             self.drop_unanswered();

@@ -57,10 +57,10 @@ impl Session {
             DataMode::Passive => self.ask_server_to_listen(negotiation),
             DataMode::Active => {
                 let client = match client_listens {
-                    Some(address) => ends.dial_client(address.port()),
+                    Some(address) => ends.dial_client(address),
                     None => ends.await_client(None),
                 };
-                let server = ends.await_server(client_listens.map(|address| address.port()));
+                let server = ends.await_server(client_listens);
                 self.open(negotiation, client, server, now);
             }
         }
@@ -93,10 +93,24 @@ impl Session {
         if address.is_ipv4() != client.0.is_ipv4() && command.verb() == Verb::Eprt {
             return Err(Refused::network_protocol(client.0));
         }
+        if address.ip() != client.0 && self.is_one_of_us(address.ip()) {
+            return Err(Refused::with(Refusal::ThirdPartyAddress));
+        }
         match self.settings.policy.may_listen_at(Advertised(address), client) {
             Verdict::Allow => Ok(address),
             Verdict::Refuse(reason) => Err(Refused::with(reason)),
         }
+    }
+
+    /// True for the addresses of this session's server and gateway as either side knows them: none of
+    /// them is a third host. What else is this host's own the executor finds out.
+    fn is_one_of_us(&self, address: IpAddr) -> bool {
+        let Some(ends) = self.ends else { return true };
+        let ours = [ends.server(), ends.dialled(), ends.seen_as()];
+        let told = [(Side::Client, ends.dialled()), (Side::Server, ends.seen_as())];
+        ours.contains(&address)
+            || self.parties.original_dst.0.ip().to_canonical() == address
+            || told.iter().any(|(side, own)| self.external_address(*side, *own) == Some(address))
     }
 
     /// PASV cannot answer a client on IPv6; EPSV may ask for the family in use, or for none.

@@ -36,7 +36,7 @@ impl Session {
         };
         let server = ends.dial_server(port);
         let client = match negotiation.client_listens {
-            Some(address) => ends.dial_client(address.port()),
+            Some(address) => ends.dial_client(address),
             // Where the client dials the server's own address it must find the server's own port.
             None => ends.await_client(Some(port)),
         };
@@ -146,8 +146,12 @@ impl Session {
     }
 
     /// What the far side is told: the entry itself, or the address that stands in front of it. One that
-    /// is not known has been refused ahead, unless the line names none, as 229 does.
+    /// is not known has been refused ahead, unless the line names none, as 229 does. A third host's is
+    /// told as it is.
     fn external(&self, side: Side, entry: SocketAddr) -> SocketAddr {
+        if side == Side::Server && self.ends.is_some_and(|ends| ends.seen_as() != entry.ip()) {
+            return entry;
+        }
         let ip = self.external_address(side, entry.ip()).unwrap_or(entry.ip());
         SocketAddr::new(ip, entry.port())
     }

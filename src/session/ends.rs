@@ -5,6 +5,7 @@
 
 use super::action::{BlindRange, Dial, Leg};
 use super::settings::{Parties, PathChoice, Settings, Source};
+use crate::addr::canonical;
 use crate::pinhole::Expectation;
 use crate::terms::DataPath;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -73,21 +74,24 @@ impl Ends {
     }
 
     /// Awaits the server: at the gateway's address if it sees that, else at the client's, where
-    /// `client_port` is what the client listens on (unknown when the client is in passive mode).
-    pub(super) fn await_server(&self, client_port: Option<u16>) -> Leg {
+    /// `listens` is where the client, or a third host in its place, listens (unknown when the client is
+    /// in passive mode).
+    pub(super) fn await_server(&self, listens: Option<SocketAddr>) -> Leg {
         let foreign = self.source == Source::Client;
+        let listens = listens.filter(|_| foreign);
+        let third = listens.map(|listens| listens.ip()).filter(|ip| *ip != self.client);
         Leg::Await(Expectation {
             peer: self.server,
-            address: self.seen_as,
-            port: if foreign { client_port } else { None },
+            address: third.unwrap_or(self.seen_as),
+            port: listens.map(|listens| listens.port()),
             foreign,
         })
     }
 
-    /// Dials the client, from the address that the client dialled. A balancer is not on this way: where
-    /// it has translated between the families, or has dialled the loopback of its own host, the gateway's
-    /// address is any that leads there.
-    pub(super) fn dial_client(&self, port: u16) -> Leg {
+    /// Dials the client, or a third host in its place, from the address that the client dialled. A
+    /// balancer is not on this way: where it has translated between the families, or has dialled the
+    /// loopback of its own host, the gateway's address is any that leads there.
+    pub(super) fn dial_client(&self, to: SocketAddr) -> Leg {
         let leads_there = self.client.is_ipv4() == self.dialled.is_ipv4()
             && (self.client.is_loopback() || !self.dialled.is_loopback());
         let from = match self.client {
@@ -95,11 +99,9 @@ impl Ends {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        Leg::Dial(Dial {
-            to: SocketAddr::new(self.client, port),
-            from,
-            foreign: !self.dials_gateway,
-        })
+        let to = canonical(to);
+        let third = to.ip() != self.client;
+        Leg::Dial(Dial { to, from, foreign: !self.dials_gateway, third })
     }
 
     /// Dials the server, from the address that the server sees.
@@ -108,6 +110,7 @@ impl Ends {
             to: SocketAddr::new(self.server, port),
             from: self.seen_as,
             foreign: self.source == Source::Client,
+            third: false,
         })
     }
 

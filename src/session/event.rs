@@ -8,6 +8,11 @@ use std::net::SocketAddr;
 /// One thing that happened, told to [`super::Session::handle_event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
+    /// This is the server that would be dialled next: it is not if the session ends by that.
+    ServerFound {
+        /// Its control port.
+        server: SocketAddr,
+    },
     /// The control connection to the server stands.
     ServerConnected {
         /// The server as the kernel reports it.

@@ -8,6 +8,10 @@
 //! |---|---|
 //! | `client_side` | what a line of the client leads to |
 //! | `server_side` | what a line of the server leads to |
+//! | `connecting` | the server, once it is connected |
+//! | `judgement` | what the owner's rules say to each line of the client, and what they are asked with |
+//! | `directory` | the directory that the client is in, for rules about paths |
+//! | `features` | the reply to FEAT |
 //! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
 //! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
 //! | `data` | the life of transfers: opened, used, ended, withdrawn |
@@ -39,16 +43,20 @@ mod action;
 mod blind;
 mod client_side;
 mod closing;
+mod connecting;
 mod data;
 mod data_command;
 mod data_reply;
 mod data_tls;
+mod directory;
 mod drain;
 mod early_reply;
 mod ends;
 mod event;
+mod features;
 mod first_line;
 mod greeting;
+mod judgement;
 mod lost;
 mod named;
 mod negotiation;
@@ -80,6 +88,7 @@ use data_tls::Failed;
 use drain::Drain;
 use early_reply::EarlyReply;
 use ends::Ends;
+use judgement::Judgement;
 use named::Named;
 use negotiation::Negotiation;
 use pending::{Pending, PendingQueue};
@@ -117,6 +126,8 @@ pub struct Session {
     logged_in: bool,
     /// Who logs in.
     named: Named,
+    /// What the owner's rules are asked with.
+    judgement: Option<Box<Judgement>>,
     first_line_seen: bool,
     /// Since when the greeting, or the client's first line, is due.
     first_line_since: Option<Instant>,
@@ -177,6 +188,7 @@ impl Session {
     pub fn new(settings: Arc<Settings>, parties: Parties, now: Instant) -> Self {
         let limit = settings.line_limit;
         let Parties { client, original_dst, .. } = parties;
+        let judgement = Judgement::of(&settings);
         let mut session = Self {
             settings,
             parties,
@@ -187,6 +199,7 @@ impl Session {
             phase: Phase::Connecting,
             logged_in: false,
             named: Named::default(),
+            judgement,
             first_line_seen: false,
             first_line_since: None,
             epsv_only: false,
@@ -224,6 +237,7 @@ impl Session {
     /// Tells the session what happened.
     pub fn handle_event(&mut self, event: Event<'_>, now: Instant) {
         match event {
+            Event::ServerFound { server } => self.on_server_found(server, now),
             Event::ServerConnected { server, seen_as, wants_certificate } => {
                 self.on_server_connected(server, seen_as, wants_certificate, now);
             }
@@ -351,31 +365,6 @@ impl Session {
     /// True once the session is closed and every data connection has ended.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Closed && self.transfers.is_empty() && !self.blind.runs()
-    }
-
-    fn on_server_connected(
-        &mut self,
-        server: std::net::SocketAddr,
-        seen_as: std::net::SocketAddr,
-        wants_certificate: bool,
-        now: Instant,
-    ) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        self.ends = Some(Ends::new(&self.parties, self.settings.source, server, seen_as));
-        self.phase = Phase::Open;
-        self.await_first_line(now);
-        let elapsed = now.saturating_duration_since(self.started);
-        self.report(Report::ServerConnected { server, seen_as, elapsed });
-        if wants_certificate || self.is_listed(None) {
-            self.bypass();
-        }
-        if self.terminates_any() {
-            self.begin_termination(now);
-        } else if self.settings.client_start == TlsStart::Implicit {
-            self.begin_tls(None, now);
-        }
     }
 
     fn on_bytes(&mut self, from: Side, bytes: &[u8], now: Instant) {

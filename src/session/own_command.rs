@@ -1,5 +1,5 @@
 //! What the gateway says to the server by itself where TLS towards it ends here: AUTH, then PBSZ and
-//! PROT ahead of the first data connection, and CCC.
+//! PROT ahead of the first data connection, and CCC; and PWD, where the owner's rules ask for paths.
 //!
 //! One at a time, each behind what the client has sent before: the answers come in order, and none
 //! of them reaches the client. What the client asked for meanwhile waits until the last one is in.
@@ -23,6 +23,8 @@ pub(super) enum OwnCommand {
     Prot,
     /// CCC.
     Ccc,
+    /// PWD.
+    Pwd,
 }
 
 impl OwnCommand {
@@ -32,6 +34,7 @@ impl OwnCommand {
             Self::Pbsz => b"PBSZ 0\r\n",
             Self::Prot => b"PROT P\r\n",
             Self::Ccc => b"CCC\r\n",
+            Self::Pwd => b"PWD\r\n",
         }
     }
 }
@@ -55,8 +58,15 @@ impl Session {
     }
 
     /// The answer to a command of the gateway's own.
-    pub(super) fn on_own_reply(&mut self, command: OwnCommand, code: Code, now: Instant) {
+    pub(super) fn on_own_reply(
+        &mut self,
+        command: OwnCommand,
+        code: Code,
+        line: &[u8],
+        now: Instant,
+    ) {
         match command {
+            OwnCommand::Pwd => return self.on_directory_told(code, line, now),
             OwnCommand::Auth => return self.on_own_auth_reply(code, now),
             // A server that knows no PBSZ may know PROT all the same.
             OwnCommand::Pbsz => return self.send_own(OwnCommand::Prot),

@@ -88,6 +88,11 @@ impl Pending {
         text.map_or(0, |text| text.bytes().len())
     }
 
+    /// True if its reply says who the client is, or how its data is protected.
+    fn settles_standing(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::Security(Request::Prot(_)))
+    }
+
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.
     fn is_barrier(&self) -> bool {
         match self {
@@ -154,6 +159,11 @@ impl PendingQueue {
         self.queue.len() < MAX_PENDING
             && !self.queue.iter().any(Pending::is_barrier)
             && self.queue.iter().map(Pending::kept).sum::<usize>() < MAX_KEPT
+    }
+
+    /// True while a reply is outstanding that says who the client is, or how its data is protected.
+    pub(super) fn settles_standing(&self) -> bool {
+        self.queue.iter().any(Pending::settles_standing)
     }
 
     /// What was opened for the negotiation under way is closed again.

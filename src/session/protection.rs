@@ -118,7 +118,8 @@ impl Session {
             }
             if self.protection.server == Some(ProtectionLevel::Clear) {
                 let verb = command.verb().label();
-                self.report(Report::Refused { verb, reason: Refusal::ServerUnprotected });
+                let reason = Refusal::ServerUnprotected;
+                self.report(Report::Refused { verb, reason, rule: None });
                 return self.answer(replies::SERVER_UNPROTECTED);
             }
         }

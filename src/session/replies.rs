@@ -24,6 +24,8 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
         Refusal::TooManyTransfers => {
             "425 Too many data connections of this session run; wait until one has ended.\r\n"
         }
+        // Only where a rule has no words of its own.
+        Refusal::Policy => UNREADABLE,
         Refusal::ForeignServerAddress
         | Refusal::MalformedReply
         | Refusal::NetworkProtocol
@@ -118,6 +120,8 @@ pub(super) const SERVER_UNPROTECTED: &str = "536 The server does not protect its
 pub(super) const CCC_ACCEPTED: &str = "200 Clear text from here on.\r\n";
 pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
+/// A verb with other bytes than letters and digits, which no rule can be about for certain.
+pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
 pub(super) const FAILED_LOGINS: &str =

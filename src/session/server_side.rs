@@ -4,7 +4,7 @@
 use super::named::Named;
 use super::pending::Pending;
 use super::security::{Change, Mechanism, Request};
-use super::{Phase, Session, TlsMode, TlsStart, replies};
+use super::{Phase, Session, TlsStart, replies};
 use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
 use crate::report::{CloseCause, Distrust, PeerText, Report, RewrittenLine};
 use crate::terms::Side;
@@ -104,7 +104,8 @@ impl Session {
 
     /// A line inside a multi-line reply: passed on at once, unless its reply is held.
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
-        let features = self.features();
+        let feat = matches!(self.pending.front(), Some(Pending::Feat));
+        let hidden = feat && !self.offers(line.text());
         if matches!(self.pending.front(), Some(Pending::Greeting))
             && self.keep_greeting(line.raw(), now)
         {
@@ -119,7 +120,7 @@ impl Session {
                     self.close(None, CloseCause::TooMuch, now);
                 }
             }
-            Some(Pending::Feat) if !ftp::is_offered(line.text(), features) => {
+            Some(Pending::Feat) if hidden => {
                 self.report(Report::LineRewritten { line: RewrittenLine::Feat });
             }
             _ => self.send(Side::Client, line.raw().clone()),
@@ -159,6 +160,7 @@ impl Session {
                 self.on_data_reply(code, negotiation, now);
             }
             Pending::Login { user } => {
+                self.settle_user(code);
                 self.on_login_reply(code, user);
                 self.send(Side::Client, raw);
             }
@@ -173,6 +175,7 @@ impl Session {
                         self.login_since = now;
                     }
                     self.named = Named::default();
+                    self.forget_standing();
                     self.epsv_only = false;
                     self.reset_security();
                     self.withdraw_offered();
@@ -180,7 +183,9 @@ impl Session {
                 self.send(Side::Client, raw);
             }
             Pending::Security(request) => self.on_security_reply(request, code, raw, now),
-            Pending::OwnCommand(command) => self.on_own_reply(command, code, now),
+            Pending::OwnCommand(command) => {
+                self.on_own_reply(command, code, line.text(), now);
+            }
             Pending::Feat if self.features() == ftp::Features::OwnTls => {
                 self.end_features(code, raw);
             }
@@ -226,36 +231,6 @@ impl Session {
             }
         }
         self.flush_own_replies();
-    }
-
-    /// What of protection a server may offer in its reply to FEAT.
-    fn features(&self) -> ftp::Features {
-        let asks_server = self.terminates(Side::Server)
-            && self.settings.client_start == TlsStart::Explicit
-            && self.settings.server_start == TlsStart::Explicit;
-        match self.settings.tls {
-            TlsMode::Refuse | TlsMode::Originate => ftp::Features::Clear,
-            TlsMode::Intercept | TlsMode::Offload if !self.terminates(Side::Client) => {
-                ftp::Features::EndToEnd
-            }
-            TlsMode::Intercept if asks_server => ftp::Features::ServersTls,
-            TlsMode::Intercept | TlsMode::Offload => ftp::Features::OwnTls,
-            TlsMode::Passthrough => ftp::Features::EndToEnd,
-        }
-    }
-
-    /// The last line of the reply to FEAT, behind what the gateway offers in the server's place. A
-    /// server that knows no FEAT has nothing to say beside it.
-    fn end_features(&mut self, code: Code, raw: Bytes) {
-        self.report(Report::LineRewritten { line: RewrittenLine::Feat });
-        let own = Bytes::from_static(ftp::OWN_FEATURES);
-        if code.is_positive() && self.reply_bytes > raw.len() {
-            self.send(Side::Client, own);
-            return self.send(Side::Client, raw);
-        }
-        self.send(Side::Client, Bytes::from_static(b"211-Features:\r\n"));
-        self.send(Side::Client, own);
-        self.send(Side::Client, Bytes::from_static(b"211 End\r\n"));
     }
 
     fn on_security_reply(&mut self, request: Request, code: Code, raw: Bytes, now: Instant) {

@@ -103,6 +103,8 @@ pub struct Settings {
     pub bypass: Vec<BypassEntry>,
     /// True if `data.blind_ports` are opened for sessions that cannot be read.
     pub blind_ports: bool,
+    /// What the owner calls the server, where it has a name in the configuration.
+    pub server_name: Option<String>,
     /// Whose address the server sees.
     pub source: Source,
     /// True if data connections that are dialled to the server begin with a PROXY header.
@@ -137,6 +139,7 @@ impl Default for Settings {
             server_ccc: ServerCcc::default(),
             bypass: Vec::new(),
             blind_ports: false,
+            server_name: None,
             source: Source::default(),
             send_data_header: false,
             kernel: false,

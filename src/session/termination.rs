@@ -255,6 +255,7 @@ impl Session {
         if self.termination.client != ClientTls::Hello {
             return;
         }
+        self.note_name(name);
         if name.is_some() && self.is_listed(name) && self.can_be_carried() {
             self.bypass();
             self.termination.client = ClientTls::None;

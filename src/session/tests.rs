@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod first_line;
 mod named;
+mod policy;
 
 const LOGIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(900);

@@ -166,7 +166,7 @@ mod tests {
             id: TransferId(1),
             path,
             client: Leg::Await(Expectation { peer, address, port: None, foreign: false }),
-            server: Leg::Dial(Dial { to, from: address, foreign: false }),
+            server: Leg::Dial(Dial { to, from: address, foreign: false, third: false }),
             client_protection,
             server_protection: ProtectionLevel::Private,
         };

@@ -153,6 +153,7 @@ impl Session {
             self.send(Side::Client, line);
         }
         self.security.hide();
+        self.forget_standing();
         self.report(Report::ProtectionChanged { state: ControlProtection::Passthrough });
     }
 
@@ -229,6 +230,9 @@ impl Session {
                 self.login_since = now;
             }
             self.logged_in |= !self.cleared_early;
+            if self.refuses_unseen_ccc(now) {
+                return;
+            }
         }
         self.clear_direction(from);
     }

@@ -135,11 +135,12 @@ impl SessionTelemetry {
                 self.listener.count_command(verb);
                 debug!(verb, "command received");
             }
-            Report::Refused { verb, reason } => {
+            Report::Refused { verb, reason, rule } => {
                 self.listener.refusals_total.of(*reason).inc();
                 if let Some(left_out) = left_out {
                     let (reason, words) = (reason.label(), words::refusal(*reason));
-                    warn!(reason, verb, left_out = told(left_out), "{words}");
+                    let rule = rule.as_deref();
+                    warn!(reason, verb, rule, left_out = told(left_out), "{words}");
                 }
             }
             Report::ChangeEnded { verb, path: _, renamed: _, code } => {

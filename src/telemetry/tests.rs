@@ -95,7 +95,7 @@ fn one_download_moves_every_figure_once() {
     session.record(&Report::CommandReceived { verb: "PASV" });
     session.record(&Report::CommandReceived { verb: "PASV" });
     session.record(&Report::LineRewritten { line: RewrittenLine::Pasv });
-    session.record(&Report::Refused { verb: "PORT", reason: Refusal::LowPort });
+    session.record(&Report::Refused { verb: "PORT", reason: Refusal::LowPort, rule: None });
     session.record(&opened(1));
     has(&telemetry, r#"ftpgate_pinholes_open{path="kernel"} 1"#);
     session.record(&data_started(1));

@@ -32,6 +32,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
             "refused: the client wants its data protected, and the server refuses to"
         }
         Refusal::TlsRequired => "refused: a login outside TLS, and tls.required is set",
+        Refusal::Policy => "refused by the policy",
     }
 }
 
@@ -198,6 +199,7 @@ pub(super) fn session_end(cause: CloseCause) -> &'static str {
         }
         CloseCause::ServerTlsFailed => "session closed: no TLS with the server",
         CloseCause::ClientTlsFailed => "session closed: no TLS with the client",
+        CloseCause::Policy => "session closed by the policy",
         CloseCause::ClosedByOwner => "session closed by the owner",
         CloseCause::AuditFailed => "session ended: the audit cannot be written",
         CloseCause::Shutdown => "session ended: the gateway shuts down",

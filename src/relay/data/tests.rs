@@ -30,7 +30,7 @@ async fn peer() -> (TcpListener, SocketAddr) {
 }
 
 fn dialled(to: SocketAddr) -> PlannedLeg {
-    let source = LegSource::Dialled(Dial { to, from: to.ip(), foreign: false });
+    let source = LegSource::Dialled(Dial { to, from: to.ip(), foreign: false, third: false });
     PlannedLeg { source, tls: None }
 }
 

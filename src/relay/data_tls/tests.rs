@@ -151,7 +151,8 @@ fn a_leg_begins_tls_where_the_plan_has_it_protected() {
     use crate::terms::{DataPath, ProtectionLevel};
     let party = Party::new(BOTH);
     let to = "192.0.2.2:50000".parse().unwrap();
-    let leg = Leg::Dial(Dial { to, from: "203.0.113.7".parse().unwrap(), foreign: false });
+    let leg =
+        Leg::Dial(Dial { to, from: "203.0.113.7".parse().unwrap(), foreign: false, third: false });
     let mut plan = TransferPlan {
         id: TransferId(1),
         path: DataPath::Relay,

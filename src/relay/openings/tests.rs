@@ -44,7 +44,12 @@ fn plan(id: u32) -> TransferPlan {
         id: TransferId(id),
         path: DataPath::Kernel,
         client: Leg::Await(Expectation { peer: client, address: server, port, foreign }),
-        server: Leg::Dial(Dial { to: SocketAddr::new(server, 6000), from: client, foreign }),
+        server: Leg::Dial(Dial {
+            to: SocketAddr::new(server, 6000),
+            from: client,
+            foreign,
+            third: false,
+        }),
         client_protection: ProtectionLevel::Clear,
         server_protection: ProtectionLevel::Clear,
     }
@@ -112,7 +117,7 @@ async fn dialling_plan() -> (TransferPlan, [TcpListener; 2]) {
     let listeners = [listen().await, listen().await];
     let [client, server] = listeners.each_ref().map(|listener| {
         let to = listener.local_addr().unwrap();
-        Leg::Dial(Dial { to, from: to.ip(), foreign: false })
+        Leg::Dial(Dial { to, from: to.ip(), foreign: false, third: false })
     });
     let protection = ProtectionLevel::Private;
     let plan = TransferPlan {

@@ -126,10 +126,13 @@ impl Known {
                 line.number("code", code);
                 line
             }
-            Report::Refused { verb, reason } => {
+            Report::Refused { verb, reason, rule } => {
                 let mut line = begin("refusal");
                 line.word("verb", verb);
                 line.word("reason", reason.label());
+                if let Some(rule) = rule {
+                    line.word("rule", rule);
+                }
                 line
             }
             Report::ChangeEnded { .. } => change(begin("change"), report),

@@ -92,7 +92,7 @@ fn one_session_is_told_from_login_to_end() {
     };
     let lines = lines_of(&[
         started(),
-        Report::Refused { verb: "USER", reason: Refusal::TlsRequired },
+        Report::Refused { verb: "USER", reason: Refusal::TlsRequired, rule: None },
         connected,
         Report::ProtectionChanged { state: ControlProtection::Terminated },
         Report::CommandReceived { verb: "USER" },

@@ -175,7 +175,7 @@ fn refusals_are_counted_and_the_last_of_them_kept() {
     let telemetry = Telemetry::new();
     let session = begun(&telemetry, 1);
     for _ in 0..MOST_REFUSALS {
-        session.record(&Report::Refused { reason: Refusal::LowPort, verb: "PORT" });
+        session.record(&Report::Refused { reason: Refusal::LowPort, verb: "PORT", rule: None });
     }
     let turned_away = begun(&telemetry, 2);
     let (cause, duration) = (CloseCause::TooManySessions, Duration::ZERO);
@@ -204,7 +204,7 @@ fn what_is_shown_can_be_read_back() {
     let session = begun(&telemetry, 1);
     connect(&session);
     start(&session, DataPath::Kernel);
-    session.record(&Report::Refused { reason: Refusal::LowPort, verb: "PORT" });
+    session.record(&Report::Refused { reason: Refusal::LowPort, verb: "PORT", rule: None });
     let shown = telemetry.snapshot(View::Owner);
     let text = serde_json::to_string(&shown).unwrap();
     assert!(text.contains(r#""ports":{"free":990,"total":1000}"#), "{text}");

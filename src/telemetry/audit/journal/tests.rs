@@ -89,7 +89,11 @@ fn each_line_is_an_entry_with_its_event() {
     let session = telemetry.listener("out").session(SessionId(7));
     session.record(&login(b"anna\nPRIORITY=0\n\x1b=\xff"));
     session.record(&Report::LoginRefused { user: None, code: 530 });
-    session.record(&Report::Refused { verb: "PORT", reason: crate::report::Refusal::LowPort });
+    session.record(&Report::Refused {
+        verb: "PORT",
+        reason: crate::report::Refusal::LowPort,
+        rule: None,
+    });
     for event in ["login", "login", "refusal"] {
         let entry = listening.entry();
         assert_eq!(text(&entry["FTPGATE_EVENT"]), event);
