@@ -82,13 +82,20 @@ impl CommandPattern {
     pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
         let mut words = self.words.iter();
         let verb = words.next().is_some_and(|verb| asked.is(verb));
-        let mut said = asked
-            .argument
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .filter(|word| !word.is_empty());
-        verb && words
-            .all(|word| said.next().is_some_and(|said| said.eq_ignore_ascii_case(word.as_bytes())))
+        let mut said = asked.argument.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        verb && words.all(|word| said.next().is_some_and(|said| is_word(said, word)))
     }
+}
+
+/// What separates words for any server: ProFTPD goes by `isspace`.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c)
+}
+
+/// True if `said` is `word` to any server: ProFTPD takes the quotes and their escapes off.
+fn is_word(said: &[u8], word: &str) -> bool {
+    let bare = said.iter().filter(|byte| !matches!(byte, b'"' | b'\\'));
+    bare.map(u8::to_ascii_uppercase).eq(word.bytes())
 }
 
 impl<'a> Asked<'a> {
@@ -126,6 +133,16 @@ impl<'a> Asked<'a> {
     /// True if there is a path in it at all.
     pub(super) fn has_path(self) -> bool {
         self.names_a_file() || self.is_one_of(&LOOKING)
+    }
+
+    /// True if it names a file from the root, wherever the client is.
+    pub(super) fn names_from_root(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with(b"/"))
+    }
+
+    /// True if servers may take it for a name in some user's home (`~`, `~bob/x`): ProFTPD does.
+    pub(super) fn names_a_home(self) -> bool {
+        self.name().is_some_and(|name| name.starts_with(b"~"))
     }
 
     /// The name in it, which is empty where none is given. `None`: the server chooses one.
@@ -178,6 +195,11 @@ mod tests {
         assert!(matches("dele", "DELE", "x") && matches("SITE EXEC", "Site", "exec /bin/sh"));
         assert!(matches("SITE EXEC", "SITE", " \t EXEC"));
         assert!(matches("SITE", "SITE", "CHMOD 777 x"));
+        assert!(
+            matches("SITE EXEC", "SITE", "EXEC\x0b/bin/sh")
+                && matches("SITE EXEC", "SITE", "\"EXEC\" x")
+        );
+        assert!(matches("SITE EXEC", "SITE", "\"EX\\EC /bin/sh\""));
         assert!(!matches("SITE EXEC", "SITE", "EXECUTE") && !matches("SITE EXEC", "SITE", ""));
         assert!(!matches("RETR", "RET", "") && !matches("RETR", "RETRX", ""));
     }

@@ -5,11 +5,13 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `rule` | the owner's rules: when one applies, and what it says |
+//! | `obstacle` | why a rule does not apply |
 //! | `question` | what they are asked, and what is known then |
 //! | `command` | which commands a rule is about |
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `profile` | the commands that only read, and those that only add |
+//! | `feature` | what is refused whatever comes |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
 //!
@@ -17,7 +19,9 @@
 
 pub mod bypass;
 mod command;
+mod feature;
 mod fxp;
+mod obstacle;
 mod path;
 mod pattern;
 mod profile;
@@ -26,11 +30,12 @@ mod rule;
 
 pub use command::CommandPattern;
 pub use fxp::Fxp;
+pub use obstacle::Obstacle;
 pub use path::change as change_directory;
 pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
 pub use profile::{ENCLOSED, READ_ONLY, UPLOAD_ONLY};
 pub use question::{Question, Subject, TlsState};
-pub use rule::{Among, Obstacle, OwnReply, Rule, RuleVerdict, When};
+pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
@@ -66,6 +71,11 @@ impl Policy {
     /// True if a rule asks for paths, so that the client's directory has to be followed.
     pub fn asks_for_paths(&self) -> bool {
         self.rules.iter().any(|rule| rule.when.paths.is_given())
+    }
+
+    /// True if the answer depends on the directory that the client is in.
+    pub fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.depends_on_directory(verb, argument))
     }
 
     /// May a data connection be negotiated, given whether the login was accepted (case 4)?

@@ -106,6 +106,11 @@ impl Pattern {
         }
     }
 
+    /// True for a pattern on paths without `/`: the directory that the file lies in is all the same.
+    pub(super) fn is_about_last_part(&self) -> bool {
+        !self.text.contains('/')
+    }
+
     /// True if all of `bytes` is meant.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         // The places in the pattern at which what was read so far may have led to. A list without

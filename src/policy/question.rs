@@ -20,8 +20,8 @@ pub struct Subject<'a> {
     pub tls: Option<TlsState>,
     /// True if data connections are private (PROT P); `None` where nobody could see it agreed.
     pub data_private: Option<bool>,
-    /// The directory that the client is in, as far as its CWD and the server's replies tell; absolute.
-    pub directory: &'a [u8],
+    /// The directory that the client is in, absolute; `None` if that is not known.
+    pub directory: Option<&'a [u8]>,
 }
 
 /// How the client's control connection is protected.

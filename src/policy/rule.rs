@@ -53,39 +53,6 @@ pub struct When {
     pub paths: Among<Pattern>,
 }
 
-/// The first condition of a rule that does not hold for a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
-    /// The client is another.
-    Client,
-    /// The server is another.
-    Server,
-    /// The server is not known yet.
-    ServerUnknown,
-    /// The question is about connecting, the rule about what shows later.
-    Later,
-    /// The command is another, or one that only rules which name it are about.
-    Command,
-    /// The user is another.
-    User,
-    /// There is no user yet.
-    UserUnknown,
-    /// The control connection is protected in another way.
-    Tls,
-    /// Its protection is open.
-    TlsUnknown,
-    /// It is not before, or not after, the login.
-    Login,
-    /// Data connections are protected in another way.
-    Data,
-    /// Nobody could see how they are.
-    DataUnknown,
-    /// There is no path in the command that rules look at.
-    NoPath,
-    /// The path is another.
-    Path,
-}
-
 /// A condition on one value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Among<T> {
@@ -133,6 +100,13 @@ impl OwnReply {
             .then(|| Self { line: Bytes::from(format!("{code} {text}\r\n")) })
     }
 
+    /// The same words as the last ones of a session that has none before: 421, the only code that
+    /// RFC 959 §5.4 has for that.
+    pub fn as_farewell(&self) -> Bytes {
+        let text = self.line.get(3..).unwrap_or_default();
+        [b"421", text].concat().into()
+    }
+
     /// The whole line with its end.
     pub fn line(&self) -> &Bytes {
         &self.line
@@ -159,35 +133,16 @@ impl Rule {
         self.obstacle(subject, question).is_none()
     }
 
-    /// Why it does not answer `question` about `subject`: the first of its conditions that does not
-    /// hold. `None`: it does.
-    pub fn obstacle(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<Obstacle> {
-        let when = &self.when;
-        if !when.clients.holds(|network| network.contains(subject.client)) {
-            return Some(Obstacle::Client);
-        }
-        if let Some(obstacle) = when.servers_obstacle(subject) {
-            return Some(obstacle);
-        }
-        match question {
-            Question::Connect => (!when.is_about_connecting()).then_some(Obstacle::Later),
-            Question::Command { verb, argument } => {
-                let asked = Asked::new(verb, argument);
-                if !when.is_about(asked) {
-                    return Some(Obstacle::Command);
-                }
-                if when.paths.is_given() && !asked.has_path() {
-                    return Some(Obstacle::NoPath);
-                }
-                let path = || (!self.holds_for_path(subject, asked)).then_some(Obstacle::Path);
-                when.sessions_obstacle(subject).or_else(path)
-            }
-        }
+    /// True if it asks for the path of a file that the command names from where the client is.
+    pub(super) fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        let asked = Asked::new(verb, argument);
+        let asks = self.when.paths.is_given() && self.when.is_about(asked) && asked.has_path();
+        asks && !asked.names_from_root()
     }
 
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
     /// other one for one of them.
-    fn holds_for_path(&self, subject: &Subject<'_>, asked: Asked<'_>) -> bool {
+    pub(super) fn holds_for_path(&self, subject: &Subject<'_>, asked: Asked<'_>) -> bool {
         let paths = &self.when.paths;
         if !paths.is_given() {
             return true;
@@ -195,27 +150,26 @@ impl Rule {
         if !asked.has_path() {
             return false;
         }
+        let directory = subject.directory.unwrap_or_default();
         let readings = match asked.name() {
-            Some(name) => Readings::of(subject.directory, name),
-            None => Readings::of_servers_choice(subject.directory),
+            Some(name) => Readings::of(directory, name),
+            None => Readings::of_servers_choice(directory),
         };
-        let holds = |path: &[u8]| paths.holds(|pattern| pattern.matches(path));
-        match self.verdict {
-            RuleVerdict::Allow => readings.iter().all(holds),
-            RuleVerdict::Refuse(_) | RuleVerdict::Close(_) => readings.iter().any(holds),
-        }
+        let lost = subject.directory.is_none() && !asked.names_from_root() || asked.names_a_home();
+        let allows = matches!(self.verdict, RuleVerdict::Allow);
+        // Where it lies is not known: where the rule refuses, and not where it allows.
+        let unknown = matches!(paths, Among::Of(_)) != allows;
+        let holds = |path: &[u8]| {
+            paths.holds(|pattern| match lost && (!pattern.is_about_last_part() || path == b"/") {
+                true => unknown,
+                false => pattern.matches(path),
+            })
+        };
+        if allows { readings.iter().all(holds) } else { readings.iter().any(holds) }
     }
 }
 
 impl When {
-    fn servers_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
-        let Some(server) = subject.server else {
-            return self.servers.is_given().then_some(Obstacle::ServerUnknown);
-        };
-        let holds = self.servers.holds(|entry| entry.matches(server, subject.server_name));
-        (!holds).then_some(Obstacle::Server)
-    }
-
     /// True if nothing is asked for that shows only later.
     pub fn is_about_connecting(&self) -> bool {
         !self.users.is_given()
@@ -226,30 +180,8 @@ impl When {
             && !self.paths.is_given()
     }
 
-    fn sessions_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
-        if self.users.is_given() {
-            let Some(user) = subject.user else { return Some(Obstacle::UserUnknown) };
-            if !self.users.holds(|pattern| pattern.matches(user)) {
-                return Some(Obstacle::User);
-            }
-        }
-        if let Some(states) = &self.tls {
-            let Some(state) = subject.tls else { return Some(Obstacle::TlsUnknown) };
-            if !states.contains(&state) {
-                return Some(Obstacle::Tls);
-            }
-        }
-        if self.logged_in.is_some_and(|wanted| subject.logged_in != wanted) {
-            return Some(Obstacle::Login);
-        }
-        let wanted = self.data_private?;
-        match subject.data_private {
-            Some(private) => (private != wanted).then_some(Obstacle::Data),
-            None => Some(Obstacle::DataUnknown),
-        }
-    }
-
-    fn is_about(&self, asked: Asked<'_>) -> bool {
+    /// True if the rule is about this command, whatever its path.
+    pub(super) fn is_about(&self, asked: Asked<'_>) -> bool {
         match &self.commands {
             Among::Any if self.paths.is_given() => asked.names_a_file(),
             Among::Any => !asked.is_basic(),
@@ -276,7 +208,7 @@ mod tests {
             logged_in: true,
             tls: Some(TlsState::Clear),
             data_private: Some(false),
-            directory: b"/home",
+            directory: Some(b"/home"),
         }
     }
 
@@ -401,6 +333,71 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_an_unknown_directory_may_be_any_file() {
+        let lost = Subject { directory: None, ..subject() };
+        let public = || When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
+        let allowed = [rule(public(), RuleVerdict::Allow), rule(When::default(), refuse())];
+        let refused = [rule(public(), refuse())];
+        for unknown in ["RETR a", "RETR ../pub/a", "STOU", r"RETR \pub\a", "RETR 'A.B'"] {
+            assert_eq!(answered(&allowed, &lost, unknown), Some(refuse()), "{unknown}");
+            assert!(answered(&refused, &lost, unknown).is_some(), "{unknown}");
+        }
+        assert_eq!(answered(&allowed, &lost, "RETR /pub/a"), Some(RuleVerdict::Allow));
+        assert!(answered(&refused, &lost, "RETR /a").is_none());
+    }
+
+    #[test]
+    fn the_home_of_a_user_may_be_anywhere() {
+        let public = || When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
+        let other = || When { paths: Among::Except(paths(&["/home/**"])), ..When::default() };
+        for home in ["RETR ~/a", "RETR ~bob/a", "STOR ~"] {
+            let allowed = [rule(public(), RuleVerdict::Allow)];
+            assert_eq!(answered(&allowed, &subject(), home), None, "{home}");
+            assert!(answered(&[rule(public(), refuse())], &subject(), home).is_some(), "{home}");
+            assert!(answered(&[rule(other(), refuse())], &subject(), home).is_some(), "{home}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_on_last_parts_needs_no_directory() {
+        let lost = Subject { directory: None, ..subject() };
+        let programs = || When { paths: Among::Of(paths(&["*.exe"])), ..When::default() };
+        let others = || When { paths: Among::Except(paths(&["*.txt"])), ..When::default() };
+        for (line, refused) in
+            [("RETR a.exe", true), ("RETR ../a.exe", true), ("RETR a.txt", false)]
+        {
+            assert_eq!(
+                answered(&[rule(programs(), refuse())], &lost, line).is_some(),
+                refused,
+                "{line}"
+            );
+            assert_eq!(
+                answered(&[rule(others(), refuse())], &lost, line).is_some(),
+                refused,
+                "{line}"
+            );
+        }
+        assert!(
+            answered(&[rule(programs(), refuse())], &lost, "DELE ..").is_some(),
+            "any last part"
+        );
+    }
+
+    #[test]
+    fn the_directory_is_asked_for_where_it_decides() {
+        let secret =
+            rule(When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() }, refuse());
+        for decides in ["RETR a", "DELE ../a", "STOU"] {
+            let (verb, argument) = decides.split_once(' ').unwrap_or((decides, ""));
+            assert!(secret.depends_on_directory(verb.as_bytes(), argument.as_bytes()), "{decides}");
+        }
+        for same in ["RETR /a", "LIST a", "NOOP"] {
+            let (verb, argument) = same.split_once(' ').unwrap_or((same, ""));
+            assert!(!secret.depends_on_directory(verb.as_bytes(), argument.as_bytes()), "{same}");
+        }
+    }
+
+    #[test]
     fn an_ambiguous_path_is_never_allowed_by_one_reading_of_it() {
         let public = When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
         let other = When { paths: Among::Except(paths(&["/pub/**"])), ..When::default() };
@@ -416,6 +413,8 @@ mod tests {
     #[test]
     fn a_reply_is_one_line_that_refuses() {
         assert_eq!(&OwnReply::new(550, "Not here.").unwrap().line()[..], b"550 Not here.\r\n");
+        let farewell = OwnReply::new(550, "Not here.").unwrap().as_farewell();
+        assert_eq!(&farewell[..], b"421 Not here.\r\n");
         for (code, text) in [(200, "ok"), (600, "x"), (550, ""), (550, "a\r\nb"), (550, "\u{e4}")] {
             assert_eq!(OwnReply::new(code, text), None);
         }

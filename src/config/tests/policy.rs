@@ -169,7 +169,7 @@ fn subject() -> Subject<'static> {
         logged_in: true,
         tls: Some(TlsState::Clear),
         data_private: Some(false),
-        directory: b"/",
+        directory: Some(b"/"),
     }
 }
 
