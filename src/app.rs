@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `settings`, `tls` | what the configuration says, in the words of the parts |
+//! | `explain` | what a policy says to one question, and why |
 //! | `reload` | another configuration for a gateway that runs |
 //! | `ending` | drain and shutdown |
 //! | `external`, `slice` | the addresses that `advertise` names; the gateway's own part of the ports |
@@ -18,6 +19,7 @@
 mod confinement;
 mod control;
 mod ending;
+mod explain;
 mod external;
 mod handover;
 mod notices;
@@ -29,6 +31,7 @@ mod watch;
 
 pub use confinement::{confine, needs};
 pub use control::open_control;
+pub use explain::{Explanation, explain};
 pub use external::{external_now, look_up_external};
 pub use handover::{Handover, Manager};
 pub use settings::{firewall_settings, needs_transparency, session_settings};

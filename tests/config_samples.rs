@@ -29,11 +29,13 @@ fn every_sample_is_without_problems_and_tested_below() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let tested = [
+        "dropbox",
         "gateway",
         "in-front-of-a-server",
         "intercept",
         "offload",
         "originate",
+        "read-only-archive",
         "redirect",
         "reference",
         "sidecar",
@@ -154,6 +156,42 @@ fn the_originating_gateway_verifies_the_server_by_its_name() {
     assert_eq!((&server.roots, server.verify), (&Roots::System, Verify::Full));
     assert_eq!(server.certificate, None);
     assert!(!originate.needs_ca());
+}
+
+/// What `ftpgate check --explain` says last about a command, in a sample.
+fn explained(name: &str, words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let explanation = ftpgate::app::explain(&sample(name), &words).unwrap();
+    explanation.reply.unwrap_or(explanation.decision)
+}
+
+#[test]
+fn the_archive_is_read_and_changed_by_its_curators_alone() {
+    let said = |client: &str, user: &str, command: &str| {
+        let (client, user) = (format!("client={client}"), format!("user={user}"));
+        let command = format!("command={command}");
+        explained("read-only-archive.yaml", &[&client, &user, "directory=/pub", &command])
+    };
+    assert_eq!(said("192.0.2.7", "anonymous", "RETR a.txt"), "allowed: no rule applies");
+    assert_eq!(said("192.0.2.7", "anonymous", "STOR a"), "550 Files can only be read here.");
+    assert_eq!(said("192.0.2.7", "anonymous", "RETR .htaccess"), "550 This path is refused here.");
+    assert_eq!(said("10.1.2.3", "curator-a", "STOR a"), "allowed by rule curators");
+    assert_eq!(said("192.0.2.7", "curator-a", "STOR a"), "550 Files can only be read here.");
+}
+
+#[test]
+fn the_dropbox_takes_files_and_shows_nothing() {
+    let said = |command: &str| {
+        let command = format!("command={command}");
+        let words = ["client=198.51.100.9", "tls=secured", "data=private", "directory=/in"];
+        explained("dropbox.yaml", &[&words[..], &[&command]].concat())
+    };
+    assert_eq!(said("STOR a.txt"), "allowed: no rule applies");
+    assert_eq!(said("STOR A.EXE"), "550 This path is refused here.");
+    assert_eq!(said("STOR /etc/a"), "550 This path is refused here.");
+    assert_eq!(said("LIST"), "502 This command is refused here.");
+    assert_eq!(said("RETR a.txt"), "550 Files can only be stored here.");
+    assert_eq!(explained("dropbox.yaml", &["client=192.0.2.7"]), "421 Not from here.");
 }
 
 #[test]

@@ -4,17 +4,45 @@
 //! on what `advertise` and `data.slice` stand for here, and on whom root becomes: a configuration may be checked where it is written.
 
 mod confinement;
+mod explain;
 mod external;
+mod policy;
 mod tls;
 
-use super::{ConfigArguments, complain, show};
+use super::{complain, show};
 use crate::app;
 use crate::config::{self, Config, Listener, Network, Problems, ProxyProtocol, SendHeader, Server};
+use clap::Args;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub(super) fn execute(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
+/// What is checked.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The configuration file (YAML).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Tell which rule of the policy decides a question, and why: client=ADDRESS, and any of server,
+    /// listener, user, tls, login, data, directory and command (docs/policy.md).
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub explain: Vec<String>,
+}
+
+pub(super) fn execute(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(match config::load(&arguments.config) {
+        Ok(config) if !arguments.explain.is_empty() => {
+            match explain::told(&config, &arguments.explain) {
+                Ok(text) => {
+                    show(&text)?;
+                    ExitCode::SUCCESS
+                }
+                Err(problems) => {
+                    eprint!("{problems}");
+                    ExitCode::from(super::EXIT_CONFIG)
+                }
+            }
+        }
         Ok(config) => {
             let mut text = describe(&arguments.config.display().to_string(), &config);
             let missing = tls::missing(&config);
@@ -76,6 +104,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
         lines.extend(external::sides(listener).into_iter().map(|told| ("", told)));
         lines.extend(describe_headers(&listener.proxy_protocol).map(|meaning| ("", meaning)));
     }
+    lines.extend(policy::lines(config));
     let data = &config.data;
     let blind = match data.blind_ports {
         Some(range) => format!(", blind ports {range}"),
@@ -206,6 +235,21 @@ mod tests {
         let text = "listeners: [{ server: 'h:21' }]\ndata: { blind_ports: 60000-60100 }\n";
         let report = report("x.yaml", text).unwrap();
         assert!(report.contains("in 50000-50999, blind ports 60000-60100\n"), "{report}");
+    }
+
+    #[test]
+    fn rules_are_told_with_what_they_do_not_see() {
+        let text = "listeners: [{ server: 'h:21', policy: p }]\npolicies: { p: { deny: [DELE], \
+                    profile: read_only } }\n";
+        let report = report("x.yaml", text).unwrap();
+        for expected in [
+            "  policy    p: deny, profile, enclosed\n",
+            "listener main: commands inside TLS from end to end are not seen",
+        ] {
+            assert!(report.contains(expected), "{expected}\n{report}");
+        }
+        let plain = super::report("x.yaml", "listeners: [{ server: 'h:21' }]\n").unwrap();
+        assert!(!plain.contains("not seen") && !plain.contains("  policy "), "{plain}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Command {
     /// Run the gateway, from a configuration file or in front of one server.
     Run(RunArguments),
     /// Read a configuration file and tell what it means, or everything that is wrong with it.
-    Check(ConfigArguments),
+    Check(check::CheckArguments),
     /// Print the nftables rules that a configuration leads to, and those that its owner adds.
     Rules(ConfigArguments),
     /// The local CA, which signs what clients see where TLS is terminated.

@@ -5,12 +5,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `rule` | the owner's rules: when one applies, and what it says |
+//! | `obstacle` | why a rule does not apply |
 //! | `question` | what they are asked, and what is known then |
 //! | `command` | which commands a rule is about |
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
 //! | `profile` | the commands that only read, and those that only add |
+//! | `feature` | what is refused whatever comes |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
 //!
@@ -20,6 +22,7 @@ pub mod bypass;
 mod command;
 mod feature;
 mod fxp;
+mod obstacle;
 mod path;
 mod pattern;
 mod profile;
@@ -28,11 +31,12 @@ mod rule;
 
 pub use command::CommandPattern;
 pub use fxp::Fxp;
+pub use obstacle::Obstacle;
 pub use path::change as change_directory;
 pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
 pub use profile::{ENCLOSED, READ_ONLY, UPLOAD_ONLY};
 pub use question::{Question, Subject, TlsState};
-pub use rule::{Among, Obstacle, OwnReply, Rule, RuleVerdict, When};
+pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;

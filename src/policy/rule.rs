@@ -53,39 +53,6 @@ pub struct When {
     pub paths: Among<Pattern>,
 }
 
-/// The first condition of a rule that does not hold for a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
-    /// The client is another.
-    Client,
-    /// The server is another.
-    Server,
-    /// The server is not known yet.
-    ServerUnknown,
-    /// The question is about connecting, the rule about what shows later.
-    Later,
-    /// The command is another, or one that only rules which name it are about.
-    Command,
-    /// The user is another.
-    User,
-    /// There is no user yet.
-    UserUnknown,
-    /// The control connection is protected in another way.
-    Tls,
-    /// Its protection is open.
-    TlsUnknown,
-    /// It is not before, or not after, the login.
-    Login,
-    /// Data connections are protected in another way.
-    Data,
-    /// Nobody could see how they are.
-    DataUnknown,
-    /// There is no path in the command that rules look at.
-    NoPath,
-    /// The path is another.
-    Path,
-}
-
 /// A condition on one value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Among<T> {
@@ -166,32 +133,6 @@ impl Rule {
         self.obstacle(subject, question).is_none()
     }
 
-    /// Why it does not answer `question` about `subject`: the first of its conditions that does not
-    /// hold. `None`: it does.
-    pub fn obstacle(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<Obstacle> {
-        let when = &self.when;
-        if !when.clients.holds(|network| network.contains(subject.client)) {
-            return Some(Obstacle::Client);
-        }
-        if let Some(obstacle) = when.servers_obstacle(subject) {
-            return Some(obstacle);
-        }
-        match question {
-            Question::Connect => (!when.is_about_connecting()).then_some(Obstacle::Later),
-            Question::Command { verb, argument } => {
-                let asked = Asked::new(verb, argument);
-                if !when.is_about(asked) {
-                    return Some(Obstacle::Command);
-                }
-                if when.paths.is_given() && !asked.has_path() {
-                    return Some(Obstacle::NoPath);
-                }
-                let path = || (!self.holds_for_path(subject, asked)).then_some(Obstacle::Path);
-                when.sessions_obstacle(subject).or_else(path)
-            }
-        }
-    }
-
     /// True if it asks for the path of a file that the command names from where the client is.
     pub(super) fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
         let asked = Asked::new(verb, argument);
@@ -201,7 +142,7 @@ impl Rule {
 
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
     /// other one for one of them.
-    fn holds_for_path(&self, subject: &Subject<'_>, asked: Asked<'_>) -> bool {
+    pub(super) fn holds_for_path(&self, subject: &Subject<'_>, asked: Asked<'_>) -> bool {
         let paths = &self.when.paths;
         if !paths.is_given() {
             return true;
@@ -229,14 +170,6 @@ impl Rule {
 }
 
 impl When {
-    fn servers_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
-        let Some(server) = subject.server else {
-            return self.servers.is_given().then_some(Obstacle::ServerUnknown);
-        };
-        let holds = self.servers.holds(|entry| entry.matches(server, subject.server_name));
-        (!holds).then_some(Obstacle::Server)
-    }
-
     /// True if nothing is asked for that shows only later.
     pub fn is_about_connecting(&self) -> bool {
         !self.users.is_given()
@@ -247,30 +180,8 @@ impl When {
             && !self.paths.is_given()
     }
 
-    fn sessions_obstacle(&self, subject: &Subject<'_>) -> Option<Obstacle> {
-        if self.users.is_given() {
-            let Some(user) = subject.user else { return Some(Obstacle::UserUnknown) };
-            if !self.users.holds(|pattern| pattern.matches(user)) {
-                return Some(Obstacle::User);
-            }
-        }
-        if let Some(states) = &self.tls {
-            let Some(state) = subject.tls else { return Some(Obstacle::TlsUnknown) };
-            if !states.contains(&state) {
-                return Some(Obstacle::Tls);
-            }
-        }
-        if self.logged_in.is_some_and(|wanted| subject.logged_in != wanted) {
-            return Some(Obstacle::Login);
-        }
-        let wanted = self.data_private?;
-        match subject.data_private {
-            Some(private) => (private != wanted).then_some(Obstacle::Data),
-            None => Some(Obstacle::DataUnknown),
-        }
-    }
-
-    fn is_about(&self, asked: Asked<'_>) -> bool {
+    /// True if the rule is about this command, whatever its path.
+    pub(super) fn is_about(&self, asked: Asked<'_>) -> bool {
         match &self.commands {
             Among::Any if self.paths.is_given() => asked.names_a_file(),
             Among::Any => !asked.is_basic(),

@@ -75,6 +75,7 @@ mod tunnel;
 
 pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
+pub use replies::{network_protocol as network_protocol_reply, refusal as refusal_reply};
 pub use settings::{
     ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
 };

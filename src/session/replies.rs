@@ -5,7 +5,7 @@ use crate::terms::DataMode;
 use bytes::Bytes;
 
 /// The reply to a refused command.
-pub(super) fn refusal(reason: Refusal) -> &'static str {
+pub fn refusal(reason: Refusal) -> &'static str {
     match reason {
         Refusal::NotLoggedIn => "530 Please log in before a data connection is negotiated.\r\n",
         Refusal::ThirdPartyAddress => {
@@ -38,7 +38,7 @@ pub(super) fn refusal(reason: Refusal) -> &'static str {
 pub(super) const CANNOT_OPEN: &str = "425 Can't open a data connection through the gateway.\r\n";
 
 /// 522 with the protocol that can be used on this control connection (RFC 2428 §2).
-pub(super) fn network_protocol(is_ipv4: bool) -> &'static str {
+pub fn network_protocol(is_ipv4: bool) -> &'static str {
     if is_ipv4 {
         "522 Network protocol not supported, use (1)\r\n"
     } else {
