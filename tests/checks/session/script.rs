@@ -265,7 +265,7 @@ impl Script {
         let seen_as = if source == Source::Client { client } else { own };
         let ended = if choices & 0x80 != 0 { Some(rest.byte()?) } else { None };
         let mut settings = Settings {
-            policy: Policy { strict: flag(2), low_ports: flag(3) },
+            policy: Policy { strict: flag(2), low_ports: flag(3), ..Policy::default() },
             path: [PathChoice::Auto, PathChoice::Kernel, PathChoice::Relay, PathChoice::Auto]
                 [usize::from(choices >> 2 & 3)],
             mode: [ModeChoice::Keep, ModeChoice::Passive, ModeChoice::Active, ModeChoice::Keep]
