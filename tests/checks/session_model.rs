@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `words` | the lines that peers say, each with its meaning |
 //! | `model` | the rules: the state of a session, and what each happening leads to |
+//! | `data` | the rules for data connections |
 //! | `replies` | the rules for what the server says |
 //! | `play` | bytes as a conversation, and the comparison |
 
+mod data;
 mod model;
 mod play;
 mod replies;

@@ -4,19 +4,19 @@
 //! Nothing is read here: what a line means is given. Nothing is shared with the session but the words
 //! for reasons.
 
-use super::words::{Answer, CLIENT, GATEWAY_INSIDE, Means, Said, numbers, spoken};
+use super::words::{Answer, Means, Said, spoken};
 use ftpgate::report::{CloseCause, PinholeOutcome};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// Commands without an answer, beyond which the client is not read.
+const MOST_AWAITED: usize = 256;
 /// From accept, or REIN, to an accepted login.
 const LOGIN: Duration = Duration::from_secs(60);
 /// Without a word and without a running data connection.
 const IDLE: Duration = Duration::from_secs(900);
 /// The same behind the end of what the client sends.
 const HALF_CLOSED: Duration = Duration::from_secs(30);
-/// From the opening of a pinhole to its connection.
-const UNUSED: Duration = Duration::from_secs(30);
 
 /// What one listener's sessions may do.
 #[derive(Debug, Clone, Copy)]
@@ -115,13 +115,13 @@ pub(super) struct Model {
     pub(super) login_since: Duration,
     quit: bool,
     client_done: bool,
-    active_at: Duration,
+    pub(super) active_at: Duration,
     /// What is being opened, and for what.
     pub(super) opening: Option<(u32, Asked)>,
     /// What stands open, and until when.
     pub(super) offered: Option<(u32, Duration)>,
     pub(super) running: BTreeSet<u32>,
-    last_id: u32,
+    pub(super) last_id: u32,
     pub(super) done: Vec<Done>,
     pub(super) told: Vec<Told>,
 }
@@ -198,7 +198,7 @@ impl Model {
                     | Awaited::Auth
             )
         });
-        if held || self.opening.is_some() {
+        if held || self.awaited.len() >= MOST_AWAITED || self.opening.is_some() {
             return false;
         }
         let Some(line) = self.early.take().or_else(|| self.from_client.pop_front()) else {
@@ -267,111 +267,7 @@ impl Model {
         }
     }
 
-    /// Why a data connection may not be negotiated. A command that is refused changes nothing.
-    fn refusal(&self, (means, ahead, _): Said) -> Option<u16> {
-        let epsv = ahead.to_ascii_uppercase().starts_with("EPSV");
-        match means {
-            // Case 4.
-            _ if !self.logged_in => Some(530),
-            // Case 20.
-            _ if self.epsv_only && !epsv => Some(501),
-            // Cases 6, 8, 19.
-            Means::Foreign | Means::Malformed => Some(501),
-            Means::Family => Some(522),
-            // Case 7.
-            Means::Port(port) | Means::Eprt(port) if self.is_low(port) => Some(504),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_low(&self, port: u16) -> bool {
-        port == 0 || (port < 1024 && !self.rules.low_ports)
-    }
-
-    fn negotiate(&mut self, line: Said) {
-        // The newest one wins (case 12).
-        self.withdraw(PinholeOutcome::Withdrawn);
-        match line.0 {
-            Means::Port(port) | Means::Eprt(port) => {
-                let port = self.rules.shows_client.then_some(port);
-                self.open(Asked::Line(line), false, port);
-            }
-            means => {
-                let pasv = means == Means::Pasv;
-                self.forward(line, Awaited::Passive { pasv, held: Vec::new() });
-            }
-        }
-    }
-
-    pub(super) fn open(&mut self, asked: Asked, for_client: bool, port: Option<u16>) {
-        self.last_id += 1;
-        self.opening = Some((self.last_id, asked));
-        self.done.push(Done::Open { id: self.last_id, for_client, port });
-    }
-
-    /// The line that speaks of a pinhole leaves when the pinhole is open.
-    pub(super) fn opened(&mut self, entry: u16) {
-        let Some((id, asked)) = self.opening.take() else { return };
-        self.told.push(Told::Opened(id));
-        self.offered = Some((id, self.now + UNUSED));
-        if self.phase == Phase::Closed {
-            return self.withdraw(PinholeOutcome::Withdrawn);
-        }
-        match asked {
-            Asked::Line(line) => self.tell_server(id, line, entry),
-            Asked::Reply { pasv, lines } => self.tell_client(pasv, &lines, entry),
-        }
-        self.work();
-    }
-
-    fn tell_server(&mut self, id: u32, line: Said, entry: u16) {
-        let (means, ahead, behind) = line;
-        let ip = if self.rules.shows_client { CLIENT } else { GATEWAY_INSIDE };
-        let address = match means {
-            Means::Eprt(_) => format!("|1|{ip}|{entry}|"),
-            _ => numbers(ip, entry),
-        };
-        self.done.push(Done::ToServer([ahead, &address, behind].concat().into_bytes()));
-        self.awaited.push_back(Awaited::Active { opened: Some(id), held: Vec::new() });
-    }
-
-    pub(super) fn failed(&mut self) {
-        let Some((id, _)) = self.opening.take() else { return };
-        self.told.push(Told::Closed(id, PinholeOutcome::Failed));
-        if self.phase == Phase::Open {
-            self.answer(425);
-        }
-        self.work();
-    }
-
-    /// A connection has come; the pinhole is gone with it (case 10).
-    pub(super) fn used(&mut self) {
-        if let Some((id, _)) = self.offered.take() {
-            self.active_at = self.now;
-            self.told.extend([Told::Closed(id, PinholeOutcome::Used), Told::Started(id)]);
-            self.running.insert(id);
-        }
-    }
-
-    pub(super) fn ended(&mut self, id: u32) {
-        self.active_at = self.now;
-        if self.running.remove(&id) {
-            self.told.push(Told::Ended(id));
-        }
-    }
-
-    pub(super) fn withdraw(&mut self, outcome: PinholeOutcome) {
-        let Some((id, _)) = self.offered.take() else { return };
-        self.done.push(Done::Withdraw(id));
-        self.told.push(Told::Closed(id, outcome));
-        for awaited in &mut self.awaited {
-            if let Awaited::Active { opened, .. } = awaited {
-                *opened = None;
-            }
-        }
-    }
-
-    fn forward(&mut self, line: Said, awaited: Awaited) {
+    pub(super) fn forward(&mut self, line: Said, awaited: Awaited) {
         self.done.push(Done::ToServer(spoken(line)));
         self.awaited.push_back(awaited);
     }

@@ -20,8 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// More steps than a fuzzer needs, and fewer than fill what is read ahead.
-const MOST_STEPS: usize = 200;
+/// More lines than wait for an answer at a time, and fewer than fill what is read ahead.
+const MOST_STEPS: usize = 400;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -43,7 +43,8 @@ enum Step {
 fn read(input: &[u8]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut bytes = input.iter().copied();
-    while let Some(code) = bytes.next() {
+    for _ in 0..MOST_STEPS {
+        let Some(code) = bytes.next() else { break };
         let mut operand = || bytes.next().map(usize::from);
         let step = match code & 0x3f {
             0..=19 => {
@@ -65,7 +66,7 @@ fn read(input: &[u8]) -> Vec<Step> {
             57 => Some(Step::FailToConnect),
             58 => Some(Step::OwnerCloses),
             // Who pipelines says more than one line at a time.
-            59 => Some(Step::ClientSays(CLIENT_LINES[24..27].repeat(4))),
+            59 => Some(Step::ClientSays(CLIENT_LINES[24..27].to_vec())),
             _ => Some(Step::Answer(true)),
         };
         let Some(step) = step else { break };
@@ -77,9 +78,6 @@ fn read(input: &[u8]) -> Vec<Step> {
                 said.extend(more);
             }
             (_, step) => steps.push(step),
-        }
-        if steps.len() == MOST_STEPS {
-            break;
         }
     }
     steps

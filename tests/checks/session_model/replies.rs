@@ -1,7 +1,7 @@
 //! The rules for what the server says: which command a reply answers, and when one leads to a pinhole.
 
 use super::model::{Asked, Awaited, Done, Model};
-use super::words::{Answer, Form, GATEWAY, Names, SERVER, answered, numbers};
+use super::words::{Answer, Form, Names, answered};
 use ftpgate::report::{CloseCause, PinholeOutcome};
 
 impl Model {
@@ -164,26 +164,6 @@ impl Model {
 
     fn answer_first(&mut self, code: u16) {
         self.awaited.push_front(Awaited::Own(code));
-        self.settle();
-    }
-
-    /// The server's own words, with nothing changed but the address (case 42).
-    pub(super) fn tell_client(&mut self, pasv: bool, lines: &[Answer], entry: u16) {
-        let ip = if self.rules.dials_gateway { GATEWAY } else { SERVER };
-        let mut text = Vec::new();
-        for line in lines {
-            let (_, names, ahead, behind) = *line;
-            let address = match names {
-                Names::At { .. } if pasv => numbers(ip, entry),
-                Names::Port(_) if !pasv => format!("|||{entry}|"),
-                _ => {
-                    text.extend(answered(*line));
-                    continue;
-                }
-            };
-            text.extend([ahead, &address, behind].concat().into_bytes());
-        }
-        self.done.push(Done::ToClient(text));
         self.settle();
     }
 
