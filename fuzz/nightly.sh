@@ -65,7 +65,7 @@ for target in $targets; do
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | head -n 1)
     finding=none
     if [ "$(cat "$folder/$target.code")" != 0 ]; then
-        finding=$(sed -n 's/^Test unit written to //p' "$log" | tail -n 1)
+        finding=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
         finding=${finding:-"see fuzz/$log"}
         failed=1
     fi
