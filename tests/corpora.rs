@@ -58,3 +58,38 @@ fn observe() {
 fn tls_record() {
     replay("tls_record", checks::tls_record);
 }
+
+#[test]
+fn certificate() {
+    replay("certificate", checks::certificate);
+}
+
+#[test]
+fn client_hello() {
+    replay("client_hello", checks::client_hello);
+}
+
+#[test]
+fn config() {
+    replay("config", checks::config);
+}
+
+#[test]
+fn feat() {
+    replay("feat", checks::feat);
+}
+
+#[test]
+fn session_model() {
+    replay("session_model", checks::session_model);
+}
+
+#[test]
+fn conntrack() {
+    replay("conntrack", checks::conntrack);
+}
+
+#[test]
+fn pattern() {
+    replay("pattern", checks::pattern);
+}

@@ -229,6 +229,93 @@ fn conversation() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(settings, steps)| [settings, steps.concat()].concat())
 }
 
+/// The same for the reference model: its own vocabulary, of which whole negotiations are made.
+fn ruled_conversation() -> impl Strategy<Value = Vec<u8>> {
+    const PASSAGES: &[&[u8]] = &[
+        &[0, 2, 20, 12],
+        &[0, 2, 20, 12, 40, 46],
+        &[0, 3, 20, 23],
+        &[0, 5, 40, 20, 5],
+        &[0, 9, 45],
+        &[0, 6, 40, 20, 10],
+        &[0, 24, 20, 6],
+        &[20, 7, 48],
+        &[0, 2, 20, 18, 20, 20, 20, 17],
+        &[0, 29, 20, 29, 20, 30, 20, 33],
+        &[0, 22, 20, 5],
+        &[0, 30, 20, 0],
+        &[0, 31, 0x80, 2],
+        &[50, 2],
+        &[56, 20, 0],
+    ];
+    let step = prop_oneof![
+        4 => prop::sample::select(PASSAGES).prop_map(<[u8]>::to_vec),
+        2 => (0..40u8, any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
+    ];
+    (any::<u8>(), prop::collection::vec(step, 0..24))
+        .prop_map(|(settings, steps)| [vec![settings], steps.concat()].concat())
+}
+
+/// Attributes and names of a certificate: what it is, how long, and what stands in it.
+const ATTRIBUTES: &[&[u8]] = &[
+    b"\0\x05ftp.x",
+    b"\0\x04a,b=",
+    b"\x01\x03#x ",
+    b"\x05\x02a?",
+    b"\x0a\x01\xe9",
+    b"\x14\x02\x01\x02",
+    b"\x80\x0bftp.example",
+    b"\x81\x04\xc0\0\x02\x05",
+    b"\x82\x03a@b",
+    b"\x80\x03a\0b",
+    b"\0\x06\x1b[2J\r\n",
+    b"\x03\xff",
+];
+
+/// Keys and values of a configuration.
+const SETTINGS: &[&[u8]] = &[
+    b"listeners:\n",
+    b"  - name: a\n",
+    b"    listen: \"0.0.0.0:2121\"\n",
+    b"    server: \"192.0.2.1:21\"\n",
+    b"    capture: redirect\n",
+    b"    tls: { mode: intercept }\n",
+    b"data: { ports: 5-1 }\n",
+    b"limits: { sessions: 0 }\n",
+    b"policies: { x: {} }\n",
+    b"telemetry:\n",
+    b"nonsense: &a [*a]\n",
+    b"\"\\e[2J\": 1\n",
+    b"\t",
+    b"{",
+    b"# comment\n",
+];
+
+const FEATURES: &[&[u8]] = &[
+    b" AUTH TLS",
+    b" auth",
+    b" PBSZ",
+    b" PROT",
+    b" CCC",
+    b" LPRT",
+    b"211-",
+    b"lpsv",
+    b" SSCN",
+    b" REIN",
+    b" EPSV",
+    b"SSL;",
+    b"\t",
+    b"\r\n",
+    b"\n",
+];
+
+/// Patterns, and what is held against them behind the end of the line.
+const PATTERNS: &[&[u8]] = &[
+    b"*", b"**", b"?", b"/", b"a", b"A", b"ab", b"\\", b"\\x2f", b"\\*", b"\n", b"\n/", b"..",
+    b".", b"'", b"\xe4",
+];
+
 /// A packet of IPv4 with TCP, its length in front, between a client and a server or a third one.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     const SAID: &[&[u8]] = &[
@@ -311,6 +398,41 @@ proptest! {
     #[test]
     fn session(conversation in conversation()) {
         checks::session(&conversation);
+    }
+
+    #[test]
+    fn session_model(conversation in ruled_conversation()) {
+        checks::session_model(&conversation);
+    }
+
+    #[test]
+    fn certificate(plan in made_of(ATTRIBUTES)) {
+        checks::certificate(&plan);
+    }
+
+    #[test]
+    fn client_hello(plan in prop::collection::vec(any::<u8>(), 0..80)) {
+        checks::client_hello(&plan);
+    }
+
+    #[test]
+    fn conntrack(plan in prop::collection::vec(prop_oneof![0..10u8, any::<u8>()], 0..80)) {
+        checks::conntrack(&plan);
+    }
+
+    #[test]
+    fn config(text in made_of(SETTINGS)) {
+        checks::config(&text);
+    }
+
+    #[test]
+    fn feat(stream in made_of(FEATURES)) {
+        checks::feat(&[&stream[..], b"\n"].concat());
+    }
+
+    #[test]
+    fn pattern(text in made_of(PATTERNS)) {
+        checks::pattern(&text);
     }
 
     #[test]

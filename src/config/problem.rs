@@ -89,6 +89,9 @@ impl fmt::Display for Problems {
             write!(f, " {}", problem.message)?;
             let line = problem.at.line.checked_sub(1).and_then(|n| self.source.lines().nth(n));
             if let Some(line) = line {
+                // Whoever has written the file, it is shown on somebody's terminal.
+                let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+                let line: String = line.chars().map(shown).collect();
                 let number = problem.at.line.to_string();
                 let indent: String = line
                     .chars()
@@ -99,5 +102,19 @@ impl fmt::Display for Problems {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_not_shown() {
+        let at = Place { line: 1, column: 4 };
+        let problem = Problem { at, key: String::new(), message: "no".to_owned() };
+        let text = Problems::new("x.yaml", "a: \x1b[2J\u{9b}1\tb\r\n", vec![problem]).to_string();
+        assert!(text.contains("a: \u{fffd}[2J\u{fffd}1\tb\n"), "{text:?}");
+        assert!(!text.contains(['\x1b', '\u{9b}', '\r']), "{text:?}");
     }
 }

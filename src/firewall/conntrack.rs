@@ -40,7 +40,7 @@ mod cta {
 
 /// What happened to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Happening {
+pub enum Happening {
     /// The first packet has passed.
     Began,
     /// Something about it changed.
@@ -51,24 +51,24 @@ pub(super) enum Happening {
 
 /// A TCP connection that bears the mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flow {
+pub struct Flow {
     /// Tells two successive connections with the same addresses apart.
-    pub(super) id: u32,
+    pub id: u32,
     /// Who dialled, and from which port.
-    pub(super) from: SocketAddr,
+    pub from: SocketAddr,
     /// Where it dialled, before translation.
-    pub(super) to: SocketAddr,
+    pub to: SocketAddr,
     /// The state that conntrack sees the connection in, where it says so.
-    pub(super) state: Option<State>,
+    pub state: Option<State>,
     /// `None` in most events, and without `net.netfilter.nf_conntrack_acct`.
-    pub(super) bytes: Option<FlowBytes>,
+    pub bytes: Option<FlowBytes>,
     /// Seconds until conntrack forgets it if nothing moves; `None` in events.
-    pub(super) expires: Option<u32>,
+    pub expires: Option<u32>,
 }
 
 /// As far as it matters here: whether the connection is over, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub enum State {
     /// Opening, open or closing.
     Alive,
     /// Both sides have sent and acknowledged FIN.
@@ -138,8 +138,14 @@ impl State {
     }
 }
 
+/// The events in a datagram that are about TCP connections with this mark. What cannot be read is left
+/// out.
+pub fn events(datagram: &[u8], mark: u32) -> impl Iterator<Item = (Happening, Flow)> {
+    answers(datagram).filter_map(move |answer| event(&answer, mark))
+}
+
 /// Reads an event; `None` unless it is about a TCP connection with this mark.
-pub(super) fn event(answer: &Answer<'_>, mark: u32) -> Option<(Happening, Flow)> {
+fn event(answer: &Answer<'_>, mark: u32) -> Option<(Happening, Flow)> {
     let happening = match answer.kind {
         NEW if answer.flags & (flag::CREATE | flag::EXCL) != 0 => Happening::Began,
         NEW => Happening::Changed,

@@ -35,6 +35,8 @@ mod settings;
 mod watcher;
 mod worker;
 
+#[doc(hidden)]
+pub use conntrack::{Flow, Happening, State, events};
 pub use error::FirewallError;
 pub use handover::Predecessor;
 pub use memory::MemoryView;

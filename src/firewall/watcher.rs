@@ -1,8 +1,8 @@
 //! The thread that hears from conntrack what became of the connections.
 
-use super::conntrack::{Flow, Happening, Query, State, event, subscribe};
+use super::conntrack::{Flow, Happening, Query, State, events, subscribe};
 use super::flows::Flows;
-use super::netlink::{Socket, answers, wait};
+use super::netlink::{Socket, wait};
 use super::repairs::{Tally, count};
 use super::worker::lock;
 use super::{BlindRange, FlowEvent};
@@ -182,10 +182,8 @@ impl Ear {
     fn hear(&mut self, flows: &Mutex<Flows>) {
         match self.events.receive(false) {
             Ok(datagram) => {
-                for answer in answers(datagram) {
-                    if let Some((happening, flow)) = event(&answer, self.mark) {
-                        tell(&mut lock(flows), &mut self.query, happening, &flow);
-                    }
+                for (happening, flow) in events(datagram, self.mark) {
+                    tell(&mut lock(flows), &mut self.query, happening, &flow);
                 }
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
