@@ -233,10 +233,10 @@ fn everything() -> Vec<Report> {
     reports.push(changed("DELE", None, None));
     let refused = |reason: &Refusal| Report::Refused { verb: "PORT", reason: *reason, rule: None };
     reports.extend(Refusal::ALL.iter().map(refused));
-    // More than are written.
-    reports.extend(std::iter::repeat_n(refused(&Refusal::LowPort), 100));
     let (reason, rule) = (Refusal::Policy, Some("no deletion".into()));
     reports.push(Report::Refused { verb: "DELE", reason, rule });
+    // More than are written.
+    reports.extend(std::iter::repeat_n(refused(&Refusal::LowPort), 100));
     let duration = Duration::from_secs(3);
     reports.push(Report::SessionRefused {
         client: at("192.0.2.2:40000"),

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 /// Commands without an answer, beyond which the client is not read.
 const MOST_AWAITED: usize = 256;
-/// From accept, or REIN, to an accepted login.
+/// For the greeting, and behind it for the client's first line.
+const FIRST_LINE: Duration = Duration::from_secs(30);
+/// From accept, or the REIN of one who was logged in, to an accepted login.
 const LOGIN: Duration = Duration::from_secs(60);
 /// Without a word and without a running data connection.
 const IDLE: Duration = Duration::from_secs(900);
@@ -113,6 +115,8 @@ pub(super) struct Model {
     pub(super) logged_in: bool,
     pub(super) epsv_only: bool,
     pub(super) login_since: Duration,
+    /// Since when the greeting or the client's first line is due.
+    pub(super) first_line_since: Duration,
     quit: bool,
     client_done: bool,
     pub(super) active_at: Duration,
@@ -141,6 +145,7 @@ impl Model {
             logged_in: false,
             epsv_only: false,
             login_since: Duration::ZERO,
+            first_line_since: Duration::ZERO,
             quit: false,
             client_done: false,
             active_at: Duration::ZERO,
@@ -162,6 +167,7 @@ impl Model {
     pub(super) fn connected(&mut self) {
         if self.phase == Phase::Connecting {
             self.phase = Phase::Open;
+            self.first_line_since = self.now;
         }
         self.work();
     }
@@ -183,7 +189,7 @@ impl Model {
     }
 
     fn read_client(&mut self) -> bool {
-        let greeted = self.phase == Phase::Open && self.awaited.front() != Some(&Awaited::Greeting);
+        let greeted = self.phase == Phase::Open && !self.is_ungreeted();
         if !greeted {
             return self.phase != Phase::Closed && self.read_early();
         }
@@ -323,9 +329,20 @@ impl Model {
     /// When something is due by itself.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let open = self.phase != Phase::Closed;
-        let control = [self.login_deadline(), self.idle_deadline()].into_iter().flatten().min();
+        let deadlines = [self.first_line_deadline(), self.login_deadline(), self.idle_deadline()];
+        let control = deadlines.into_iter().flatten().min();
         let unused = self.offered.map(|(_, until)| until);
         unused.into_iter().chain(control.filter(|_| open)).min()
+    }
+
+    /// Case 22: one byte a minute holds nothing.
+    fn first_line_deadline(&self) -> Option<Duration> {
+        let due = self.is_ungreeted() || !self.first_seen;
+        (self.phase == Phase::Open && due).then(|| self.first_line_since + FIRST_LINE)
+    }
+
+    fn is_ungreeted(&self) -> bool {
+        self.awaited.front() == Some(&Awaited::Greeting)
     }
 
     fn login_deadline(&self) -> Option<Duration> {
@@ -344,7 +361,12 @@ impl Model {
         if over(self.offered.map(|(_, until)| until)) {
             self.withdraw(PinholeOutcome::Expired);
         }
-        if over(self.login_deadline()) {
+        if over(self.first_line_deadline()) {
+            let greeting = self.is_ungreeted();
+            let cause =
+                if greeting { CloseCause::GreetingTimeout } else { CloseCause::FirstLineTimeout };
+            self.close(Some(421), cause);
+        } else if over(self.login_deadline()) {
             self.close(Some(421), CloseCause::LoginTimeout);
         } else if over(self.idle_deadline()) {
             self.close(Some(421), CloseCause::IdleTimeout);

@@ -118,20 +118,21 @@ impl Model {
             Some(Awaited::Rein) => {
                 if good {
                     // Case 36.
+                    if self.logged_in {
+                        self.login_since = self.now;
+                    }
                     (self.logged_in, self.epsv_only) = (false, false);
-                    self.login_since = self.now;
                     self.withdraw(PinholeOutcome::Withdrawn);
                 }
                 self.pass(&[line]);
             }
+            Some(Awaited::Greeting) => {
+                self.first_line_since = self.now;
+                self.pass(&[line]);
+            }
             // Also one that nobody asked for (case 1), and a refused AUTH (case 27).
             Some(
-                Awaited::Greeting
-                | Awaited::Feat
-                | Awaited::Abor
-                | Awaited::Auth
-                | Awaited::Plain
-                | Awaited::Own(_),
+                Awaited::Feat | Awaited::Abor | Awaited::Auth | Awaited::Plain | Awaited::Own(_),
             )
             | None => self.pass(&[line]),
         }
