@@ -95,6 +95,7 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
             config::Source::Client => Source::Client,
         },
         server_name: server_name(&listener.server),
+        proves_names: proves_names(config, listener),
         send_data_header: listener.proxy_protocol.send_data,
         kernel,
         first_line_timeout: config.limits.first_line_timeout,
@@ -104,6 +105,14 @@ pub fn session_settings(config: &Config, listener: &config::Listener, kernel: bo
         pinholes: config.limits.pinholes_per_session,
         line_limit: config.limits.line,
     }
+}
+
+/// A certificate that is pinned, or a server that is let pass, proves no name.
+fn proves_names(config: &Config, listener: &config::Listener) -> bool {
+    let server = &config.tls.server;
+    listener.tls.verify.unwrap_or(server.verify) == config::Verify::Full
+        && server.untrusted == config::Untrusted::Refuse
+        && server.fingerprints.is_empty()
 }
 
 fn server_name(server: &config::Server) -> Option<String> {

@@ -140,9 +140,38 @@ impl<'a> Asked<'a> {
         self.name().is_some_and(|name| name.starts_with(b"/"))
     }
 
-    /// True if servers may take it for a name in some user's home (`~`, `~bob/x`): ProFTPD does.
-    pub(super) fn names_a_home(self) -> bool {
-        self.name().is_some_and(|name| name.starts_with(b"~"))
+    /// True if nobody but the server knows what is named: a name in some user's home (`~`, `~bob/x`), a
+    /// pattern of its own (`LIST /s*`), or what stands right behind an option (`LIST -a/x`). ProFTPD takes
+    /// them all.
+    pub(super) fn may_name_anything(self) -> bool {
+        let glued = self
+            .options_end()
+            .is_some_and(|end| self.argument.get(end).is_some_and(|byte| !is_space(*byte)));
+        let patterned = |name: &[u8]| name.iter().any(|byte| b"*?[{".contains(byte));
+        let looking = self.is_one_of(&LOOKING);
+        let name = self.name().unwrap_or_default();
+        name.starts_with(b"~") || glued || looking && patterned(name)
+    }
+
+    /// Where the options of `ls` end, which most servers take, if there are any.
+    fn options_end(self) -> Option<usize> {
+        if !self.is_one_of(&["LIST", "NLST", "STAT"]) || !self.argument.starts_with(b"-") {
+            return None;
+        }
+        let mut end = 0;
+        while self.argument.get(end) == Some(&b'-') {
+            let rest = self.argument.get(end + 1..).unwrap_or_default();
+            let letters =
+                rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-');
+            end += 1 + letters.count();
+            let rest = self.argument.get(end..).unwrap_or_default();
+            let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
+            if rest.get(blanks) != Some(&b'-') {
+                break;
+            }
+            end += blanks;
+        }
+        Some(end)
     }
 
     /// The name in it, which is empty where none is given. `None`: the server chooses one.
@@ -151,12 +180,10 @@ impl<'a> Asked<'a> {
             return None;
         }
         let mut name = self.argument;
-        if self.is_one_of(&["LIST", "NLST", "STAT"]) {
-            // Options of `ls`, which most servers take.
-            while let [b'-', ..] = name {
-                let end = name.iter().position(|&byte| byte == b' ').unwrap_or(name.len());
-                name = name.get(end..).unwrap_or_default().trim_ascii_start();
-            }
+        if let Some(end) = self.options_end() {
+            let rest = name.get(end..).unwrap_or_default();
+            let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
+            name = rest.get(blanks..).unwrap_or_default();
         }
         if self.is_one_of(&["MFCT", "MFF", "MFMT"]) {
             // Behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx).
@@ -165,6 +192,11 @@ impl<'a> Asked<'a> {
         }
         Some(name)
     }
+}
+
+/// What separates words to servers that go by `isspace`.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// True if MDTM with this argument sets the time of a file instead of asking for it: servers that

@@ -12,7 +12,6 @@
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
 //! | `profile` | the commands that only read, and those that only add |
-//! | `feature` | what is refused whatever comes |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
 //!
@@ -67,6 +66,11 @@ impl Policy {
     /// The rule that answers `question`; `None`: there is none, and it may pass.
     pub fn judge(&self, subject: &Subject<'_>, question: &Question<'_>) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.applies(subject, question))
+    }
+
+    /// True if a rule asks for the path of a file that this command names.
+    pub fn asks_for_path(&self, verb: &[u8], argument: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.asks_for_path(verb, argument))
     }
 
     /// True if a rule asks for paths, so that the client's directory has to be followed.

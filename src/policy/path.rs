@@ -4,25 +4,28 @@
 /// The name of a file that the server chooses (STOU, RFC 959 §4.1.3).
 const SERVERS_CHOICE: &[u8] = b"STOU";
 
-/// What a client means by `name` while it is in `directory`: an absolute path without `.`, `..` and
-/// empty parts. Servers on Windows take `\` for `/`, others for a byte like any other: these are two
-/// readings, of which the second is missing where they are the same.
+/// What a client may mean by `name` while it is in `directory`: absolute paths without `.`, `..` and
+/// empty parts, each of them once. Servers on Windows take `\` for `/`, others for a byte like any other;
+/// on z/OS a name in apostrophes stands for itself wherever the client is, elsewhere they are bytes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Readings {
-    /// With `/` between the parts.
-    pub(super) slashes: Vec<u8>,
-    /// With `/` and `\` between them, written with `/`.
-    pub(super) backslashes: Option<Vec<u8>>,
-}
+pub(super) struct Readings(Vec<Vec<u8>>);
 
 impl Readings {
-    /// Reads `name` as a client's in `directory`. Names in apostrophes, as z/OS has them, stand for
-    /// themselves wherever the client is.
+    /// Reads `name` as a client's in `directory`.
     pub(super) fn of(directory: &[u8], name: &[u8]) -> Self {
-        let slashes = join(directory, name, |byte| byte == b'/');
-        let both = directory.contains(&b'\\') || name.contains(&b'\\');
-        let backslashes = both.then(|| join(directory, name, |byte| matches!(byte, b'/' | b'\\')));
-        Self { slashes, backslashes }
+        const SLASH: fn(u8) -> bool = |byte| byte == b'/';
+        const BOTH: fn(u8) -> bool = |byte| matches!(byte, b'/' | b'\\');
+        let mut readings = Vec::new();
+        let bases = [Some(directory), name.starts_with(b"'").then_some(&[][..])];
+        for base in bases.into_iter().flatten() {
+            for separates in [SLASH, BOTH] {
+                let reading = join(base, name, separates);
+                if !readings.contains(&reading) {
+                    readings.push(reading);
+                }
+            }
+        }
+        Self(readings)
     }
 
     /// As [`Self::of`], of a file that the server names.
@@ -32,7 +35,7 @@ impl Readings {
 
     /// Each reading.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(&*self.slashes).chain(self.backslashes.as_deref())
+        self.0.iter().map(Vec::as_slice)
     }
 }
 
@@ -42,7 +45,7 @@ pub fn change(directory: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 fn join(directory: &[u8], name: &[u8], separates: fn(u8) -> bool) -> Vec<u8> {
-    let absolute = name.first().is_some_and(|&byte| separates(byte) || byte == b'\'');
+    let absolute = name.first().is_some_and(|&byte| separates(byte));
     let base = if absolute { &[][..] } else { directory };
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in base.split(|&byte| separates(byte)).chain(name.split(|&byte| separates(byte))) {
@@ -79,14 +82,21 @@ mod tests {
             ("/pub", "../../../etc/passwd", "/etc/passwd"),
             ("/pub", ".//./a/", "/pub/a"),
             ("/pub", "", "/pub"),
-            ("/pub", "'SYS1.PARMLIB'", "/'SYS1.PARMLIB'"),
             ("/", "", "/"),
             ("", "a", "/a"),
         ] {
             let readings = Readings::of(directory.as_bytes(), name.as_bytes());
-            assert_eq!(String::from_utf8_lossy(&readings.slashes), path, "{directory} {name}");
-            assert_eq!(readings.backslashes, None);
+            let readings: Vec<_> = readings.iter().map(String::from_utf8_lossy).collect();
+            assert_eq!(readings, [path], "{directory} {name}");
         }
+    }
+
+    #[test]
+    fn a_name_in_apostrophes_stands_for_itself_or_not() {
+        let readings = Readings::of(b"/secret", b"'/../file");
+        assert_eq!(readings.iter().collect::<Vec<_>>(), [&b"/secret/file"[..], b"/file"]);
+        let readings = Readings::of(b"/", b"'SYS1.PARMLIB'");
+        assert_eq!(readings.iter().collect::<Vec<_>>(), [b"/'SYS1.PARMLIB'"]);
     }
 
     #[test]

@@ -135,9 +135,13 @@ impl Rule {
 
     /// True if it asks for the path of a file that the command names from where the client is.
     pub(super) fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
+        self.asks_for_path(verb, argument) && !Asked::new(verb, argument).names_from_root()
+    }
+
+    /// True if it asks for the path of a file that the command names.
+    pub(super) fn asks_for_path(&self, verb: &[u8], argument: &[u8]) -> bool {
         let asked = Asked::new(verb, argument);
-        let asks = self.when.paths.is_given() && self.when.is_about(asked) && asked.has_path();
-        asks && !asked.names_from_root()
+        self.when.paths.is_given() && self.when.is_about(asked) && asked.has_path()
     }
 
     /// What one reading of a path allows another may not: a rule that allows holds for all of them, any
@@ -155,7 +159,8 @@ impl Rule {
             Some(name) => Readings::of(directory, name),
             None => Readings::of_servers_choice(directory),
         };
-        let lost = subject.directory.is_none() && !asked.names_from_root() || asked.names_a_home();
+        let lost =
+            subject.directory.is_none() && !asked.names_from_root() || asked.may_name_anything();
         let allows = matches!(self.verdict, RuleVerdict::Allow);
         // Where it lies is not known: where the rule refuses, and not where it allows.
         let unknown = matches!(paths, Among::Of(_)) != allows;

@@ -102,7 +102,12 @@ impl Session {
         } else {
             policy.depends_on_directory(command.word(), command.argument())
         };
-        let asks = decides && self.logged_in && judgement.directory == Directory::Stale;
+        // A server in a transfer answers behind it, and until then ABOR would wait as well: what is
+        // asked meanwhile is judged without the directory.
+        let asks = decides
+            && self.logged_in
+            && !self.pending.awaits_transfer()
+            && judgement.directory == Directory::Stale;
         if asks {
             judgement.waiting = Some(command.clone());
             self.send_own(OwnCommand::Pwd);

@@ -86,6 +86,14 @@ impl Session {
                 Bytes::from_static(replies::UNREADABLE.as_bytes()),
             );
         }
+        let policy = &self.settings.policy;
+        if command.name().first().is_some_and(u8::is_ascii_whitespace)
+            && policy.asks_for_path(command.word(), command.argument())
+        {
+            // A blank more is part of the name to one server (ProFTPD) and nothing to another.
+            let reply = Bytes::from_static(replies::BLANK_NAME.as_bytes());
+            return self.refuse_by(&command, None, reply);
+        }
         if self.asks_for_directory(&command) {
             return;
         }
@@ -192,6 +200,8 @@ impl Session {
             return Some(false);
         }
         match (self.security.control(), self.security.data()) {
+            // Without TLS on the control connection PROT is words, whatever the server says to it.
+            (ControlProtection::Clear, _) => Some(false),
             (ControlProtection::Passthrough, _) | (_, ProtectionLevel::Unknown) => None,
             (_, level) => Some(level == ProtectionLevel::Private),
         }
@@ -218,7 +228,7 @@ impl Session {
     /// The client asks for this name in its hello. Where the server's certificate is verified for it,
     /// it is the server's.
     pub(super) fn note_name(&mut self, name: Option<&str>) {
-        let proven = self.terminates(Side::Server);
+        let proven = self.terminates(Side::Server) && self.settings.proves_names;
         if let Some(judgement) = &mut self.judgement
             && proven
         {

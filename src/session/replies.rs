@@ -122,6 +122,8 @@ pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
 /// A verb with other bytes than letters and digits, which no rule can be about for certain.
 pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
+/// A name behind several blanks, where rules ask for paths.
+pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
 pub(super) const FAILED_LOGINS: &str =

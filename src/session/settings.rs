@@ -105,6 +105,8 @@ pub struct Settings {
     pub blind_ports: bool,
     /// What the owner calls the server, where it has a name in the configuration.
     pub server_name: Option<String>,
+    /// True if a server whose TLS ends here has to prove the name that the client asks for.
+    pub proves_names: bool,
     /// Whose address the server sees.
     pub source: Source,
     /// True if data connections that are dialled to the server begin with a PROXY header.
@@ -140,6 +142,7 @@ impl Default for Settings {
             bypass: Vec::new(),
             blind_ports: false,
             server_name: None,
+            proves_names: false,
             source: Source::default(),
             send_data_header: false,
             kernel: false,

@@ -109,8 +109,12 @@ class Node:
         self.topology = pair.topology
         self.folder = os.path.join(pair.folder, name)
         os.makedirs(self.folder)
-        self.admin = os.path.join(self.folder, "admin.sock")
-        settings = settings | {"admin": {"socket": self.admin},
+        own = os.path.join(self.folder, "run")
+        os.mkdir(own)
+        # Whom root becomes where there is no user ftpgate (docs/confinement.md).
+        os.chown(own, 65532, 65532)
+        self.admin = os.path.join(own, "admin.sock")
+        settings = settings | {"admin": {"socket": self.admin}, "limits": {"sessions": 1000},
                                "data": settings["data"] | {"slices": len(SLICES), "slice": SLICES[name]}}
         self.gateway = Gateway(self.topology, binary, self.folder, settings, name)
         self.conntrackd_conf = self._install("conntrackd.conf", {

@@ -191,6 +191,46 @@ fn the_directory_is_asked_for_where_it_decides() {
 }
 
 #[test]
+fn what_servers_read_in_their_own_way_may_be_any_file() {
+    let looking = When {
+        paths: Among::Of(paths(&["/secret", "/secret/**"])),
+        commands: Among::Of(commands(&["LIST", "NLST", "STAT"])),
+        ..When::default()
+    };
+    let refused = [rule(looking.clone(), refuse())];
+    for spelled in [
+        "LIST -la /secret",
+        "LIST -la\t/secret",
+        "LIST -l -a \x0b/secret",
+        "LIST -a/secret",
+        "NLST -1\x0b/secret",
+        "STAT -a\t/secret",
+        "LIST /secr*/*",
+        "NLST /[s]ecret",
+        "LIST --a/secret",
+    ] {
+        assert!(answered(&refused, &subject(), spelled).is_some(), "{spelled}");
+        let allowed = [rule(looking.clone(), RuleVerdict::Allow)];
+        let sure = spelled == "LIST -la /secret" || spelled.contains(['\t', '\x0b']);
+        assert_eq!(answered(&allowed, &subject(), spelled).is_some(), sure, "{spelled}");
+    }
+    assert!(answered(&refused, &subject(), "LIST -la /pub").is_none());
+    assert!(answered(&refused, &subject(), "LIST -la").is_none());
+}
+
+#[test]
+fn an_apostrophe_leads_out_of_no_directory() {
+    let secret = When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() };
+    let inside = Subject { directory: Some(b"/secret"), ..subject() };
+    for spelled in ["RETR '/../file", "RETR 'a", "MKD '", "DELE '/x'"] {
+        assert!(
+            answered(&[rule(secret.clone(), refuse())], &inside, spelled).is_some(),
+            "{spelled}"
+        );
+    }
+}
+
+#[test]
 fn an_ambiguous_path_is_never_allowed_by_one_reading_of_it() {
     let public = When { paths: Among::Of(paths(&["/pub/**"])), ..When::default() };
     let other = When { paths: Among::Except(paths(&["/pub/**"])), ..When::default() };

@@ -116,7 +116,6 @@ struct Server {
     asked: Option<String>,
     user: Option<String>,
     logged_in: bool,
-    private: bool,
     directory: Vec<u8>,
 }
 
@@ -134,7 +133,7 @@ impl Server {
                 user: known.map(str::as_bytes),
                 logged_in: self.logged_in,
                 tls: Some(TlsState::Clear),
-                data_private: Some(self.private),
+                data_private: Some(false),
                 directory: self.logged_in.then_some(&self.directory[..]),
             };
             let question =
@@ -165,10 +164,8 @@ impl Server {
                 *self = Self { received: std::mem::take(&mut self.received), ..Self::default() };
                 "220 again\r\n".to_owned()
             }
-            ("PROT", level) => {
-                self.private = level == "P";
-                "200 ok\r\n".to_owned()
-            }
+            // It says so without TLS, where nothing can be private.
+            ("PROT", _) => "200 ok\r\n".to_owned(),
             _ if !self.logged_in => "530 log in\r\n".to_owned(),
             ("PWD", _) => format!("257 \"{}\"\r\n", String::from_utf8_lossy(&self.directory)),
             ("CWD" | "XCWD", "nowhere") => "550 no\r\n".to_owned(),

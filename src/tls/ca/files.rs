@@ -2,7 +2,6 @@
 
 use super::fault::{Fault, FileFault, Half};
 use super::{Authority, Created};
-use rustix::process::geteuid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -166,7 +165,7 @@ pub(in crate::tls) fn read(
         return Err(Fault::NotAFile);
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if is_exposed(mode, forbidden, metadata.uid(), geteuid().as_raw()) {
+    if is_exposed(mode, forbidden, metadata.uid()) {
         return Err(Fault::Exposed { mode });
     }
     let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
@@ -183,12 +182,13 @@ pub(in crate::tls) fn read(
     Ok(bytes)
 }
 
-/// Whether a file of `owner` allows more than it should, to one who runs as `reader`.
+/// Whether a file of `owner` allows more than it should.
 ///
-/// What root owns another user can read through its group only: root has chosen that group for this
-/// reader, as Debian's `ssl-cert` does, and `fsGroup` with a mounted Secret of Kubernetes.
-pub(super) fn is_exposed(mode: u32, forbidden: u32, owner: u32, reader: u32) -> bool {
-    let granted = if owner == ROOT && reader != ROOT { BY_GROUP } else { 0 };
+/// What root owns another user can read through its group only: root has chosen that group for the user
+/// that the gateway runs as, or becomes, as Debian's `ssl-cert` does, and `fsGroup` with a mounted Secret
+/// of Kubernetes.
+pub(super) fn is_exposed(mode: u32, forbidden: u32, owner: u32) -> bool {
+    let granted = if owner == ROOT { BY_GROUP } else { 0 };
     mode & forbidden & !granted != 0
 }
 

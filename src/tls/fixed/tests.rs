@@ -103,8 +103,8 @@ fn what_cannot_be_used_is_refused_with_the_file_and_what_to_do() {
         assert!(fault.contains(words), "{fault}");
         assert!(!fault.contains("ftpgate ca init"), "that makes no such file: {fault}");
     };
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    says(&key, "mode 0640");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    says(&key, "mode 0644");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&key, super::tests::party("ftp.example").key.serialize_pem()).unwrap();
     says(&key, "is not the key of the first certificate in ");

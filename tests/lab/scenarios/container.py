@@ -165,13 +165,14 @@ def answer(lab, path):
         return 0, ""
 
 
-def confined(container, capabilities, uid):
-    """The kernel's word for how the process is held: user, rights, filter, root."""
+def confined(container, given, used, uid):
+    """The kernel's word for how the process is held: user, rights, filter, root. Of the rights that the
+    container is given ftpgate keeps those that it uses; the bounding set is the container's."""
     with open(f"/proc/{container.pid}/status", encoding="ascii") as text:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in text)
     seen = (set(status["Uid"].split()), int(status["CapBnd"], 16), int(status["CapEff"], 16),
             status["NoNewPrivs"], status["Seccomp"])
-    if seen != ({str(uid)}, capabilities, capabilities, "1", "2"):
+    if seen != ({str(uid)}, given, used, "1", "2"):
         raise Failed(f"the process is held by {seen}")
     with open(f"/proc/{container.pid}/mounts", encoding="ascii") as text:
         root = next(line.split() for line in text if line.split()[1] == "/")
@@ -183,7 +184,7 @@ def confined(container, capabilities, uid):
 def beside_a_server(binary, folder):
     del binary
     with sidecar(folder) as (lab, container):
-        confined(container, 0, USER)
+        confined(container, 0, 0, USER)
         for number, (client, mode) in enumerate((("curl", "EPSV"), ("curl", "PASV"), ("lftp", "EPSV"),
                                                  ("lftp", "PASV"), ("ftplib", "PORT"))):
             talk = Talk("vsftpd", client, mode, 4)
@@ -233,7 +234,7 @@ def gateway(binary, folder, setting):
         with Container(image(folder), folder, lab.topology.ns["gateway"], user="0:0", capabilities=rights,
                        mounts={CONFIG: lab.gateway.config}) as container:
             wait_until(lambda: ready(lab), "the container is not ready")
-            confined(container, 1 << 12 | 1 << 10, 0)
+            confined(container, 1 << 12 | 1 << 10, 1 << 12, 0)
             for number, mode in enumerate(("PASV", "EPSV", "PORT", "EPRT")):
                 converse(lab.topology, lab.server, Talk("vsftpd", "ftplib", mode, 4),
                          os.path.join(folder, f"talk-{number}"), *lab.target(lab.server))

@@ -176,7 +176,7 @@ def unusable(binary, folder):
         raise Failed(f"a good one: exit code {code}\n{text}")
     if os.stat(ca["key"]).st_mode & 0o777 != 0o600:
         raise Failed("the key's file is not 0600")
-    for mode in (0o640, 0o604, 0o644):
+    for mode in (0o660, 0o604, 0o644):
         os.chmod(ca["key"], mode)
         if not re.search(r"ca\.key.*(read|0600|mode)", complaint(binary, config)):
             raise Failed(f"mode {mode:o}: {complaint(binary, config)}")
