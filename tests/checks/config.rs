@@ -9,7 +9,8 @@ const MOST_WORDS: usize = 64 * 1024;
 /// The input is the file.
 pub fn config(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let lines = text.split('\n').count();
+    // A carriage return alone ends a line of YAML as well.
+    let lines = text.split(['\n', '\r']).count();
     match config::parse("check.yaml", text) {
         Ok(read) => {
             assert!(!read.listeners.is_empty());
