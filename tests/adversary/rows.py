@@ -81,7 +81,7 @@ ROWS = [
     Row(41, "implicit TLS on the wrong side or at the wrong time", "a clear error, never a deadlock"),
     Row(42, "what follows a rewritten line", "byte for byte"),
     Row(43, "the pool is empty, a set is full, netlink refuses", "425 or 421; earlier sessions unharmed",
-        also=("active transfers at once from a server's one data port/*",
+        also=("active transfers at once from a server's one data port/*", "faults: case 43: *",
               "faults: netlink does not answer/*")),
     Row(44, "a long transfer, the control connection idle", "kept alive",
         also=("the control connection idles through a long transfer/*",)),
