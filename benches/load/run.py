@@ -25,8 +25,9 @@ import plot
 import together
 import world
 
-# Of the gateway: its own, and those of the sessions ahead of the first figure and of the transfers.
-_SPARE_DESCRIPTORS = 400
+# Of the gateway: those it keeps for data connections, its own, and those of the sessions ahead of the first figure and
+# of the transfers.
+_SPARE_DESCRIPTORS = 700
 _WORKS = ("idle", "intercept", "together", "short")
 _IMAGES = peers.CRATE / "docs" / "images"
 # The run is ended behind this: a million sessions on a busy machine, and all that comes before.
