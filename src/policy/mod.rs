@@ -78,6 +78,11 @@ impl Policy {
         self.rules.iter().any(|rule| rule.when.paths.is_given())
     }
 
+    /// True if a rule asks who the user is.
+    pub fn asks_for_users(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.users.is_given())
+    }
+
     /// True if the answer depends on the directory that the client is in.
     pub fn depends_on_directory(&self, verb: &[u8], argument: &[u8]) -> bool {
         self.rules.iter().any(|rule| rule.depends_on_directory(verb, argument))
