@@ -14,6 +14,8 @@ mod compile;
 mod file;
 mod value;
 
+pub use value::command_meant;
+
 pub(super) use check::check;
 pub(super) use file::PolicyFile;
 
