@@ -86,6 +86,11 @@ impl CommandPattern {
         Asked::new(self.words.first().map(String::as_bytes).unwrap_or_default(), &[])
     }
 
+    /// True if it is about this command with some words behind it.
+    pub(super) fn may_match(&self, asked: Asked<'_>) -> bool {
+        self.words.first().is_some_and(|verb| asked.is(verb))
+    }
+
     pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
         let mut words = self.words.iter();
         let verb = words.next().is_some_and(|verb| asked.is(verb));

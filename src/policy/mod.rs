@@ -11,6 +11,7 @@
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
+//! | `foregone` | what is refused to everybody, known ahead of the first session |
 //! | `profile` | the commands that only read, and those that only add |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
@@ -20,6 +21,7 @@
 pub mod bypass;
 mod command;
 mod feature;
+mod foregone;
 mod fxp;
 mod obstacle;
 mod path;
@@ -29,6 +31,7 @@ mod question;
 mod rule;
 
 pub use command::CommandPattern;
+pub use foregone::{Ahead, ServerAhead};
 pub use fxp::Fxp;
 pub use obstacle::Obstacle;
 pub use path::change as change_directory;

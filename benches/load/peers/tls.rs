@@ -4,12 +4,9 @@ use crate::Outcome;
 use crate::verify_nothing::VerifyNothing;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
