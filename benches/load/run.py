@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what many sessions cost: memory, processor time, and whether anything grows.
 
-    benches/load/run.py [--quick] [--works idle,intercept,short] [--short N] [--ftpgate FILE] [--peers FILE]
+    benches/load/run.py [--quick] [--works idle,intercept,together,short] [--short N] [--ftpgate FILE] [--peers FILE]
 
 Needs root (namespaces). benches/load/README.md says what is measured and how to read it.
 """
@@ -22,11 +22,13 @@ import growth
 import held
 import peers
 import plot
+import together
 import world
 
-# Of the gateway: its own, and those of the sessions ahead of the first figure and of the transfers.
-_SPARE_DESCRIPTORS = 400
-_WORKS = ("idle", "intercept", "short")
+# Of the gateway: those it keeps for data connections, its own, and those of the sessions ahead of the first figure and
+# of the transfers.
+_SPARE_DESCRIPTORS = 700
+_WORKS = ("idle", "intercept", "together", "short")
 _IMAGES = peers.CRATE / "docs" / "images"
 # The run is ended behind this: a million sessions on a busy machine, and all that comes before.
 _SECONDS_MOST = 6 * 3600
@@ -76,6 +78,8 @@ def _run(options, scratch):
         steps = [count // part for count in (100, 300, 1000, 2000)]
         for version in ("1.3", "1.2"):
             found[f"intercept {version}"] = held.intercepted(scratch / f"tls{version}", options, steps, version)
+    if "together" in options.works:
+        found["together"] = together.together(scratch / "together", options, most, part)
     if "short" in options.works:
         # Each pinhole of the kernel path is an element; on the relay path there are none.
         in_kernel = options.short // part // 10

@@ -67,20 +67,20 @@ impl User {
         let mut users = passwd.lines().filter_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next()?;
-            let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+            let (uid, gid) = (number(fields.nth(1)?)?, number(fields.next()?)?);
             Some((name, uid, gid))
         });
         if let Some((uid, gid)) = text.split_once(':') {
-            let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+            let (uid, gid) = (number(uid)?, number(gid)?);
             return Some(Self { name: None, uid, gid, groups: Vec::new() });
         }
-        let number: Option<u32> = text.parse().ok();
-        match users.find(|(name, uid, _)| *name == text || Some(*uid) == number) {
+        let asked = number(text);
+        match users.find(|(name, uid, _)| *name == text || Some(*uid) == asked) {
             Some((name, uid, gid)) => {
                 let groups = groups_of(name, group).filter(|other| *other != gid).collect();
                 Some(Self { name: Some(name.to_owned()), uid, gid, groups })
             }
-            None => number.map(|uid| Self { name: None, uid, gid: uid, groups: Vec::new() }),
+            None => asked.map(|uid| Self { name: None, uid, gid: uid, groups: Vec::new() }),
         }
     }
 
@@ -122,11 +122,19 @@ impl fmt::Display for User {
     }
 }
 
+/// What is no number of a user or a group: to the kernel it means "as it is" (setresuid(2)), that is,
+/// root.
+const NOBODY: u32 = u32::MAX;
+
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number != NOBODY)
+}
+
 /// The groups that have `name` among their members.
 fn groups_of(name: &str, group: &str) -> impl Iterator<Item = u32> {
     group.lines().filter_map(move |line| {
         let mut fields = line.split(':');
-        let gid = fields.nth(2)?.parse().ok()?;
+        let gid = number(fields.nth(2)?)?;
         fields.next()?.split(',').any(|member| member == name).then_some(gid)
     })
 }
@@ -160,6 +168,14 @@ mod tests {
     fn root_is_no_other_user() {
         assert!(matches!(User::find("0"), Err(UserError::Root(_))));
         assert!(matches!(User::find("0:0"), Err(UserError::Root(_))));
+    }
+
+    #[test]
+    fn the_number_that_changes_nothing_is_no_user() {
+        for text in ["4294967295", "4294967295:1", "1:4294967295", "x"] {
+            let passwd = "x:x:4294967295:1::/:/bin/sh\nx:x:1:4294967295::/:/bin/sh\n";
+            assert_eq!(User::among(text, passwd, ""), None, "{text}");
+        }
     }
 
     #[test]

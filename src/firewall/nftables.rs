@@ -7,13 +7,13 @@ use super::conntrack::{Flow, Query, State};
 use super::encode::{Batch, TABLE_OWNER};
 use super::error::FirewallError;
 use super::handover::Predecessor;
-use super::netlink::{Socket, answers, attribute, attributes};
+use super::netlink::{Socket, answers};
 use super::range::Ranges;
 use super::repairs::Tally;
-use super::rule::{SET_SIZE, Table};
+use super::rule::Table;
 use super::ruleset::{Element, range_elements};
 use super::{BlindRange, Closed};
-use failure::{Failure, describe, kernel, missing, no_socket};
+use failure::{Failure, kernel, no_socket};
 use restore::Standing;
 pub(super) use restore::Used;
 use std::os::fd::OwnedFd;
@@ -353,61 +353,6 @@ impl Nftables {
                     return failure.map_or(Ok(()), Err);
                 }
             }
-        }
-    }
-
-    /// The rejected message and where in it the kernel points.
-    fn rejected<'a>(&'a self, failure: &Failure) -> Option<(u16, &'a [u8], Option<usize>)> {
-        let Failure::Rejected(rejection) = failure else { return None };
-        let message = self.batch.message(rejection.sequence)?;
-        let kind = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
-        Some((kind, message, rejection.offset))
-    }
-
-    fn is_about_table_flags(&self, failure: &Failure) -> bool {
-        const NEWTABLE: u16 = 10 << 8;
-        [libc::EOPNOTSUPP, libc::EINVAL].contains(&failure.errno())
-            && self.rejected(failure).is_some_and(|(kind, _, _)| kind == NEWTABLE)
-    }
-
-    fn explain(&self, doing: &'static str, failure: &Failure) -> FirewallError {
-        let Failure::Rejected(rejection) = failure else {
-            let Failure::Socket(error) = failure else { return kernel(doing, "unknown") };
-            return kernel(doing, &error.to_string());
-        };
-        let begin = rejection.sequence == self.batch.first;
-        match rejection.errno {
-            // Without the capability the whole batch is refused; with it, a single message is.
-            libc::EPERM if begin => FirewallError::Permission { doing },
-            libc::EPERM => FirewallError::TableOwned { table: self.table.name.clone() },
-            libc::ENFILE => FirewallError::Full { limit: SET_SIZE },
-            libc::EOPNOTSUPP | libc::EINVAL | libc::EPROTONOSUPPORT if begin => {
-                missing("nf_tables")
-            }
-            libc::ENOENT | libc::EOPNOTSUPP => match self.missing_feature(failure) {
-                Some(feature) => missing(&feature),
-                None => kernel(doing, &describe(rejection)),
-            },
-            _ => kernel(doing, &describe(rejection)),
-        }
-    }
-
-    /// What the kernel does not know: the expression of a rule, or the type of a chain.
-    fn missing_feature(&self, failure: &Failure) -> Option<String> {
-        const NEWCHAIN: u16 = (10 << 8) | 3;
-        const NEWRULE: u16 = (10 << 8) | 6;
-        const EXPRESSION: u16 = 1;
-        const EXPRESSION_NAME: u16 = 1;
-        match self.rejected(failure)? {
-            (NEWCHAIN, ..) => Some("nft_chain_nat (NAT in tables of the family inet)".to_owned()),
-            (NEWRULE, message, offset) => {
-                let (kind, data) = attributes(message.get(offset?..)?).next()?;
-                let name =
-                    if kind == EXPRESSION { attribute(data, EXPRESSION_NAME)? } else { data };
-                let name = std::str::from_utf8(name).ok()?.trim_end_matches('\0');
-                Some(format!("nft_{name} (the nftables expression `{name}`)"))
-            }
-            _ => None,
         }
     }
 }

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 /// Between two looks for idle connections: so many within the time that one may be idle, within
 /// bounds. A look reads all of conntrack's entries in the kernel, and the marked ones here.
 const LOOKS: u32 = 5;
-const LOOK_AT_MOST: Duration = Duration::from_millis(500);
-const LOOK_AT_LEAST: Duration = Duration::from_secs(60);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// After events were lost and conntrack could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -139,7 +139,7 @@ impl Ear {
     /// Ends the connections that have moved nothing for too long; says when to look again.
     fn end_idle(&mut self, flows: &Mutex<Flows>, now: Instant) -> Option<Duration> {
         let limit = (*lock(&self.idle))?;
-        let often = (limit / LOOKS).clamp(LOOK_AT_MOST, LOOK_AT_LEAST);
+        let often = (limit / LOOKS).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         // A shorter limit counts at once.
         self.look_at = self.look_at.min(now + often);
         if now < self.look_at {

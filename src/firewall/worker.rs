@@ -62,6 +62,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether all stands that should, besides when somebody changes rules: the
 /// news of that may be lost.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// After the news that somebody has changed them: news come in swarms, and one look is enough for all.
+const CHECK_SOON: Duration = Duration::from_millis(5);
 /// After a check that failed.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -203,6 +205,14 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
     let mut sweep_at: Option<Instant> = None;
     let mut check_at = Instant::now() + CHECK_EVERY;
     loop {
+        // Ahead of every request: the queue need never be empty.
+        let now = Instant::now();
+        if sweep_at.take_if(|at| *at <= now).is_some() {
+            sweep(nftables, remains);
+        }
+        if check_at <= now {
+            check_at = now + check(nftables);
+        }
         let next = sweep_at.map_or(check_at, |at| at.min(check_at));
         match requests.recv_timeout(next.saturating_duration_since(Instant::now())) {
             // Whoever asked has given up while the kernel did not answer.
@@ -237,16 +247,8 @@ fn serve(nftables: &mut Nftables, requests: &mpsc::Receiver<Request>, remains: &
                 let _ = done.send(nftables.replace_rules(table));
             }
             Ok(Request::Sweep) => sweep_at = Some(Instant::now() + SWEEP_AFTER),
-            Ok(Request::Check) => check_at = Instant::now(),
-            Err(RecvTimeoutError::Timeout) => {
-                let now = Instant::now();
-                if sweep_at.take_if(|at| *at <= now).is_some() {
-                    sweep(nftables, remains);
-                }
-                if check_at <= now {
-                    check_at = now + check(nftables);
-                }
-            }
+            Ok(Request::Check) => check_at = check_at.min(Instant::now() + CHECK_SOON),
+            Err(RecvTimeoutError::Timeout) => {}
             Ok(Request::HandOver { done }) => {
                 let socket = nftables.hand_over();
                 handed_over |= socket.is_ok();

@@ -97,13 +97,12 @@ pub struct Bucket {
 impl Bucket {
     /// True if one more may come now, which then is used up.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let whole_at = self.whole_at.map_or(now, |at| at.max(now));
-        let Some(later) = whole_at.checked_add(rate.interval()) else { return false };
-        if later.saturating_duration_since(now) > rate.unit.time() {
-            return false;
-        }
-        self.whole_at = Some(later);
-        true
+        // What was used up at a slower rate is no more than all that there is at this one.
+        let Some(used_up) = now.checked_add(rate.unit.time()) else { return false };
+        let whole_at = self.whole_at.map_or(now, |at| at.clamp(now, used_up));
+        let later = whole_at.checked_add(rate.interval()).filter(|later| *later <= used_up);
+        self.whole_at = Some(later.unwrap_or(whole_at));
+        later.is_some()
     }
 }
 
@@ -137,6 +136,15 @@ mod tests {
         assert!(!bucket.take(rate, at(19)));
         assert_eq!((0..10).filter(|_| bucket.take(rate, at(1000))).count(), 6);
         assert!(!bucket.take(rate, at(0)), "a clock that stands still gives nothing");
+    }
+
+    #[test]
+    fn a_higher_rate_holds_at_once() {
+        let (slow, fast) = ("5/h".parse().unwrap(), Rate::per_minute(60));
+        let (mut bucket, start) = (Bucket::default(), Instant::now());
+        assert!((0..5).all(|_| bucket.take(slow, start)) && !bucket.take(slow, start));
+        assert!(!bucket.take(fast, start), "what is used up comes back evenly");
+        assert!(bucket.take(fast, start + Duration::from_secs(1)));
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Driver {
             if self.closing_until.is_some() && self.is_closed() {
                 // Data connections may run for days; their session holds no others meanwhile.
                 (self.client, self.server) = (None, None);
+                self.release_permit();
                 self.present.hang_up();
                 if self.session.is_over() && self.openings.has_told_all() {
                     return;
@@ -207,7 +208,6 @@ impl Driver {
                 Action::Report(report) => self.report(&report),
                 Action::CloseSession => {
                     self.closing_until = Some(Instant::now() + LINGER);
-                    self.release_permit();
                     for control in [&mut self.client, &mut self.server].into_iter().flatten() {
                         control.end_tls();
                     }

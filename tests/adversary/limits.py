@@ -1,5 +1,6 @@
 """Cases about what one client, one server or one session may take, and what the others have then."""
 
+import contextlib
 import os
 import resource
 import socket
@@ -88,6 +89,37 @@ def too_many(gate):
         p.exchange("NOOP", "200 on")
     expect_ended(g, "server_full", 1)
     g.no_session()
+    others_go_on(g)
+
+
+@case(43, "sessions that the gateway ends and their client does not close")
+def lingering(gate):
+    """A session that is being closed still has its descriptors, so it has its place as well."""
+    g = gate(limits={"sessions_per_client": 2})
+    begun, accepted, held = time.monotonic(), 0, []
+    try:
+        for _ in range(300):
+            held.append(dial(g))
+            held[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
+            said = b""
+            with contextlib.suppress(ConnectionResetError):
+                while piece := held[-1].recv(4096):
+                    said += piece
+            accepted += b"from your address" not in said
+        # A client that does not close is waited for, some two seconds.
+        most = 2 * (2 + (time.monotonic() - begun) / 2)
+    finally:
+        for sock in held:
+            sock.close()
+    if not 2 <= accepted <= most:
+        raise Failed(f"{accepted} sessions of one client, where {most:.0f} are possible at two a time")
+    g.no_session()
+    # Their connections with the server are over, and nobody has taken them yet.
+    with contextlib.suppress(BlockingIOError):
+        g.listener.setblocking(False)
+        while True:
+            g.listener.accept()[0].close()
+    g.listener.setblocking(True)
     others_go_on(g)
 
 

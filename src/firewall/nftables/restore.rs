@@ -6,7 +6,9 @@
 
 use super::super::conntrack::{Query, State};
 use super::super::error::FirewallError;
-use super::super::netlink::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, answers};
+use super::super::netlink::{
+    Answer, GENERIC, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, answers, attribute,
+};
 use super::super::repairs::count;
 use super::super::rule::Table;
 use super::super::ruleset::{Element, Layout, pinhole_key, range_elements};
@@ -22,6 +24,8 @@ use std::time::Instant;
 const RESTORED_AT_ONCE: usize = 32;
 /// Below so many pinholes nobody looks for those whose time is over.
 const FEW: usize = 1024;
+/// `NFTA_RULE_CHAIN`: the chain that a rule is in, by name.
+const RULE_CHAIN: u16 = 2;
 
 /// The pinholes that are awaited, as far as is known here: one that has been used is forgotten a
 /// moment later, when its remains are cleared away.
@@ -107,7 +111,10 @@ impl Nftables {
         if let Some(keeper) = self.keeper.clone()
             && !self.stands(&keeper)?
         {
-            tracing::warn!(table = keeper.name, "the table has vanished: reinstalled");
+            tracing::warn!(
+                table = keeper.name,
+                "the table has vanished, or somebody has changed it: reinstalled"
+            );
             let result = self.commit(|batch, _| {
                 batch.begin();
                 batch.ensure_table(&keeper);
@@ -118,16 +125,17 @@ impl Nftables {
         Ok(())
     }
 
-    /// True if the table has as many rules as it should.
+    /// True if the table's chains have as many rules as they should. Chains that somebody else has put
+    /// into it are his.
     fn stands(&mut self, table: &Table) -> Result<bool, FirewallError> {
         let wanted: usize = table.chains.iter().map(|chain| chain.rules.len()).sum();
-        let mut counted = self.count_rules(&table.name);
+        let mut counted = self.count_rules(table);
         for _ in 1..ATTEMPTS {
             if !counted.as_ref().is_err_and(|failure| failure.errno() == libc::EINTR) {
                 break;
             }
             std::thread::sleep(PAUSE);
-            counted = self.count_rules(&table.name);
+            counted = self.count_rules(table);
         }
         match counted {
             Ok(count) => Ok(count == wanted),
@@ -137,8 +145,8 @@ impl Nftables {
     }
 
     /// `EINTR` if somebody has changed rules meanwhile, so that the count says nothing.
-    fn count_rules(&mut self, table: &str) -> Result<usize, Failure> {
-        let (sequence, request) = self.batch.ask_for_rules(table);
+    fn count_rules(&mut self, table: &Table) -> Result<usize, Failure> {
+        let (sequence, request) = self.batch.ask_for_rules(&table.name);
         self.socket.send(request).map_err(Failure::Socket)?;
         let (mut count, mut interrupted) = (0, false);
         loop {
@@ -154,7 +162,7 @@ impl Nftables {
                         let rejection = answer.rejection().filter(|rejection| rejection.errno != 0);
                         return rejection.map_or(Ok(count), |why| Err(Failure::Rejected(why)));
                     }
-                    _ => count += 1,
+                    _ => count += usize::from(is_in(&answer, table)),
                 }
             }
         }
@@ -162,7 +170,10 @@ impl Nftables {
 
     /// Puts the table back in place, with the ranges and with the pinholes that are awaited.
     pub(super) fn reinstall(&mut self) -> Result<(), FirewallError> {
-        tracing::warn!(table = self.table.name, "the table has vanished: reinstalled");
+        tracing::warn!(
+            table = self.table.name,
+            "the table has vanished, or somebody has changed it: reinstalled"
+        );
         self.install_table(None)?;
         count(&self.tally.table);
         for some in self.ranges.standing().chunks(RESTORED_AT_ONCE) {
@@ -191,4 +202,11 @@ impl Nftables {
         }
         Ok(())
     }
+}
+
+/// True for a rule in one of the table's own chains.
+fn is_in(rule: &Answer<'_>, table: &Table) -> bool {
+    let name = rule.payload.get(GENERIC..).and_then(|about| attribute(about, RULE_CHAIN));
+    let name = name.map(|name| name.strip_suffix(&[0]).unwrap_or(name));
+    table.chains.iter().any(|chain| name == Some(chain.name.as_bytes()))
 }

@@ -20,9 +20,10 @@ impl Driver {
         }
     }
 
-    /// A closed session gives its place back, but for one whose data connections the relay still
-    /// carries: it would have their descriptors for nothing. Those of the kernel may run for days,
-    /// also where nobody is left (case 45).
+    /// A session whose control connections are gone gives its place back, but for one whose data
+    /// connections the relay still carries. No earlier, and not then: it would have their descriptors
+    /// for nothing, and a client that never closes could have any number. Those of the kernel may run
+    /// for days, also where nobody is left (case 45).
     pub(super) fn release_permit(&mut self) {
         if !self.openings.carries() {
             self.permit = None;

@@ -79,6 +79,11 @@ def flush(binary, folder, setting):
             wait_until(lambda: repairs(lab, "keeper") == 1, "not counted", PROMPTLY)
             if repairs(lab, "table"):
                 raise Failed("the table was counted, which nobody could touch")
+            # What the owner puts beside the rules is his, and no reason to put anything back.
+            lab.topology.nft("gateway", "add chain inet ftpgate_keep owners\nadd rule inet ftpgate_keep owners counter\n")
+            lab.topology.nft("gateway", "flush ruleset\n" + owners_table())
+            wait_until(lambda: "ftpgate_keep" in tables(lab), "ftpgate_keep is not made anew", PROMPTLY)
+            lab.topology.nft("gateway", "add chain inet ftpgate_keep owners\nadd rule inet ftpgate_keep owners counter\n")
             running.moves()
             near, far = opening.use()
             near.send(b"mine")
@@ -88,6 +93,8 @@ def flush(binary, folder, setting):
             running.ends()
         if "the table has vanished" not in lab.gateway.read_log():
             raise Failed("the log does not tell")
+        if (count := repairs(lab, "keeper")) != 2:
+            raise Failed(f"{count} repairs of what was flushed twice")
         rest.again()
 
 
