@@ -187,6 +187,15 @@ def fill_pinholes(number, first=0):
     return _batch(*messages)
 
 
+def flush_behind_an_element(chain):
+    """A batch for `as_owner`: an element is added, and a chain loses its rules."""
+    element = _attribute(0x8001, _attribute(0x8001, _attribute(1, struct.pack(
+        ">IIHH", 0x0A000001, 0xCB007107, 50000, 0))) + _attribute(4, struct.pack(">Q", 1000)))
+    return _batch(_message(10 << 8 | 12, _attribute(1, b"ftpgate\0") + _attribute(2, b"pin4\0")
+                           + _attribute(0x8003, element), flags=0x401),
+                  _message(10 << 8 | 8, _attribute(1, b"ftpgate\0") + _attribute(2, chain.encode() + b"\0")))
+
+
 def empty_pinholes():
     """A batch for `as_owner`: no element is left in that set."""
     return _batch(_message(10 << 8 | 14, _attribute(1, b"ftpgate\0") + _attribute(2, b"pin4\0")))

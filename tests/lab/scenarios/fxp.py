@@ -92,8 +92,7 @@ def arrives(lab, source, target, name):
     code, text = lftp(lab, source, target, name, f"{name}-there")
     if code != 0 or digest_of(target, f"{name}-there") != digest:
         raise Failed(f"{name}: exit code {code}, and another content arrives\n{text[-3000:]}")
-    if used(lab) != before + 1:
-        raise Failed(f"{name}: not carried over one pinhole of the gateway's\n{text[-3000:]}")
+    wait_until(lambda: used(lab) == before + 1, f"{name}: not carried over one pinhole of the gateway's")
 
 
 def is_refused(lab, near, far, name):

@@ -36,29 +36,26 @@ class Deed:
 READ, FETCH = "Files can only be read here.", "Files can only be stored here."
 PATH, VERB, ACTIVE = "This path is refused", "This command is refused", "No active mode here"
 
-# What curl's codes mean: 19 a file cannot be fetched, 21 a command of -Q failed, 25 an upload was refused,
-# 30 PORT failed, 78 there is no such file. lftp says 1 to everything.
+# What curl's codes mean: 21 a command of -Q failed, 25 an upload was refused, 30 PORT failed, 78 there is no
+# such file. lftp says 1 to everything.
 DEEDS = (
     ({"profile": "read_only"}, (
         Deed("curl", "get x", fetched=True),
-        Deed("curl", "list"),
         Deed("curl", "put y", 25, READ),
         Deed("curl", "quote DELE pub/x", 21, READ),
         Deed("curl", "quote SITE CHMOD 777 pub/x", 21, READ),
         Deed("lftp", "get x", fetched=True),
         Deed("lftp", "put y", 1, READ),
         Deed("lftp", "rm pub/x", 1, READ),
-        Deed("lftp", "mv pub/x pub/z", 1, READ),
-        Deed("lftp", "mkdir pub/m", 1, READ))),
+        Deed("lftp", "mv pub/x pub/z", 1, READ))),
     ({"profile": "upload_only"}, (
-        Deed("curl", "get x", ANY, FETCH),
+        Deed("curl", "get x", 78, FETCH),
         Deed("curl", "put y", new=("y",)),
         Deed("curl", "quote DELE pub/x", 21, FETCH),
         Deed("lftp", "get x", 1, FETCH),
         Deed("lftp", "put z", new=("z",)),
         Deed("lftp", "mkdir pub/m", new=("m",)),
-        Deed("lftp", "mv pub/x pub/w", 1, FETCH),
-        Deed("lftp", "rm pub/x", 1, FETCH))),
+        Deed("lftp", "mv pub/x pub/w", 1, FETCH))),
     ({"deny": ["DELE", "SITE CHMOD", "APPE"]}, (
         Deed("curl", "quote DELE pub/x", 21, VERB),
         Deed("curl", "append y", 25, VERB),
@@ -67,12 +64,10 @@ DEEDS = (
         Deed("lftp", "chmod 777 pub/x", 1, VERB),
         Deed("lftp", "mv pub/x pub/z", new=("z",), gone=("x",)))),
     ({"paths": {"deny": ["**/secret/**", "*.exe"]}}, (
-        Deed("curl", "get secret/x", ANY, PATH),
+        Deed("curl", "get secret/x", 78, PATH),
         Deed("curl", "put y.exe", 25, PATH),
         Deed("curl", "put y", new=("y",)),
-        Deed("curl", "get x", fetched=True),
         Deed("lftp", "get secret/x", 1, PATH),
-        Deed("lftp", "put z.exe", 1, PATH),
         Deed("lftp", "mv pub/x pub/x.exe", 1, PATH),
         Deed("lftp", "rm pub/secret/x", 1, PATH))),
     ({"active": "refuse"}, (
