@@ -75,7 +75,9 @@ mod tunnel;
 
 pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
-pub use replies::{network_protocol as network_protocol_reply, refusal as refusal_reply};
+pub use replies::{
+    NO_DESCRIPTORS, network_protocol as network_protocol_reply, refusal as refusal_reply,
+};
 pub use settings::{
     ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
 };
@@ -247,6 +249,9 @@ impl Session {
             }
             Event::ServerLimitReached => {
                 self.close(Some(replies::SERVER_FULL), CloseCause::ServerFull, now);
+            }
+            Event::DescriptorsScarce => {
+                self.close(Some(replies::NO_DESCRIPTORS), CloseCause::NoDescriptors, now);
             }
             Event::LoginLimitReached => {
                 self.close(Some(replies::FAILED_LOGINS), CloseCause::FailedLogins, now);

@@ -125,6 +125,9 @@ pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
 /// A name behind several blanks, where rules ask for paths.
 pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
+/// The process has no more descriptors than it keeps for data connections.
+pub const NO_DESCRIPTORS: &str =
+    "421 The gateway has no room for more sessions now; try again later.\r\n";
 pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
 pub(super) const FAILED_LOGINS: &str =
     "421 Too many failed logins from your address; try again in some minutes.\r\n";
