@@ -3,12 +3,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `file` | the keys |
+//! | `doubt` | verbs that look like slips |
 //! | `value` | single values: commands, patterns, replies |
 //! | `check` | what contradicts, and rules that could never apply |
 //! | `compile` | the rules of one listener, in the order in which they are asked |
 
 mod check;
 mod compile;
+mod doubt;
 mod file;
 mod value;
 

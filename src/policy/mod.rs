@@ -8,6 +8,7 @@
 //! | `obstacle` | why a rule does not apply |
 //! | `question` | what they are asked, and what is known then |
 //! | `command` | which commands a rule is about |
+//! | `sum` | what servers take for the name where a sum is asked for |
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
@@ -27,6 +28,7 @@ mod pattern;
 mod profile;
 mod question;
 mod rule;
+mod sum;
 
 pub use command::CommandPattern;
 pub use fxp::Fxp;
@@ -39,6 +41,7 @@ pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
+use command::Asked;
 
 /// The answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +76,19 @@ impl Policy {
         self.rules.iter().any(|rule| rule.asks_for_path(verb, argument))
     }
 
+    /// As [`Self::asks_for_path`], where the client names one besides the directory that it is in.
+    pub fn asks_for_name(&self, verb: &[u8], argument: &[u8]) -> bool {
+        !Asked::new(verb, argument).names_nothing() && self.asks_for_path(verb, argument)
+    }
+
     /// True if a rule asks for paths, so that the client's directory has to be followed.
     pub fn asks_for_paths(&self) -> bool {
         self.rules.iter().any(|rule| rule.when.paths.is_given())
+    }
+
+    /// True if a rule asks who the user is.
+    pub fn asks_for_users(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.users.is_given())
     }
 
     /// True if the answer depends on the directory that the client is in.

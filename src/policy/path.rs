@@ -1,9 +1,6 @@
 //! Paths as a client means them: the directory that it is in and the name that it gives, put together.
 //! Pure: no file system is asked, and links in the server's are not known.
 
-/// The name of a file that the server chooses (STOU, RFC 959 §4.1.3).
-const SERVERS_CHOICE: &[u8] = b"STOU";
-
 /// What a client may mean by `name` while it is in `directory`: absolute paths without `.`, `..` and
 /// empty parts, each of them once. Servers on Windows take `\` for `/`, others for a byte like any other;
 /// on z/OS a name in apostrophes stands for itself wherever the client is, elsewhere they are bytes of it.
@@ -26,11 +23,6 @@ impl Readings {
             }
         }
         Self(readings)
-    }
-
-    /// As [`Self::of`], of a file that the server names.
-    pub(super) fn of_servers_choice(directory: &[u8]) -> Self {
-        Self::of(directory, SERVERS_CHOICE)
     }
 
     /// Each reading.

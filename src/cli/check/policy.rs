@@ -13,6 +13,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
             continue;
         }
         lines.push(("policy", format!("{name}: {}", names.join(", "))));
+        lines.extend(policy.doubtful_commands().into_iter().map(|told| ("", told)));
         let unseen = |listener: &&Listener| {
             listener.policy == *name && listener.tls.mode == TlsMode::Passthrough
         };
