@@ -10,9 +10,9 @@
 use super::directory::Directory;
 use super::pending::Pending;
 use super::termination::ClientTls;
-use super::{Phase, Session, Settings, TlsStart, replies};
+use super::{Phase, Session, Settings, TlsStart, replies, unsure_reply};
 use crate::ftp::{Code, Command, Verb};
-use crate::policy::{Question, Rule, RuleVerdict, Subject, TlsState};
+use crate::policy::{Policy, Question, Rule, RuleVerdict, Subject, TlsState};
 use crate::report::{CloseCause, ControlProtection, Refusal, Report};
 use crate::terms::{ProtectionLevel, Side};
 use bytes::Bytes;
@@ -32,6 +32,10 @@ pub(super) struct Judgement {
     asked: Option<Box<[u8]>>,
     /// The name in the client's hello, where the server has to prove it.
     name: Option<Box<str>>,
+    /// The user before, while the login of another one is under way.
+    former: Option<Box<[u8]>>,
+    /// The last command that went to the server is an RNFR, which it has accepted.
+    renames: bool,
     pub(super) directory: Directory,
     /// The client's command that waits for the directory.
     pub(super) waiting: Option<Command>,
@@ -47,6 +51,18 @@ impl Judgement {
     fn forget(&mut self) {
         let name = self.name.take();
         *self = Self { name, ..Self::default() };
+    }
+
+    /// The rule that refuses it to the user before, while the login of another one is under way: most
+    /// servers log a user out at the next USER, some only at the end of the next login.
+    fn refusal_to_former<'p>(
+        &self,
+        policy: &'p Policy,
+        subject: &Subject<'_>,
+        question: &Question<'_>,
+    ) -> Option<&'p Rule> {
+        let subject = Subject { user: Some(self.former.as_deref()?), logged_in: true, ..*subject };
+        policy.judge(&subject, question).filter(|rule| rule.verdict != RuleVerdict::Allow)
     }
 }
 
@@ -78,21 +94,9 @@ impl Session {
         if self.judgement.is_none() {
             return self.on_command(command, now);
         }
-        if !command.word().iter().all(u8::is_ascii_alphanumeric) {
-            // One server ends the verb at a byte that is part of it to another.
-            return self.refuse_by(
-                &command,
-                None,
-                Bytes::from_static(replies::UNREADABLE.as_bytes()),
-            );
-        }
-        let policy = &self.settings.policy;
-        if command.name().first().is_some_and(u8::is_ascii_whitespace)
-            && policy.asks_for_path(command.word(), command.argument())
-        {
-            // A blank more is part of the name to one server (ProFTPD) and nothing to another.
-            let reply = Bytes::from_static(replies::BLANK_NAME.as_bytes());
-            return self.refuse_by(&command, None, reply);
+        let stray = self.is_stray_rnto(&command).then_some(replies::RNFR_FIRST);
+        if let Some(reply) = stray.or_else(|| unsure_reply(&self.settings.policy, &command)) {
+            return self.refuse_by(&command, None, Bytes::from_static(reply.as_bytes()));
         }
         if self.asks_for_directory(&command) {
             return;
@@ -104,7 +108,12 @@ impl Session {
             subject.user = Some(command.argument());
         }
         let (verb, argument) = (command.word(), command.argument());
-        let rule = settings.policy.judge(&subject, &Question::Command { verb, argument });
+        let question = Question::Command { verb, argument };
+        let logs_in = matches!(command.verb(), Verb::User | Verb::Pass | Verb::Acct);
+        let former = (!logs_in)
+            .then(|| judgement.refusal_to_former(&settings.policy, &subject, &question))
+            .flatten();
+        let rule = former.or_else(|| settings.policy.judge(&subject, &question));
         match rule.map(|rule| (rule, &rule.verdict)) {
             None | Some((_, RuleVerdict::Allow)) => self.on_command(command, now),
             Some((rule, RuleVerdict::Refuse(reply))) => {
@@ -213,12 +222,33 @@ impl Session {
         if command.verb() == Verb::User {
             judgement.asked = Some(command.argument().into());
         }
+        judgement.renames = false;
         judgement.directory.note_forwarded(command.verb());
+    }
+
+    /// RNFR has been answered. A server that refuses one may keep the one before (Pure-FTPd).
+    pub(super) fn note_rename(&mut self, code: Option<u16>) {
+        if let Some(judgement) = &mut self.judgement {
+            judgement.renames = code.is_some_and(|code| (300..400).contains(&code));
+        }
+    }
+
+    /// True for an RNTO that does not come right behind its RNFR (RFC 959 §4.1.3), where rules ask for
+    /// paths: vsftpd and Pure-FTPd read the name in RNFR from where the client is at RNTO.
+    fn is_stray_rnto(&self, command: &Command) -> bool {
+        let renames = self.judgement.as_ref().is_some_and(|judgement| judgement.renames);
+        command.verb() == Verb::Rnto && !renames && self.settings.policy.asks_for_paths()
     }
 
     /// USER, PASS or ACCT has been answered.
     pub(super) fn settle_user(&mut self, code: Code) {
+        let logged_in = self.logged_in;
         let Some(judgement) = &mut self.judgement else { return };
+        match code.value() {
+            230 | 232 => judgement.former = None,
+            300..400 if logged_in => judgement.former = judgement.user.clone(),
+            _ => {}
+        }
         let asked = judgement.asked.take();
         if asked.is_some() && !code.is_negative() {
             judgement.user = asked;

@@ -124,6 +124,12 @@ pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
 /// A name behind several blanks, where rules ask for paths.
 pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\r\n";
+/// A name with blanks behind it, likewise.
+pub(super) const BLANK_BEHIND: &str = "501 No blank stands behind a name here.\r\n";
+/// A name with control characters, where rules ask for it.
+pub(super) const CONTROL_BYTE: &str = "501 No control characters in a name here.\r\n";
+/// RNTO by itself (RFC 959 §5.4: 503), where rules ask for paths.
+pub(super) const RNFR_FIRST: &str = "503 RNFR has to come right before RNTO.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
 pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
 pub(super) const FAILED_LOGINS: &str =
