@@ -34,7 +34,7 @@ pub(super) struct Judgement {
     name: Option<Box<str>>,
     /// The user before, while the login of another one is under way.
     former: Option<Box<[u8]>>,
-    /// The last command that went to the server is an RNFR, which it has accepted.
+    /// The last command that went to the server, but for NOOP, is an RNFR, which it has accepted.
     renames: bool,
     pub(super) directory: Directory,
     /// The client's command that waits for the directory.
@@ -222,7 +222,8 @@ impl Session {
         if command.verb() == Verb::User {
             judgement.asked = Some(command.argument().into());
         }
-        judgement.renames = false;
+        // It moves nothing, and keeps a client alive.
+        judgement.renames &= command.verb() == Verb::Noop;
         judgement.directory.note_forwarded(command.verb());
     }
 
