@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 
 /// What the client says. `nobody` is refused by the server, `link` leads to `/secret`.
-const LINES: [&str; 22] = [
+const LINES: [&str; 24] = [
+    // Several at once, which seldom come together by chance.
+    "USER bob\r\nPASS x",
+    "CWD /pub\r\nRNFR a\r\nCWD /secret\r\nRNTO /pub/b",
     "USER bob",
     "USER eve",
     "USER nobody",
