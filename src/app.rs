@@ -165,6 +165,7 @@ pub async fn start_after(
     telemetry.watch_certificates(certificates.expiries());
     let mut notices = notices::missing(kernel, certificates.ca_expires(), SystemTime::now());
     notices.extend(followed.unknown(config));
+    notices.extend(notices::doubtful_commands(config));
     notices.extend(notices::descriptors(config.limits.sessions, sessions_that_fit()));
     // Last, since it would outlive a start that fails.
     let routing = if transparent {

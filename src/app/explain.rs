@@ -52,6 +52,13 @@ pub fn explain(config: &Config, words: &[String]) -> Result<Explanation, String>
             "passes: inside TLS that does not end here, no command is seen".into();
         return Ok(explanation);
     }
+    if let Some(reply) = asked.unsure_reply(&policy.compile(&asked.listener.name)) {
+        explanation.steps.push(("the spelling".to_owned(), None));
+        let reason = Refusal::Policy.label();
+        explanation.decision = format!("refused by the gateway itself: {reason}");
+        explanation.reply = Some(reply.trim_end().to_owned());
+        return Ok(explanation);
+    }
     if !explanation.ask_rules(policy, &asked) {
         explanation.ask_gateway(&policy.compile(&asked.listener.name), &asked);
     }

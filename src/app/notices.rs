@@ -1,7 +1,7 @@
 //! What is in force, and what the host lacks, as far as it can be told without further rights; the
 //! rest is told by `ftpgate doctor`.
 
-use crate::config::{Backend, Config, PathChoice};
+use crate::config::{Backend, Config, PathChoice, PolicyConfig};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -59,6 +59,15 @@ fn expiry(end: SystemTime, now: SystemTime) -> Option<String> {
         let days = left.as_secs() / DAY.as_secs();
         format!("the local CA (tls.ca) ends in {days} days: make another one, see docs/local-ca.md")
     })
+}
+
+/// Verbs in the policies that look like slips.
+pub(super) fn doubtful_commands(config: &Config) -> Vec<String> {
+    let told = |(name, policy): (&String, &PolicyConfig)| {
+        let told = policy.doubtful_commands().into_iter();
+        told.map(|told| format!("policy {name}: {told}")).collect::<Vec<_>>()
+    };
+    config.policies.iter().flat_map(told).collect()
 }
 
 /// Where the descriptors of this process are too few for `sessions`; `fits`: for how many they are

@@ -144,6 +144,7 @@ impl RunningGateway {
         self.followed.change(begun, &new);
         self.notices = notices::missing(self.kernel, certificates.ca_expires(), SystemTime::now());
         self.notices.extend(self.followed.unknown(&new));
+        self.notices.extend(notices::doubtful_commands(&new));
         self.config = new;
         self.telemetry.set_config_loaded(SystemTime::now());
         Ok(changes)

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `file` | the keys |
+//! | `doubt` | verbs that look like slips |
 //! | `value` | single values: commands, patterns, replies |
 //! | `check` | what contradicts, and rules that could never apply |
 //! | `barred` | keys that together leave nobody anything |
@@ -11,10 +12,11 @@
 mod barred;
 mod check;
 mod compile;
+mod doubt;
 mod file;
 mod value;
 
-pub use value::command_meant;
+pub use doubt::command_meant;
 
 pub(super) use check::check;
 pub(super) use file::PolicyFile;

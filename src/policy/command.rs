@@ -1,5 +1,7 @@
 //! Which commands a rule is about, by their words.
 
+use super::sum;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A command, or a command with the words that follow it: `DELE`, `SITE EXEC`.
@@ -22,27 +24,33 @@ const BASICS: [&str; 34] = [
 ];
 
 /// The commands whose argument names one file or directory, for rules about paths.
-const NAMING: [&str; 26] = [
-    "APPE", "DELE", "HASH", "MD5", "MDTM", "MFCT", "MFF", "MFMT", "MKD", "MLST", "RETR", "RMD",
-    "RNFR", "RNTO", "SIZE", "STOR", "STOU", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512",
-    "AVBL", "DSIZ", "MMD5",
+const NAMING: [&str; 18] = [
+    "APPE", "AVBL", "DELE", "DSIZ", "MDTM", "MFCT", "MFF", "MFMT", "MKD", "MLST", "RETR", "RMD",
+    "RMDA", "RNFR", "RNTO", "SIZE", "STOR", "STOU",
 ];
 
-/// Those of them that tell a sum of the file's content.
-const SUMS: [&str; 9] =
-    ["HASH", "MD5", "MMD5", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512"];
-
-/// What a file that the server names is called here.
-const SERVERS_CHOICE: &[u8] = b"STOU";
+/// More of them, which ask for a sum of the file (see `sum`).
+const SUMS: [&str; 11] = [
+    "HASH", "MD5", "MMD5", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA224", "XSHA256", "XSHA384",
+    "XSHA512",
+];
 
 /// Those whose argument names a directory to look at or to go to: only rules that name them as well
 /// ask for their path.
 const LOOKING: [&str; 6] = ["CWD", "LIST", "MLSD", "NLST", "SMNT", "STAT"];
 
-/// The words of a command in its usual spelling; MDTM that sets a time is MFMT.
+/// Stands for the name of a file that the server chooses (STOU, RFC 959 §4.1.3).
+const SERVERS_CHOICE: &[u8] = b"STOU";
+
+/// What Pure-FTPd takes behind SITE and without it.
+const WITHOUT_SITE: &str = "CHMOD";
+
+/// The words of a command in its usual spelling; MDTM that sets a time is MFMT, and CHMOD is SITE CHMOD.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     verb: &'a [u8],
+    /// A word that stands ahead of the argument.
+    word: Option<&'a [u8]>,
     argument: &'a [u8],
 }
 
@@ -58,6 +66,9 @@ impl CommandPattern {
         let mut words = (known && words.iter().all(word)).then_some(words)?;
         if let Some((_, name)) = OLD_NAMES.iter().find(|(old, _)| words[0] == *old) {
             (*name).clone_into(&mut words[0]);
+        }
+        if words[0] == WITHOUT_SITE {
+            words.insert(0, "SITE".to_owned());
         }
         Some(Self { words })
     }
@@ -94,7 +105,8 @@ impl CommandPattern {
     pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
         let mut words = self.words.iter();
         let verb = words.next().is_some_and(|verb| asked.is(verb));
-        let mut said = asked.argument.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        let said = asked.argument.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        let mut said = asked.word.into_iter().chain(said);
         verb && words.all(|word| said.next().is_some_and(|said| is_word(said, word)))
     }
 }
@@ -113,10 +125,13 @@ fn is_word(said: &[u8], word: &str) -> bool {
 impl<'a> Asked<'a> {
     pub(super) fn new(verb: &'a [u8], argument: &'a [u8]) -> Self {
         if verb.eq_ignore_ascii_case(b"MDTM") && begins_with_time(argument) {
-            return Self { verb: b"MFMT", argument };
+            return Self { verb: b"MFMT", word: None, argument };
+        }
+        if verb.eq_ignore_ascii_case(WITHOUT_SITE.as_bytes()) {
+            return Self { verb: b"SITE", word: Some(WITHOUT_SITE.as_bytes()), argument };
         }
         let old = OLD_NAMES.iter().find(|(old, _)| verb.eq_ignore_ascii_case(old.as_bytes()));
-        Self { verb: old.map_or(verb, |(_, name)| name.as_bytes()), argument }
+        Self { verb: old.map_or(verb, |(_, name)| name.as_bytes()), word: None, argument }
     }
 
     fn is(self, verb: &str) -> bool {
@@ -139,7 +154,7 @@ impl<'a> Asked<'a> {
 
     /// True if a rule about paths that names no commands is about it.
     pub(super) fn names_a_file(self) -> bool {
-        self.is_one_of(&NAMING)
+        self.is_one_of(&NAMING) || self.is_one_of(&SUMS)
     }
 
     /// True if there is a path in it at all.
@@ -149,7 +164,7 @@ impl<'a> Asked<'a> {
 
     /// True if it names a file from the root, wherever the client is.
     pub(super) fn names_from_root(self) -> bool {
-        !self.is("STOU") && self.names().iter().all(|name| name.starts_with(b"/"))
+        self.names().iter().all(|name| name.starts_with(b"/"))
     }
 
     /// True if the file, or folder, is about to get another name.
@@ -158,17 +173,19 @@ impl<'a> Asked<'a> {
     }
 
     /// True if nobody but the server knows what is named: a name in some user's home (`~`, `~bob/x`), a
-    /// pattern of its own (`LIST /s*`), or what stands right behind an option (`LIST -a/x`). ProFTPD takes
-    /// them all.
+    /// pattern of its own (`LIST /s*`), everything below (`LIST -R`), what stands right behind an option
+    /// (`LIST -a/x`), or several names (`MMD5 a, b`). ProFTPD takes them all.
     pub(super) fn may_name_anything(self) -> bool {
-        let glued = self
-            .options_end()
-            .is_some_and(|end| self.argument.get(end).is_some_and(|byte| !is_space(*byte)));
+        let options = self.options_end().unwrap_or(0);
+        let rest = self.argument.get(options..).unwrap_or_default();
+        let glued = options > 0 && rest.first().is_some_and(|byte| !is_space(*byte));
+        let options = self.argument.get(..options).unwrap_or_default();
+        let below = options.contains(&b'R') || options.windows(2).any(|two| two == b"--");
         let patterned = |name: &[u8]| name.iter().any(|byte| b"*?[{".contains(byte));
         let looking = self.is_one_of(&LOOKING);
-        self.names()
-            .into_iter()
-            .any(|name| name.starts_with(b"~") || glued || looking && patterned(name))
+        let several = self.is("MMD5") && self.argument.contains(&b',');
+        let unsure = |name: &Cow<'_, [u8]>| name.starts_with(b"~") || looking && patterned(name);
+        glued || below || several || self.names().iter().any(unsure)
     }
 
     /// Where the options of `ls` end, which most servers take, if there are any.
@@ -192,57 +209,42 @@ impl<'a> Asked<'a> {
         Some(end)
     }
 
-    /// The names in it, at least one: what it is to most servers, and what else it may be.
-    pub(super) fn names(self) -> Vec<&'a [u8]> {
-        let name = self.name();
-        let mut names = vec![name];
+    /// True if there is no name in it, so that the directory itself is meant.
+    pub(super) fn names_nothing(self) -> bool {
+        self.names().iter().all(|name| name.is_empty())
+    }
+
+    /// Every name that a server may find in it, which is empty where none is given.
+    pub(super) fn names(self) -> Vec<Cow<'a, [u8]>> {
         if self.is("STOU") {
-            // The server chooses (RFC 959 §4.1.3), or appends to what is given (vsftpd, pyftpdlib).
-            names.push(SERVERS_CHOICE);
-            names.retain(|name| !name.is_empty());
-        } else if self.is_one_of(&["LIST", "NLST", "STAT"]) {
+            // vsftpd begins with the name that is given (RFC 959 §4.1.3: none is).
+            let given = Some(self.argument).filter(|name| !name.is_empty());
+            return [SERVERS_CHOICE].into_iter().chain(given).map(Cow::Borrowed).collect();
+        }
+        if self.is_one_of(&SUMS) {
+            return sum::names(self.argument);
+        }
+        if self.is_one_of(&["MFCT", "MFF", "MFMT"]) {
+            // Behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx). A further blank
+            // is part of the name to ProFTPD, and nothing to Pure-FTPd.
+            let end = self.argument.iter().position(|&byte| byte == b' ');
+            let name = end.and_then(|end| self.argument.get(end + 1..)).unwrap_or_default();
+            let bare = name.trim_ascii_start();
+            let both = [Some(name), (bare != name).then_some(bare)];
+            return both.into_iter().flatten().map(Cow::Borrowed).collect();
+        }
+        let rest = self.argument.get(self.options_end().unwrap_or(0)..).unwrap_or_default();
+        let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
+        let name = rest.get(blanks..).unwrap_or_default();
+        let mut names = vec![Cow::Borrowed(name)];
+        if self.is_one_of(&["LIST", "NLST", "STAT"]) {
             // Servers that come from BSD hand it to `ls`, which takes several.
-            names.extend(name.split(|byte| is_space(*byte)).filter(|word| *word != name));
-            names.retain(|word| !word.is_empty() || name.is_empty());
-        } else if self.is_one_of(&SUMS) {
-            names.extend(name.split(|byte| *byte == b',').map(summed).filter(|sum| *sum != name));
+            let words = name.split(|byte| is_space(*byte));
+            let words = words.filter(|word| !word.is_empty() && *word != name);
+            names.extend(words.map(Cow::Borrowed));
         }
         names
     }
-
-    /// The name in it, which is empty where none is given.
-    fn name(self) -> &'a [u8] {
-        let mut name = self.argument;
-        if let Some(end) = self.options_end() {
-            let rest = name.get(end..).unwrap_or_default();
-            let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
-            name = rest.get(blanks..).unwrap_or_default();
-        }
-        if self.is_one_of(&["MFCT", "MFF", "MFMT"]) {
-            // Behind a time or facts: `MFMT 20020717210715 name` (draft-somers-ftp-mfxx).
-            let end = name.iter().position(|&byte| byte == b' ').unwrap_or(0);
-            name = name.get(end..).unwrap_or_default().trim_ascii_start();
-        }
-        name
-    }
-}
-
-/// The file in the argument of a sum: in quotation marks for some servers, with a range behind it for
-/// others (`XCRC "name" 0 100`).
-fn summed(argument: &[u8]) -> &[u8] {
-    let mut name = argument.trim_ascii();
-    if let Some(rest) = name.strip_prefix(b"\"") {
-        let end = rest.iter().rposition(|byte| *byte == b'"').unwrap_or(rest.len());
-        return rest.get(..end).unwrap_or_default();
-    }
-    while let Some(at) = name.iter().rposition(|byte| *byte == b' ') {
-        let (rest, number) = name.split_at(at);
-        if !number.trim_ascii().iter().all(u8::is_ascii_digit) {
-            break;
-        }
-        name = rest.trim_ascii_end();
-    }
-    name
 }
 
 /// What separates words to servers that go by `isspace`.
@@ -310,6 +312,14 @@ mod tests {
     }
 
     #[test]
+    fn what_pure_ftpd_takes_without_site_is_the_same() {
+        assert!(matches("SITE CHMOD", "chmod", "777 x") && matches("CHMOD", "SITE", "chmod 777 x"));
+        assert!(matches("SITE", "CHMOD", "777 x") && matches("chmod", "CHMOD", "777 x"));
+        assert!(!matches("SITE EXEC", "CHMOD", "EXEC") && !matches("CHMOD", "SITE", "EXEC"));
+        assert_eq!(CommandPattern::parse("chmod").unwrap().to_string(), "SITE CHMOD");
+    }
+
+    #[test]
     fn names_are_found_behind_options_and_times() {
         for (verb, argument, name) in [
             ("RETR", "-la x", "-la x"),
@@ -322,21 +332,23 @@ mod tests {
             let asked = Asked::new(verb.as_bytes(), argument.as_bytes());
             assert_eq!(asked.names(), [name.as_bytes()], "{verb} {argument}");
         }
+        let asked = Asked::new(b"mfmt", b"20020717210715  /x");
+        assert_eq!(asked.names(), [&b" /x"[..], b"/x"]);
+        assert_eq!(Asked::new(b"stou", b"").names(), [SERVERS_CHOICE]);
+        assert_eq!(Asked::new(b"stou", b"/x").names(), [SERVERS_CHOICE, b"/x"]);
+        let asked = Asked::new(b"LIST", b"-a /pub /secret");
+        assert_eq!(asked.names(), [&b"/pub /secret"[..], b"/pub", b"/secret"]);
     }
 
     #[test]
-    fn what_may_be_several_names_is_each_of_them() {
-        for (verb, argument, names) in [
-            ("stou", "", &["STOU"][..]),
-            ("STOU", "/secret/x", &["/secret/x", "STOU"]),
-            ("LIST", "-a /pub /secret", &["/pub /secret", "/pub", "/secret"]),
-            ("XCRC", "\"/a b\" 0 100", &["\"/a b\" 0 100", "/a b"]),
-            ("XMD5", "/a b 0 100", &["/a b 0 100", "/a b"]),
-            ("MMD5", "/a, \"/b\"", &["/a, \"/b\"", "/a", "/b"]),
-        ] {
-            let asked = Asked::new(verb.as_bytes(), argument.as_bytes());
-            let said: Vec<_> = asked.names().into_iter().map(String::from_utf8_lossy).collect();
-            assert_eq!(said, names, "{verb} {argument}");
+    fn a_listing_of_everything_below_may_be_of_anything() {
+        for all in ["LIST -R /", "LIST -laR", "NLST -l -R /pub", "LIST --recursive /"] {
+            let (verb, argument) = all.split_once(' ').unwrap();
+            assert!(Asked::new(verb.as_bytes(), argument.as_bytes()).may_name_anything(), "{all}");
+        }
+        for one in ["LIST -la /R", "LIST -ar", "LIST", "RETR -R"] {
+            let (verb, argument) = one.split_once(' ').unwrap_or((one, ""));
+            assert!(!Asked::new(verb.as_bytes(), argument.as_bytes()).may_name_anything(), "{one}");
         }
     }
 }

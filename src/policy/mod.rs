@@ -8,6 +8,7 @@
 //! | `obstacle` | why a rule does not apply |
 //! | `question` | what they are asked, and what is known then |
 //! | `command` | which commands a rule is about |
+//! | `sum` | what servers take for the name where a sum is asked for |
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
@@ -29,6 +30,7 @@ mod pattern;
 mod profile;
 mod question;
 mod rule;
+mod sum;
 
 pub use command::CommandPattern;
 pub use foregone::{Ahead, ServerAhead};
@@ -42,6 +44,7 @@ pub use rule::{Among, OwnReply, Rule, RuleVerdict, When};
 
 use crate::addr::{Advertised, Observed};
 use crate::report::Refusal;
+use command::Asked;
 
 /// The answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,11 @@ impl Policy {
     /// True if a rule asks for the path of a file that this command names.
     pub fn asks_for_path(&self, verb: &[u8], argument: &[u8]) -> bool {
         self.rules.iter().any(|rule| rule.asks_for_path(verb, argument))
+    }
+
+    /// As [`Self::asks_for_path`], where the client names one besides the directory that it is in.
+    pub fn asks_for_name(&self, verb: &[u8], argument: &[u8]) -> bool {
+        !Asked::new(verb, argument).names_nothing() && self.asks_for_path(verb, argument)
     }
 
     /// True if a rule asks for paths, so that the client's directory has to be followed.

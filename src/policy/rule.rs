@@ -158,15 +158,16 @@ impl Rule {
         let names = asked.names();
         let readings: Vec<_> = names.iter().map(|name| Readings::of(directory, name)).collect();
         let mut readings = readings.iter().flat_map(Readings::iter);
-        let lost =
-            subject.directory.is_none() && !asked.names_from_root() || asked.may_name_anything();
+        let anything = asked.may_name_anything();
+        let lost = subject.directory.is_none() && !asked.names_from_root();
         let allows = matches!(self.verdict, RuleVerdict::Allow);
         // Where it lies is not known: where the rule refuses, and not where it allows.
         let unknown = matches!(paths, Among::Of(_)) != allows;
         let holds = |path: &[u8]| {
-            paths.holds(|pattern| match lost && (!pattern.is_about_last_part() || path == b"/") {
-                true => unknown,
-                false => pattern.matches(path),
+            let has_last_part = path != b"/";
+            paths.holds(|pattern| {
+                let sure = pattern.is_about_last_part() && has_last_part;
+                if anything || lost && !sure { unknown } else { pattern.matches(path) }
             })
         };
         if allows {

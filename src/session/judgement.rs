@@ -10,9 +10,9 @@
 use super::directory::{Directory, Waiting};
 use super::pending::Pending;
 use super::termination::ClientTls;
-use super::{Phase, Session, Settings, TlsStart, replies};
-use crate::ftp::{self, Code, Command, Verb};
-use crate::policy::{Question, Rule, RuleVerdict, Subject, TlsState};
+use super::{Phase, Session, Settings, TlsStart, replies, unsure_reply};
+use crate::ftp::{Code, Command, Verb};
+use crate::policy::{Policy, Question, Rule, RuleVerdict, Subject, TlsState};
 use crate::report::{CloseCause, ControlProtection, Refusal, Report};
 use crate::terms::{ProtectionLevel, Side};
 use bytes::Bytes;
@@ -35,6 +35,10 @@ pub(super) struct Judgement {
     asked: Option<Box<[u8]>>,
     /// The name in the client's hello, where the server has to prove it.
     name: Option<Box<str>>,
+    /// The user before, while the login of another one is under way.
+    former: Option<Box<[u8]>>,
+    /// The last command that went to the server, but for NOOP, is an RNFR, which it has accepted.
+    renames: bool,
     pub(super) directory: Directory,
     /// The client's command that waits for the directory.
     pub(super) waiting: Option<Waiting>,
@@ -55,6 +59,18 @@ impl Judgement {
         let name = self.name.take();
         let Self { excess, user_is_lost, .. } = *self;
         *self = Self { name, excess, user_is_lost, ..Self::default() };
+    }
+
+    /// The rule that refuses it to the user before, while the login of another one is under way: most
+    /// servers log a user out at the next USER, some only at the end of the next login.
+    fn refusal_to_former<'p>(
+        &self,
+        policy: &'p Policy,
+        subject: &Subject<'_>,
+        question: &Question<'_>,
+    ) -> Option<&'p Rule> {
+        let subject = Subject { user: Some(self.former.as_deref()?), logged_in: true, ..*subject };
+        policy.judge(&subject, question).filter(|rule| rule.verdict != RuleVerdict::Allow)
     }
 }
 
@@ -86,7 +102,8 @@ impl Session {
         if self.judgement.is_none() {
             return self.on_command(command, now);
         }
-        if let Some(reply) = self.may_be_misread(&command) {
+        let stray = self.is_stray_rnto(&command).then_some(replies::RNFR_FIRST);
+        if let Some(reply) = stray.or_else(|| unsure_reply(&self.settings.policy, &command)) {
             return self.refuse_by(&command, None, Bytes::from_static(reply.as_bytes()));
         }
         if self.has_lost_user(&command) {
@@ -103,7 +120,12 @@ impl Session {
             subject.user = Some(command.argument());
         }
         let (verb, argument) = (command.word(), command.argument());
-        let rule = settings.policy.judge(&subject, &Question::Command { verb, argument });
+        let question = Question::Command { verb, argument };
+        let logs_in = matches!(command.verb(), Verb::User | Verb::Pass | Verb::Acct);
+        let former = (!logs_in)
+            .then(|| judgement.refusal_to_former(&settings.policy, &subject, &question))
+            .flatten();
+        let rule = former.or_else(|| settings.policy.judge(&subject, &question));
         match rule.map(|rule| (rule, &rule.verdict)) {
             None | Some((_, RuleVerdict::Allow)) => self.on_command(command, now),
             Some((rule, RuleVerdict::Refuse(reply))) => {
@@ -114,31 +136,6 @@ impl Session {
                 self.close_with(Some(reply.line().clone()), CloseCause::Policy, now);
             }
         }
-    }
-
-    /// What is answered to a line that means one thing to one server and another to the next, so that
-    /// the rules would be asked about what the server does not see.
-    fn may_be_misread(&self, command: &Command) -> Option<&'static str> {
-        let (text, word, name) = (command.line().text(), command.word(), command.name());
-        // One server ends the verb at a byte that is part of it to another, or drops a line that begins
-        // with a blank, or is empty, without an answer.
-        let is_word = !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric);
-        if !is_word || !text.starts_with(word) {
-            return Some(replies::UNREADABLE);
-        }
-        if ftp::has_single_iac(text) {
-            return Some(replies::SINGLE_IAC);
-        }
-        if !self.settings.policy.asks_for_path(word, command.argument()) {
-            return None;
-        }
-        // A blank more is part of the name to one server (ProFTPD) and nothing to another.
-        let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t\x0b\x0c".contains(byte));
-        if is_blank(name.first()) || is_blank(name.last()) {
-            return Some(replies::BLANK_NAME);
-        }
-        // Pure-FTPd writes `_` for them.
-        name.iter().any(u8::is_ascii_control).then_some(replies::CONTROL_BYTE)
     }
 
     /// Answers in the server's place, in turn.
@@ -245,6 +242,8 @@ impl Session {
         if command.verb() == Verb::User {
             judgement.asked = Some(command.argument().into());
         }
+        // It moves nothing, and keeps a client alive.
+        judgement.renames &= command.verb() == Verb::Noop;
         judgement.directory.note_forwarded(command.verb());
         if command.verb() == Verb::Abor {
             // The transfer may be answered, the ABOR, and its end once more.
@@ -252,9 +251,29 @@ impl Session {
         }
     }
 
+    /// RNFR has been answered. A server that refuses one may keep the one before (Pure-FTPd).
+    pub(super) fn note_rename(&mut self, code: Option<u16>) {
+        if let Some(judgement) = &mut self.judgement {
+            judgement.renames = code.is_some_and(|code| (300..400).contains(&code));
+        }
+    }
+
+    /// True for an RNTO that does not come right behind its RNFR (RFC 959 §4.1.3), where rules ask for
+    /// paths: vsftpd and Pure-FTPd read the name in RNFR from where the client is at RNTO.
+    fn is_stray_rnto(&self, command: &Command) -> bool {
+        let renames = self.judgement.as_ref().is_some_and(|judgement| judgement.renames);
+        command.verb() == Verb::Rnto && !renames && self.settings.policy.asks_for_paths()
+    }
+
     /// USER, PASS or ACCT has been answered.
     pub(super) fn settle_user(&mut self, code: Code) {
+        let logged_in = self.logged_in;
         let Some(judgement) = &mut self.judgement else { return };
+        match code.value() {
+            230 | 232 => judgement.former = None,
+            300..400 if logged_in => judgement.former = judgement.user.clone(),
+            _ => {}
+        }
         if code.is_negative() {
             judgement.asked = None;
         } else if LOGIN_CODES.contains(&code.value()) && judgement.asked.is_some() {

@@ -11,6 +11,7 @@
 //! | `connecting` | the server, once it is connected |
 //! | `judgement` | what the owner's rules say to each line of the client, and what they are asked with |
 //! | `directory` | the directory that the client is in, for rules about paths: how the server is asked |
+//! | `unsure` | commands that no rule can be asked about for certain |
 //! | `features` | the reply to FEAT |
 //! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
 //! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
@@ -74,6 +75,7 @@ mod termination;
 mod tests;
 mod transfer;
 mod tunnel;
+mod unsure;
 
 pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
@@ -83,6 +85,7 @@ pub use replies::{
 pub use settings::{
     ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
 };
+pub use unsure::unsure_reply;
 
 use crate::ftp::{Line, LineReader, ReplyReader};
 use crate::report::{CloseCause, Report};

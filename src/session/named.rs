@@ -34,6 +34,11 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// True for RNFR: whether RNTO may follow, the reply says.
+    pub(super) fn begins_rename(&self) -> bool {
+        self.verb == Verb::Rnfr
+    }
+
     /// Its argument.
     pub(super) fn path(&self) -> Option<&PeerText> {
         self.path.as_ref()
@@ -132,6 +137,9 @@ impl Session {
     pub(super) fn on_change_ended(&mut self, change: Change, code: Option<Code>) {
         let Change { verb, path } = change;
         let code = code.map(Code::value);
+        if verb == Verb::Rnfr {
+            self.note_rename(code);
+        }
         if verb == Verb::Rnfr && Answer::of(code) != Answer::Refused {
             // By itself it changes nothing.
             self.named.renamed = path;

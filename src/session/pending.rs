@@ -91,9 +91,12 @@ impl Pending {
         text.map_or(0, |text| text.bytes().len())
     }
 
-    /// True if its reply says who the client is, or how its data is protected.
+    /// True if its reply says who the client is, how its data is protected, or whether it renames.
     fn settles_standing(&self) -> bool {
-        matches!(self, Self::Login { .. } | Self::Security(Request::Prot(_)))
+        match self {
+            Self::Change(change) => change.begins_rename(),
+            _ => matches!(self, Self::Login { .. } | Self::Security(Request::Prot(_))),
+        }
     }
 
     /// While this is outstanding, later client lines are held: their meaning depends on the reply.

@@ -122,11 +122,14 @@ pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
 /// A verb with other bytes than letters and digits, which no rule can be about for certain.
 pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
-/// A name behind several blanks, or with one at its end, where rules ask for paths.
-pub(super) const BLANK_NAME: &str =
-    "501 One blank stands ahead of a name here, and none behind it.\r\n";
-/// A name with a control character, where rules ask for paths.
-pub(super) const CONTROL_BYTE: &str = "501 A name has no control characters here.\r\n";
+/// A name behind several blanks, where rules ask for paths.
+pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\r\n";
+/// A name with blanks behind it, likewise.
+pub(super) const BLANK_BEHIND: &str = "501 No blank stands behind a name here.\r\n";
+/// A name with control characters, where rules ask for it.
+pub(super) const CONTROL_BYTE: &str = "501 No control characters in a name here.\r\n";
+/// RNTO by itself (RFC 959 §5.4: 503), where rules ask for paths.
+pub(super) const RNFR_FIRST: &str = "503 RNFR has to come right before RNTO.\r\n";
 /// 0xFF alone, where there are rules.
 pub(super) const SINGLE_IAC: &str = "501 The byte 255 stands doubled here (RFC 854).\r\n";
 /// The server has sent more replies than there were commands, and rules ask who logs in.

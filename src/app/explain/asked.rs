@@ -1,7 +1,9 @@
 //! The question: words of a command line, each `KEY=VALUE`, and what is taken where one is missing.
 
 use crate::config::{Config, Listener, Server, TlsMode, command_meant};
-use crate::policy::{Question, Subject, TlsState};
+use crate::ftp::{Command, Line};
+use crate::policy::{Policy, Question, Subject, TlsState};
+use crate::session::unsure_reply;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -113,6 +115,12 @@ impl<'a> Asked<'a> {
     pub(super) fn command(&self) -> Option<(&[u8], &[u8])> {
         let (verb, argument) = self.line.map(split)?;
         Some((verb.as_bytes(), argument.as_bytes()))
+    }
+
+    /// What a session answers ahead of the rules.
+    pub(super) fn unsure_reply(&self, policy: &Policy) -> Option<&'static str> {
+        let line = format!("{}\r\n", self.line?);
+        unsure_reply(policy, &Command::parse(Line::from_bytes(line.into())))
     }
 
     /// True if the gateway carries the command without seeing it.

@@ -88,6 +88,18 @@ fn the_rule_that_decides_is_told_with_the_reply() {
 }
 
 #[test]
+fn what_no_rule_can_be_asked_about_is_refused_as_in_a_session() {
+    for (command, code) in
+        [("DELE  /x", "501 "), ("DELE /in/a ", "501 "), ("DELE /in/\u{1}", "501 ")]
+    {
+        let (decision, reply) = bob(command);
+        assert_eq!(decision, "refused by the gateway itself: policy", "{command}");
+        assert!(reply.unwrap().starts_with(code), "{command}");
+    }
+    assert_eq!(bob("LIST ").1, None);
+}
+
+#[test]
 fn a_user_is_the_one_who_is_asked_about() {
     let (decision, reply) =
         said(&["client=192.0.2.7", "listener=in", "user=bob", "command=USER anonymous"]);

@@ -25,6 +25,7 @@ pub(super) fn lines(config: &Config) -> Vec<(&'static str, String)> {
             );
             ("", meaning)
         }));
+        lines.extend(policy.doubtful_commands().into_iter().map(|told| ("", told)));
         let unseen = |listener: &&Listener| {
             listener.policy == *name && listener.tls.mode == TlsMode::Passthrough
         };

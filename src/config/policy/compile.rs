@@ -34,7 +34,9 @@ impl PolicyConfig {
     pub fn all_rules(&self) -> Vec<RuleConfig> {
         let keys = self.key_rules().into_iter();
         let keys = keys.map(|rule| RuleConfig { listeners: Among::Any, rule });
-        self.rules.iter().cloned().chain(keys).collect()
+        let mut rules: Vec<RuleConfig> = self.rules.iter().cloned().chain(keys).collect();
+        rules.extend(enclosed(&rules));
+        rules
     }
 
     /// True if a rule is about commands, which are not seen inside TLS that does not end here.
@@ -85,8 +87,6 @@ impl PolicyConfig {
     fn add_command_rules(&self, add: &mut impl FnMut(&str, When, RuleVerdict)) {
         let of_commands = |commands: Among<CommandPattern>| When { commands, ..When::default() };
         let of_paths = |paths: Among<Pattern>| When { paths, ..When::default() };
-        let lists = !self.deny.is_empty() || !self.allow_only.is_empty();
-        let paths = !self.paths.deny.is_empty() || !self.paths.allow_only.is_empty();
         if !self.deny.is_empty() {
             let when = of_commands(Among::Of(self.deny.clone()));
             add("deny", when, refuse(502, "This command is refused here."));
@@ -112,11 +112,23 @@ impl PolicyConfig {
             let when = of_commands(Among::Except(parsed(commands)));
             add("profile", when, refuse(550, words));
         }
-        if lists || paths || profile.is_some() {
-            let words = "Commands have to be readable here (no MIC, CONF, ENC).";
-            add(ENCLOSED_RULE, about(ENCLOSED), refuse(533, words));
-        }
     }
+}
+
+/// Refuses lines that hold a command which nobody can read, wherever one of `rules` refuses commands.
+fn enclosed(rules: &[RuleConfig]) -> Option<RuleConfig> {
+    let refuses = |rule: &&RuleConfig| {
+        rule.rule.verdict != RuleVerdict::Allow && !rule.rule.when.is_about_connecting()
+    };
+    let listeners = rules.iter().filter(refuses).map(|rule| rule.listeners.clone());
+    let listeners = listeners.reduce(|some, others| match (some, others) {
+        (Among::Of(some), Among::Of(others)) => Among::Of([some, others].concat()),
+        (some, others) if some == others => some,
+        (_, _) => Among::Any,
+    })?;
+    let verdict = refuse(533, "Commands have to be readable here (no MIC, CONF, ENC).");
+    let rule = Rule { name: ENCLOSED_RULE.into(), when: about(ENCLOSED), verdict };
+    Some(RuleConfig { listeners, rule })
 }
 
 fn about(commands: &[&str]) -> When {

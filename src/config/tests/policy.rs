@@ -64,21 +64,14 @@ fn every_key_of_a_rule_is_read() {
     assert!(matches!(&when.commands, Among::Except(commands) if commands.len() == 1));
     assert_eq!(when.tls, Some(vec![TlsState::Clear]));
     assert_eq!((when.logged_in, when.data_private), (Some(true), Some(true)));
-    assert_eq!(read.compile("main").rules.len(), 1);
+    // And `enclosed`.
+    assert_eq!(read.compile("main").rules.len(), 2);
     assert_eq!(read.compile("other").rules.len(), 0);
 }
 
 #[rstest]
-#[case("{ deny: [DELETE] }", "deny", "FTP has no command `DELETE`: did you mean DELE?")]
-#[case("{ deny: [get] }", "deny", "did you mean RETR?")]
-#[case("{ allow_only: [RETR, LIS] }", "allow_only", "did you mean LIST?")]
-#[case("{ allow_only: [chmod] }", "allow_only", "did you mean SITE CHMOD?")]
-#[case("{ deny: [DELETE, 'A-B', LIST, get] }", "deny", "mean DELE?; `A-B` is no command")]
-#[case(
-    "{ deny: [DELETE, get] }",
-    "deny",
-    "mean DELE?; FTP has no command `get`: did you mean RETR?"
-)]
+#[case("{ deny: [CHMOD, SITE CHMOD] }", "deny", "stands here twice")]
+#[case("{ deny: ['A-B', LIST, 'C-D'] }", "deny", "; `C-D` is no command")]
 #[case(
     "{ servers: ['ftp/x', 192.0.2.1, '10.0.0.1/8'] }",
     "servers",
@@ -120,15 +113,30 @@ fn a_reply_of_what_is_allowed_is_the_servers() {
 
 #[test]
 fn private_commands_are_taken_as_they_are() {
-    let read = good("{ deny: [RMDA, XSHA384, PRET, THMB, SITE FOO] }");
-    assert_eq!(read.deny.len(), 5);
+    let read = good("{ deny: [RMDA, XSHA384, PRET, SPSV, THMB, SITE FOO, CHMOD] }");
+    assert_eq!((read.deny.len(), read.doubtful_commands()), (7, Vec::new()));
+}
+
+#[test]
+fn what_looks_like_a_slip_is_taken_and_told() {
+    let read = good(
+        "{ deny: [DELETE, SPSV, GET], allow_only: [RETR, LIS], rules: [{ name: a, verdict: refuse, \
+         match: { not_command: [DELETE, PUT] } }] }",
+    );
+    assert_eq!(read.deny.len(), 3);
+    let told = read.doubtful_commands();
+    let expected = [("DELETE", "DELE"), ("GET", "RETR"), ("LIS", "LIST"), ("PUT", "STOR")];
+    let sentence = |(verb, meant): (&str, &str)| {
+        format!("FTP has no command {verb}, which is taken as it stands: did you mean {meant}?")
+    };
+    assert_eq!(told, expected.map(sentence));
 }
 
 #[test]
 fn all_problems_of_a_policy_come_together() {
     let found = problems(&policy(
-        "{ deny: [DELETE], fxp: listed, rules: [{ name: a, verdict: refuse, match: { command: \
-         [LIS] } }, { name: a, verdict: maybe }] }",
+        "{ deny: ['A-B'], fxp: listed, rules: [{ name: a, verdict: refuse, match: { command: \
+         ['A-B'] } }, { name: a, verdict: maybe }] }",
     ));
     let keys: Vec<&str> =
         found.iter().map(|(_, key, _)| key.trim_start_matches("policies.default.")).collect();
@@ -209,6 +217,11 @@ fn answer(keys: &str, subject: &Subject<'_>, line: &str) -> Option<(String, Stri
     &["RETR a", "DELE a", "RMD a", "RNFR a", "RNTO a", "SITE CHMOD 777 a", "XCRC a", "RANG 0 1", "XYZZY"],
     &["STOR a", "APPE a", "STOU", "MKD a", "LIST", "MFMT 20200101000000 a", "REST 5", "ALLO 5", "PASS x"])]
 #[case("{ profile: read_only }", "enclosed", "533", &["ENC abc", "MIC abc", "CONF abc"], &[])]
+#[case("{ anonymous: refuse }", "enclosed", "533", &["ENC abc"], &["USER bob"])]
+#[case("{ active: refuse }", "enclosed", "533", &["MIC abc"], &["PASV"])]
+#[case("{ ccc: after_login }", "enclosed", "533", &["CONF abc"], &[])]
+#[case("{ data_protection: private }", "enclosed", "533", &["ENC abc"], &[])]
+#[case(&rule("match: { command: [DELE] }"), "enclosed", "533", &["ENC abc"], &["RETR a"])]
 #[case("{ deny: [SITE EXEC, DELE] }", "deny", "502", &["site exec x", "DELE a"], &["SITE HELP", "RMD a"])]
 #[case("{ allow_only: [RETR, SITE HELP] }", "allow_only", "502", &["LIST", "SITE UTIME", "XYZZY"],
     &["RETR a", "SITE HELP", "USER x", "PWD", "TYPE I", "EPSV"])]
@@ -297,5 +310,14 @@ fn every_key_has_a_rule_of_its_name() {
         "enclosed",
     ];
     assert_eq!(names, expected);
+    for keys in [
+        "{ servers: [192.0.2.0/24] }",
+        "{ fxp: same_net }",
+        "{ rules: [{ name: a, verdict: allow, match: { command: [DELE] } }] }",
+        "{ rules: [{ name: a, verdict: close, match: { client: [192.0.2.0/24] } }] }",
+    ] {
+        let rules = good(keys).all_rules();
+        assert!(rules.iter().all(|rule| &*rule.rule.name != "enclosed"), "{keys}");
+    }
     assert!(config.all_rules().iter().all(|rule| rule.rule.when != When::default()));
 }

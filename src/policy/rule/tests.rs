@@ -219,6 +219,66 @@ fn what_servers_read_in_their_own_way_may_be_any_file() {
 }
 
 #[test]
+fn a_pattern_of_the_servers_may_have_any_last_part() {
+    let when = |path| When {
+        paths: Among::Of(paths(&[path])),
+        commands: Among::Of(commands(&["LIST", "RETR"])),
+        ..When::default()
+    };
+    for spelled in ["LIST /private", "LIST /priv*", "LIST ~bob", "LIST -a/x", "LIST -R /"] {
+        let refused = answered(&[rule(when("private"), refuse())], &subject(), spelled);
+        assert!(refused.is_some(), "{spelled}");
+        let allowed = answered(&[rule(when("x"), RuleVerdict::Allow)], &subject(), spelled);
+        assert!(allowed.is_none(), "{spelled}");
+    }
+    let lost = Subject { directory: None, ..subject() };
+    assert!(answered(&[rule(when("private"), refuse())], &lost, "RETR x").is_none());
+}
+
+#[test]
+fn a_sum_is_of_any_name_that_a_server_finds() {
+    let denied = When { paths: Among::Of(paths(&["*.key", "/private/**"])), ..When::default() };
+    let only = When { paths: Among::Except(paths(&["/home/**"])), ..When::default() };
+    for spelled in [
+        "XCRC b.key",
+        "XCRC b.key 0 1",
+        "XCRC \"b.key\"",
+        "XCRC b.key \"a\"",
+        "XMD5 \"/private/a.txt\" 0 1",
+        "XSHA256 \"/pri\\vate/a.txt\"",
+        "HASH b.key",
+        "MD5 \"b.key\"",
+        "MMD5 a, b",
+        "XSHA384 ../private/a 5",
+    ] {
+        let rules = [rule(denied.clone(), refuse())];
+        assert!(answered(&rules, &subject(), spelled).is_some(), "{spelled}");
+    }
+    let rules = [rule(denied, refuse()), rule(only.clone(), refuse())];
+    for fine in ["XCRC b.txt 0 1", "XCRC \"b c.txt\" 0 1", "XCRC \"/home/b\"", "HASH a b"] {
+        assert!(answered(&rules, &subject(), fine).is_none(), "{fine}");
+    }
+    assert!(answered(&rules, &subject(), "XCRC \"/etc/b\"").is_some());
+    let allowed = When { paths: Among::Of(paths(&["/home/*.txt"])), ..When::default() };
+    let allowed = [rule(allowed, RuleVerdict::Allow)];
+    assert!(answered(&allowed, &subject(), "XCRC b.txt").is_some());
+    assert!(answered(&allowed, &subject(), "XCRC b.key b.txt").is_none());
+}
+
+#[test]
+fn a_server_may_choose_the_name_that_the_client_gives() {
+    let denied = When { paths: Among::Of(paths(&["*.key", "/private/**"])), ..When::default() };
+    for spelled in ["STOU /private/a", "STOU a.key", "STOU ../private/a", "STOU ~/a"] {
+        let refused = answered(&[rule(denied.clone(), refuse())], &subject(), spelled);
+        assert!(refused.is_some(), "{spelled}");
+    }
+    assert!(answered(&[rule(denied, refuse())], &subject(), "STOU a").is_none());
+    let only = When { paths: Among::Except(paths(&["/home/**"])), ..When::default() };
+    assert!(answered(&[rule(only.clone(), refuse())], &subject(), "STOU").is_none());
+    assert!(answered(&[rule(only, refuse())], &subject(), "STOU /a").is_some());
+}
+
+#[test]
 fn an_apostrophe_leads_out_of_no_directory() {
     let secret = When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() };
     let inside = Subject { directory: Some(b"/secret"), ..subject() };

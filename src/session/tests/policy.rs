@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 
 /// What the client says. `nobody` is refused by the server, `link` leads to `/secret`.
-const LINES: [&str; 26] = [
+const LINES: [&str; 28] = [
+    // Several at once, which seldom come together by chance.
+    "USER bob\r\nPASS x",
+    "CWD /pub\r\nRNFR a\r\nCWD /secret\r\nRNTO /pub/b",
     "USER bob",
     "USER eve",
     "USER nobody",
@@ -151,6 +154,8 @@ struct Server {
     user: Option<String>,
     logged_in: bool,
     directory: Vec<u8>,
+    /// The name in RNFR, as it came: vsftpd and Pure-FTPd read it from where the client is at RNTO.
+    renamed: Option<String>,
 }
 
 impl Server {
@@ -162,6 +167,7 @@ impl Server {
             user: None,
             logged_in: false,
             directory: Vec::new(),
+            renamed: None,
         }
     }
 
@@ -169,23 +175,29 @@ impl Server {
     fn serve(&mut self, bench: &mut Bench, policy: &Policy) -> bool {
         let Some(line) = self.received.pop_front() else { return false };
         let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
-        if verb != "PWD" {
-            let known = if verb == "USER" { Some(argument) } else { self.user.as_deref() };
+        let judged = |server: &Self, verb: &str, argument: &str| {
+            let known = if verb == "USER" { Some(argument) } else { server.user.as_deref() };
             let subject = Subject {
                 client: "192.0.2.2".parse().unwrap(),
                 server: Some("10.0.0.5".parse().unwrap()),
                 server_name: None,
                 user: known.map(str::as_bytes),
-                logged_in: self.logged_in,
+                logged_in: server.logged_in,
                 tls: Some(TlsState::Clear),
                 data_private: Some(false),
-                directory: self.logged_in.then_some(&self.directory[..]),
+                directory: server.logged_in.then_some(&server.directory[..]),
             };
             let question =
                 Question::Command { verb: verb.as_bytes(), argument: argument.as_bytes() };
             let rule = policy.judge(&subject, &question);
             let allowed = rule.is_none_or(|rule| rule.verdict == RuleVerdict::Allow);
-            assert!(allowed, "{line} came, and {rule:?} refuses it to {subject:?}");
+            assert!(allowed, "{verb} {argument} came, and {rule:?} refuses it to {subject:?}");
+        };
+        if verb != "PWD" {
+            judged(self, verb, argument);
+        }
+        if let (true, "RNTO", Some(name)) = (self.logged_in, verb, &self.renamed) {
+            judged(self, "RNFR", name);
         }
         let reply = self.reply(verb, argument);
         self.read(bench.say(Side::Server, &reply));
@@ -209,6 +221,7 @@ impl Server {
             ("PASS", _) if self.asked.take().is_some() => {
                 self.logged_in = true;
                 self.directory = b"/".to_vec();
+                self.renamed = None;
                 "230 in\r\n".to_owned()
             }
             ("REIN", _) => {
@@ -240,6 +253,13 @@ impl Server {
                 let made = change_directory(&self.directory, name.as_bytes());
                 format!("257 \"{}\" made\r\n", String::from_utf8_lossy(&made))
             }
+            // There is no such file at the top, and the name before is kept (Pure-FTPd).
+            ("RNFR", _) if self.directory == b"/" => "550 no\r\n".to_owned(),
+            ("RNFR", name) => {
+                self.renamed = Some(name.to_owned());
+                "350 go on\r\n".to_owned()
+            }
+            ("RNTO", _) if self.renamed.take().is_none() => "503 RNFR first\r\n".to_owned(),
             _ => "450 later\r\n".to_owned(),
         }
     }

@@ -55,6 +55,38 @@ def paths(binary, folder, setting):
             raise Failed("the log does not name the rule")
 
 
+@scenario("names that servers read in different ways", PLACES[1])
+def names(binary, folder, setting):
+    policy = {"paths": {"deny": ["**/secret/**", "plan_*", "*.key"]}}
+    with Lab(folder, binary, setting, SERVERS, policy=policy) as lab:
+        for server in lab.servers.values():
+            for name in ("open", "secret"):
+                os.mkdir(server.path(name))
+                os.chmod(server.path(name), 0o777)
+            for name in ("open/x", "secret/x", "open/plan_b", "open/b.key"):
+                lab.put_file(name, 100, server)
+            ftp = lab.ftp(server=server)
+            try:
+                ftp.ask("CWD open", "250")
+                if server.name.startswith(("vsftpd", "pure")):
+                    # Judged in one folder, and carried out in another one. ProFTPD takes nothing but RNTO there.
+                    ftp.ask("RNFR x", "350")
+                    ftp.ask("CWD ../secret", "250")
+                    ftp.ask("RNTO ../open/stolen", "503")
+                    ftp.ask("CWD ../open", "250")
+                for line in ("DELE plan\x01b", "DELE plan\x0bb", "DELE x "):
+                    ftp.ask(line, "501")
+                for line in ("DELE plan_b", "RNFR plan_b", 'XCRC "b.key"', "XCRC b.key 0 1", "STOU ../secret/y"):
+                    refused(ftp, line, "This path is refused")
+                ftp.ask("RNFR x", "350")
+                ftp.ask("RNTO y", "250")
+            finally:
+                ftp.close()
+            there = sorted(os.listdir(server.path("open"))), sorted(os.listdir(server.path("secret")))
+            if there != (["b.key", "plan_b", "y"], ["x"]):
+                raise Failed(f"{server.name}: what is there now is {there}")
+
+
 @scenario("a server that the policy does not list is never dialled", *PLACES)
 def servers(binary, folder, setting):
     with Lab(folder, binary, setting, policy={"servers": ["192.0.2.200/32"]}) as lab:
