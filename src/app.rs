@@ -29,7 +29,7 @@ mod slice;
 mod tls;
 mod watch;
 
-pub use confinement::{confine, needs};
+pub use confinement::{confine, missing_folders, needs};
 pub use control::open_control;
 pub use explain::{Explanation, explain};
 pub use external::{external_now, look_up_external};

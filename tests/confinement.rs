@@ -9,7 +9,7 @@
 use ftpgate::confinement::{self, Needs, Settings, UserChoice};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +41,8 @@ const TESTS: &[(&str, fn())] = &[
     ("what_is_forbidden_fails", what_is_forbidden_fails),
     ("what_is_hostile_ends_the_process", what_is_hostile_ends_the_process),
     ("a_panic_is_told_as_ever", a_panic_is_told_as_ever),
+    ("observe_keeps_what_is_open", observe_keeps_what_is_open),
+    ("check_and_doctor_tell_what_is_kept", check_and_doctor_tell_what_is_kept),
 ];
 
 fn main() -> ExitCode {
@@ -77,6 +79,23 @@ fn main() -> ExitCode {
     let (passed, word) = (count - failed, if failed == 0 { "ok" } else { "FAILED" });
     println!("\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A field of every thread's status, all the same.
+#[track_caller]
+fn field_of(child: &Child, name: &str) -> String {
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let of = |status: String| {
+        let mut lines = status.lines();
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        found.unwrap_or_default().trim().replace('\t', " ")
+    };
+    let read = |path: std::path::PathBuf| of(fs::read_to_string(path.join("status")).unwrap());
+    let mut found: Vec<String> = tasks.map(|task| read(task.unwrap().path())).collect();
+    assert!(found.len() > 1, "a gateway has more threads than one");
+    found.dedup();
+    assert_eq!(found.len(), 1, "{name} differs between threads: {found:?}");
+    found.remove(0)
 }
 
 /// A gateway that runs in a folder of its own.
@@ -129,23 +148,10 @@ impl Gateway {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// A field of every thread's status, all the same.
     #[track_caller]
     fn field(&self, name: &str) -> String {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let of = |status: String| {
-            let mut lines = status.lines();
-            let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-            found.unwrap_or_default().trim().replace('\t', " ")
-        };
-        let read = |path: std::path::PathBuf| of(fs::read_to_string(path.join("status")).unwrap());
-        let mut found: Vec<String> = tasks.map(|task| read(task.unwrap().path())).collect();
-        assert!(found.len() > 1, "a gateway has more threads than one");
-        found.dedup();
-        assert_eq!(found.len(), 1, "{name} differs between threads: {found:?}");
-        found.remove(0)
+        field_of(&self.child, name)
     }
-
     #[track_caller]
     fn set(&self, name: &str) -> u64 {
         u64::from_str_radix(&self.field(name), 16).unwrap()
@@ -286,7 +292,14 @@ fn files_of_root_are_reached_all_the_same() {
                  admin: { socket: admin.sock }\n";
     let mut gateway = Gateway::start(0o700, HIGH, &(as_nobody("") + audit));
     gateway.has_only(DAC_OVERRIDE | DAC_READ_SEARCH);
-    assert!(gateway.log().contains("better: chown 65532:65532"), "{}", gateway.log());
+    let log = gateway.log();
+    let inside = gateway.folder.path().display();
+    for better in [
+        format!("better: chgrp 65532 {inside} && chmod g+x {inside}"),
+        "write /var/lib/ftpgate/audit.jsonl, and make that folder: install -d -o 65532".to_owned(),
+    ] {
+        assert!(log.contains(&better), "{better}\n{log}");
+    }
     let path = |name: &str| gateway.folder.path().join(name);
     fs::rename(path("audit.jsonl"), path("audit.jsonl.1")).unwrap();
     assert!(path("admin.sock").exists());
@@ -354,7 +367,9 @@ fn confined(deed: &str, folder: &Path) -> (ExitStatus, String) {
 
 fn what_is_forbidden_fails() {
     let folder = folder(0o755);
-    for deed in ["read", "write", "packets", "fork", "execute-memory", "terminal", "work"] {
+    for deed in
+        ["read", "write", "packets", "fork", "execute-memory", "terminal", "work", "only-open"]
+    {
         let (status, told) = confined(deed, folder.path());
         assert_eq!(status.code(), Some(0), "{deed}: {status} {told}");
     }
@@ -375,11 +390,89 @@ fn a_panic_is_told_as_ever() {
     assert!(told.contains("as ever") && told.contains("confined_deed"), "{told}");
 }
 
+fn observe_keeps_what_is_open() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpgate"));
+    command.args(["observe", "--read", "-", "--json"]);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut observe = piped.spawn().unwrap();
+    let threads = |child: &Child| {
+        fs::read_dir(format!("/proc/{}/task", child.id())).map_or(0, |tasks| tasks.count())
+    };
+    let begun = Instant::now();
+    // It is confined before it starts the second one.
+    while threads(&observe) < 2 {
+        assert!(begun.elapsed() < PATIENCE && observe.try_wait().unwrap().is_none());
+        std::thread::sleep(BETWEEN);
+    }
+    for (name, expected) in [
+        ("Uid", "65532 65532 65532 65532"),
+        ("CapEff", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
+        let found = field_of(&observe, name);
+        let own_user = name == "Uid" && found != "0 0 0 0";
+        assert!(own_user || found == expected, "{name}: {found}");
+    }
+    // An empty capture: the head of the file and nothing else.
+    let head = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+    observe.stdin.take().unwrap().write_all(&head).unwrap();
+    let told = observe.wait_with_output().unwrap();
+    let (out, errors) =
+        (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert!(told.status.success() && out.contains("\"summary\""), "{out}{errors}");
+    assert_eq!(errors, "", "nothing to warn of");
+}
+
+fn check_and_doctor_tell_what_is_kept() {
+    let audit = "telemetry: { listen: null, audit: { path: deep/er/audit.jsonl } }\n\
+                 admin: { socket: admin.sock }\n";
+    let folder = folder(0o700);
+    let file = folder.path().join("ftpgate.yaml");
+    let shown = |command: &str, text: &str| {
+        fs::write(&file, configuration(HIGH, &(as_nobody("") + text))).unwrap();
+        let mut told = Command::new(env!("CARGO_BIN_EXE_ftpgate"));
+        let told = told.args([command, "--config"]).arg(&file).output().unwrap();
+        String::from_utf8_lossy(&told.stdout).into_owned()
+    };
+    let check = shown("check", audit);
+    let missing =
+        format!("audit.path: there is no folder {}/deep: install -d", folder.path().display());
+    for expected in ["with CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE\n", &missing] {
+        assert!(check.contains(expected), "{expected}\n{check}");
+    }
+    let doctor = shown("doctor", audit);
+    for expected in [
+        "you: user 0, in effect: ",
+        "keeps CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE",
+        "-> CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE for files that the user may not read; files",
+        "Missing for this configuration: 1.",
+    ] {
+        assert!(doctor.contains(expected), "{expected}\n{doctor}");
+    }
+    let audit = audit.replace("deep/er/", "");
+    let gateway = Gateway::start(0o700, HIGH, &(as_nobody("") + &audit));
+    let mut told = Command::new(env!("CARGO_BIN_EXE_ftpgate"));
+    let told = told.args(["doctor", "--config"]).arg(gateway.folder.path().join("ftpgate.yaml"));
+    let doctor = String::from_utf8_lossy(&told.output().unwrap().stdout).into_owned();
+    let running = format!(
+        "process {}: user 65532, in effect: CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH, ambient: none, \
+         no_new_privs on, seccomp on",
+        gateway.child.id()
+    );
+    assert!(doctor.contains(&running), "{running}\n{doctor}");
+}
+
 /// Confines this process and does what a program that was taken over would.
 fn confined_deed(deed: &str, folder: &Path) -> ExitCode {
     let outside = tempfile::NamedTempFile::new().unwrap();
     fs::set_permissions(outside.path(), Permissions::from_mode(0o666)).unwrap();
     let outside = outside.into_temp_path();
+    if deed == "only-open" {
+        return only_open();
+    }
     fs::write(folder.join("inside"), "x").unwrap();
     chown(folder, Some(65_532), None).unwrap();
     let needs = Needs {
@@ -428,6 +521,21 @@ fn confined_deed(deed: &str, folder: &Path) -> ExitCode {
             other => panic!("no deed {other}"),
         }
     }
+    ExitCode::SUCCESS
+}
+
+/// What is left to whoever keeps what is open.
+fn only_open() -> ExitCode {
+    let mut passwd = File::open("/etc/passwd").unwrap();
+    let warnings = confinement::confine_to_what_is_open().unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let mut text = String::new();
+    assert!(passwd.read_to_string(&mut text).unwrap() > 0);
+    for closed in ["/etc/passwd", "/proc/self/status", "/usr/bin/env"] {
+        let error = File::open(closed).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{closed}");
+    }
+    assert!(std::thread::spawn(|| 7).join().is_ok());
     ExitCode::SUCCESS
 }
 

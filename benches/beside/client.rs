@@ -22,6 +22,8 @@
 
 #[path = "client/tls.rs"]
 mod tls;
+#[path = "../support/verify_nothing.rs"]
+mod verify_nothing;
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};

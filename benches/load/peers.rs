@@ -22,6 +22,8 @@ mod client;
 mod server;
 #[path = "peers/tls.rs"]
 mod tls;
+#[path = "../support/verify_nothing.rs"]
+mod verify_nothing;
 
 use client::{Client, Session};
 use std::error::Error;

@@ -2,6 +2,7 @@
 //! stays silent, or is never done with its request.
 
 use axum::serve::Listener;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How long the listener rests when the process is out of descriptors.
@@ -43,18 +44,51 @@ impl Accept for TcpListener {
     }
 }
 
-/// Accepts while fewer than `limit` connections are open; the others wait in the kernel's queue.
+/// Accepts while fewer than `limit` connections are open; the others wait in the kernel's queue, or
+/// the oldest ends for each of them.
 pub(super) struct Bounded<L> {
     listener: L,
     permits: Arc<Semaphore>,
     silence: Duration,
+    /// Those that are open, the oldest first: dropping one ends it. `None` where newcomers wait.
+    open: Option<VecDeque<oneshot::Sender<()>>>,
 }
 
 impl<L> Bounded<L> {
     /// `silence` is how long a connection may ask for nothing, and how long a request, from its first
     /// byte, may be without an answer.
     pub(super) fn new(listener: L, limit: usize, silence: Duration) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(limit)), silence }
+        Self { listener, permits: Arc::new(Semaphore::new(limit)), silence, open: None }
+    }
+
+    /// As [`new`](Self::new) for a service that anybody may reach: strangers who hold all connections
+    /// and ask for nothing cannot keep out who asks and has an answer in a moment.
+    pub(super) fn ending_the_oldest(listener: L, limit: usize, silence: Duration) -> Self {
+        Self { open: Some(VecDeque::new()), ..Self::new(listener, limit, silence) }
+    }
+
+    /// A place for one more connection.
+    async fn place(&mut self) -> (OwnedSemaphorePermit, Option<oneshot::Receiver<()>>) {
+        let permits = Arc::clone(&self.permits);
+        let Some(open) = &mut self.open else { return (acquire(permits).await, None) };
+        open.retain(|one| !one.is_closed());
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                open.pop_front();
+                acquire(permits).await
+            }
+        };
+        let (ends, ended) = oneshot::channel();
+        open.push_back(ends);
+        (permit, Some(ended))
+    }
+}
+
+async fn acquire(permits: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match permits.acquire_owned().await {
+        Ok(permit) => permit,
+        Err(_) => unreachable!("the semaphore is never closed"),
     }
 }
 
@@ -63,17 +97,25 @@ impl<L: Accept> Listener for Bounded<L> {
     type Addr = L::Address;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let permit = match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => permit,
-            Err(_) => unreachable!("the semaphore is never closed"),
-        };
+        // Whoever waits does so in the kernel's queue; whoever need not is here when the oldest ends.
+        let mut place = if self.open.is_none() { Some(self.place().await) } else { None };
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    let (permit, ended) = match place.take() {
+                        Some(place) => place,
+                        None => self.place().await,
+                    };
                     let deadline = Box::pin(sleep(self.silence));
                     let silence = self.silence;
-                    let io =
-                        BoundedStream { stream, deadline, silence, asks: false, _permit: permit };
+                    let io = BoundedStream {
+                        stream,
+                        deadline,
+                        silence,
+                        asks: false,
+                        ended,
+                        _permit: permit,
+                    };
                     return (io, peer);
                 }
                 Err(error) => {
@@ -96,6 +138,8 @@ pub(super) struct BoundedStream<S> {
     silence: Duration,
     /// A request has begun that is not answered.
     asks: bool,
+    /// Told when another one needs its place.
+    ended: Option<oneshot::Receiver<()>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -113,6 +157,11 @@ impl<S> BoundedStream<S> {
                 self.deadline.as_mut().reset(Instant::now() + self.silence);
             }
             return polled;
+        }
+        if let Some(ended) = &mut self.ended
+            && Pin::new(ended).poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         self.deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }

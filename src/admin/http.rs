@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A few scrapers, probes and a person: what is more waits.
+/// A few scrapers, probes and a person: for each beyond it the oldest ends.
 const CONNECTIONS: usize = 64;
 
 /// Twice Prometheus' usual scrape interval of 15 s, so that a scraper keeps its connection.
@@ -103,7 +103,7 @@ pub async fn serve(
     let local =
         listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let page = page.then(|| page::routes(telemetry.clone(), readiness.clone(), local));
-    let listener = Bounded::new(listener, CONNECTIONS, SILENCE);
+    let listener = Bounded::ending_the_oldest(listener, CONNECTIONS, SILENCE);
     let server = axum::serve(listener, router(telemetry, readiness, page));
     let server = server.with_graceful_shutdown(shutdown);
     tokio::select! {
@@ -282,6 +282,30 @@ mod tests {
         assert!(started.elapsed() >= Duration::from_millis(100), "answered beside the silent one");
         let end = timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn who_holds_all_connections_keeps_nobody_out() {
+        const MANY: usize = 4;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Bounded::ending_the_oldest(listener, MANY, Duration::from_secs(3600));
+        let app = router(Telemetry::new(), Readiness::new(), None);
+        tokio::spawn(axum::serve(listener, app).into_future());
+        let mut held = Vec::new();
+        for _ in 0..2 * MANY {
+            let mut silent = TcpStream::connect(address).await.unwrap();
+            silent.write_all(b"GET /me").await.unwrap();
+            held.push(silent);
+        }
+        for _ in 0..MANY {
+            let answer = timeout(PATIENCE, ask(address, "GET /healthz")).await.expect("kept out");
+            assert!(answer.ends_with("ok\n"), "{answer}");
+        }
+        for old in held.iter_mut().take(MANY) {
+            let end = timeout(PATIENCE, old.read(&mut [0; 1])).await.unwrap();
+            assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        }
     }
 
     #[tokio::test]

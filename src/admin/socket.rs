@@ -34,13 +34,25 @@ pub enum SocketError {
     #[error("{} is there and is no socket: remove it, or write another path", .0.display())]
     NoSocket(PathBuf),
     /// It could not be made.
-    #[error("cannot make the socket {}: {reason}", path.display())]
+    #[error("cannot make the socket {}: {reason}{}", path.display(), way_out(reason))]
     Io {
         /// Where.
         path: PathBuf,
         /// What the kernel said.
         reason: io::Error,
     },
+}
+
+/// What whoever starts the gateway may do about it.
+fn way_out(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        // The socket's own folder is made, and no other.
+        ErrorKind::NotFound => "; make the folders above its own, or write another admin.socket",
+        ErrorKind::PermissionDenied => {
+            "; let the user that ftpgate runs as write in its folder, or write another admin.socket"
+        }
+        _ => "; write another admin.socket, or null",
+    }
 }
 
 /// The control socket; its name is removed with it.

@@ -39,6 +39,26 @@ pub fn needs(config: &Config, file: Option<&Path>) -> Needs {
     }
 }
 
+/// The folders that have to be there for what is written, and are not, a sentence each with what to do
+/// for the gateway to run as `user`.
+pub fn missing_folders(config: &Config, user: Option<&User>) -> Vec<String> {
+    let audit = config.telemetry.audit.path.as_deref().and_then(Path::parent);
+    // The socket's own folder is made.
+    let socket = config.admin.socket.as_deref().and_then(Path::parent);
+    let above = socket.filter(|folder| !folder.exists()).and_then(Path::parent);
+    let of = |key: &str, needed: Option<&Path>, made: Option<&Path>| {
+        let needed = needed.filter(|folder| !folder.as_os_str().is_empty())?;
+        // One that may not be looked at is told as such.
+        let missing = |folder: &&Path| matches!(folder.try_exists(), Ok(false));
+        let topmost = needed.ancestors().take_while(missing).last()?;
+        let how = confinement::how_to_make(made?, user);
+        Some(format!("{key}: there is no folder {}: {how}", topmost.display()))
+    };
+    let audit = of("telemetry.audit.path", audit, audit);
+    let socket = of("admin.socket", above, socket);
+    audit.into_iter().chain(socket).collect()
+}
+
 /// The sockets of those who are told: a service manager, and the journal.
 fn told(config: &Config) -> Vec<PathBuf> {
     // Others than a path are no files (sd_notify(3)).
@@ -118,6 +138,30 @@ mod tests {
         let low = "data: { path: relay, ports: 900-1100 }\nfirewall: { backend: none }\n";
         let needs = of(&format!("listeners: [{{ server: 'h:21' }}]\n{low}"));
         assert_eq!(needs.rights, [Right::NetBindService]);
+    }
+
+    #[test]
+    fn folders_that_are_missing_are_told_however_deep() {
+        let there = tempfile::tempdir().unwrap();
+        let told = |audit: &str, socket: &str| {
+            let path = |under: &str| there.path().join(under).display().to_string();
+            let (audit, socket) = (path(audit), path(socket));
+            let text = format!(
+                "listeners: [{{ server: 'h:21' }}]\nadmin: {{ socket: {socket} }}\n\
+                 telemetry: {{ audit: {{ path: {audit} }} }}\n"
+            );
+            missing_folders(&parse("x.yaml", &text).unwrap(), None)
+        };
+        // The folder of the socket is made.
+        assert_eq!(told("a", "x/s"), Vec::<String>::new());
+        let (audit, socket) = (there.path().join("a/b"), there.path().join("x/y"));
+        let told = told("a/b/c", "x/y/s");
+        let first = there.path().join("a").display().to_string();
+        assert!(
+            told[0].starts_with(&format!("telemetry.audit.path: there is no folder {first}: "))
+        );
+        assert!(told[0].ends_with(&format!(" -m 0750 {}", audit.display())), "{told:?}");
+        assert!(told[1].ends_with(&format!(" -m 0750 {}", socket.display())), "{told:?}");
     }
 
     #[test]

@@ -253,6 +253,22 @@ mod tests {
     }
 
     #[test]
+    fn names_that_no_session_has_are_told() {
+        let text = |server: &str| {
+            format!(
+                "listeners: [{{ {server}, policy: p }}]\npolicies: {{ p: {{ servers: [192.0.2.0/24, \
+                 '*.bank.example'] }} }}\n"
+            )
+        };
+        let report = super::report("x.yaml", &text("capture: tproxy")).unwrap();
+        let expected =
+            "listener main: sessions to *.bank.example are closed unless their addresses";
+        assert!(report.contains(expected), "{report}");
+        let named = super::report("x.yaml", &text("server: 'ftp.bank.example:21'")).unwrap();
+        assert!(!named.contains("are closed"), "{named}");
+    }
+
+    #[test]
     fn the_slice_of_a_replica_is_told() {
         let text = "listeners: [{ server: 'h:21' }]\ndata: { slices: 4, slice: 1 }\n";
         let report = report("x.yaml", text).unwrap();

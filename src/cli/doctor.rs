@@ -7,12 +7,15 @@
 
 mod confinement;
 mod host;
+mod show;
 
+use crate::app;
 use crate::config::Config;
+use crate::confinement::Right;
 use crate::demo;
 use crate::firewall::{Capture, CaptureKind, Firewall, Intake, Settings};
 use host::{Capability, Host, version_of};
-use std::fmt::Write as _;
+use show::Verdict;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -21,9 +24,9 @@ use std::path::Path;
 /// relay path two data connections and two pipes a transfer.
 const OPEN_FILES_WANTED: u64 = 65_536;
 
-/// Pages of pipe buffer that one transfer on the relay path takes at most: 1 MiB of 4 KiB pages
-/// in each of two directions.
-const PIPE_PAGES_PER_TRANSFER: i64 = 512;
+/// Pages of pipe buffer that one transfer on the relay path takes at most: 1 MiB of 4 KiB pages, in the
+/// one direction that it goes.
+const PIPE_PAGES_PER_TRANSFER: i64 = 256;
 
 /// How a finding bears on the use as a NAT gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Finding {
 }
 
 /// Prints the table, with what `config`, from the file beside it, needs. True if everything is there that
-/// a NAT gateway needs.
+/// it needs, or else a NAT gateway.
 ///
 /// To be called before any thread or runtime is started: as an ordinary user the trial of the
 /// table takes a user namespace, which a process with several threads may not enter.
@@ -85,13 +88,21 @@ pub fn run(config: Option<(&Config, &Path)>) -> bool {
     findings.extend(disturbances(&host));
     findings.extend(limits(&host));
     findings.push(namespaces(&host));
-    findings.extend(confinement::findings(config));
+    findings.extend(confinement::of_host());
     // Last, since it moves this thread into another namespace.
     findings.insert(1, rules(&host, try_rules()));
-    let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
+    let own = config.map_or_else(Vec::new, |(config, file)| confinement::of_config(config, file));
+    let takes_nat = config.is_none_or(|(config, file)| takes_nat(config, file));
+    let verdict = Verdict::of(&findings, &own, takes_nat);
+    findings.extend(own);
     // A reader that has gone away is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{}{}", table(&findings), conclusion(missing));
-    missing == 0
+    let _ = write!(std::io::stdout(), "{}\n{verdict}", show::table(&findings));
+    verdict.is_well()
+}
+
+/// True if a configuration is one of a NAT gateway: the other kind gets by with the relay path.
+fn takes_nat(config: &Config, file: &Path) -> bool {
+    app::needs(config, Some(file)).rights.contains(&Right::NetAdmin)
 }
 
 fn kernel(host: &Host) -> Finding {
@@ -259,7 +270,7 @@ fn limits(host: &Host) -> [Finding; 2] {
         Finding::note(
             format!("pipe buffers for {} transfers at once", pages / PIPE_PAGES_PER_TRANSFER),
             PIPES,
-            "for more: sysctl -w fs.pipe-user-pages-soft=0",
+            "more of them work, at several times the processor time: sysctl -w fs.pipe-user-pages-soft=0",
         )
     };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -331,36 +342,6 @@ fn try_rules() -> Trial {
             Trial::Works
         }
         Err(why) => Trial::Refused(why.to_string()),
-    }
-}
-
-/// Columns up to the purpose: a state, and most of what is found.
-const PURPOSE_COLUMN: usize = 48;
-
-fn table(findings: &[Finding]) -> String {
-    let mut text = String::from("What this host has for an FTP NAT gateway, and what it lacks\n\n");
-    for finding in findings {
-        let left = format!("  {:<8} {}", finding.state.label(), finding.what);
-        // Writing to a String cannot fail.
-        let _ = if left.len() < PURPOSE_COLUMN {
-            writeln!(text, "{left:<PURPOSE_COLUMN$}{}", finding.purpose)
-        } else {
-            writeln!(text, "{left}\n{:PURPOSE_COLUMN$}{}", "", finding.purpose)
-        };
-        if !finding.remedy.is_empty() {
-            let _ = writeln!(text, "{:11}-> {}", "", finding.remedy);
-        }
-    }
-    text
-}
-
-fn conclusion(missing: usize) -> String {
-    match missing {
-        0 => "\nEverything that a NAT gateway needs is here.".to_owned(),
-        _ => format!(
-            "\nMissing for a NAT gateway: {missing}. In front of a server none of it is needed:\n  \
-             ftpgate run --listen 0.0.0.0:2121 --server HOST:PORT"
-        ),
     }
 }
 

@@ -8,6 +8,7 @@ mod show;
 use super::{EXIT_CONFIG, complain};
 use crate::app;
 use crate::config;
+use crate::confinement;
 use crate::observe::{
     CaptureError, Captured, FileCapture, LiveCapture, Observer, Pretended, Progress, Stop, now,
 };
@@ -77,9 +78,14 @@ pub(super) fn execute(arguments: &ObserveArguments) -> anyhow::Result<ExitCode> 
         },
         _ => Pretended::by_default(arguments.external, arguments.capture == Place::Direct),
     };
+    let opened = Opened::of(arguments)?;
+    // From here on there is somebody else's input.
+    for warning in confinement::confine_to_what_is_open()? {
+        eprintln!("ftpgate: {warning}");
+    }
     let stop = Stop::default();
     end_on_signal(&stop)?;
-    let mut source = Source::open(arguments, &stop)?;
+    let mut source = opened.begin(&stop)?;
     let mut show = Show::new(arguments.json, source.is_live());
     match watch(&mut source, pretended, arguments, &stop, &mut show) {
         // Nobody reads any more: `ftpgate observe … | head`.
@@ -117,6 +123,36 @@ fn from_config(
     Ok(Ok(pretended))
 }
 
+/// What packets will be read from, with nothing read yet.
+enum Opened {
+    Live(LiveCapture),
+    File(File, String),
+    Standard(String),
+}
+
+impl Opened {
+    fn of(arguments: &ObserveArguments) -> anyhow::Result<Self> {
+        if let Some(name) = &arguments.interface {
+            return Ok(Self::Live(LiveCapture::open(name, arguments.promiscuous)?));
+        }
+        let path = arguments.read.as_deref().unwrap_or(Path::new("-"));
+        let name = format!("--read {}", path.display());
+        if path == Path::new("-") {
+            return Ok(Self::Standard(name));
+        }
+        Ok(Self::File(File::open(path).with_context(|| name.clone())?, name))
+    }
+
+    fn begin(self, stop: &Stop) -> anyhow::Result<Source> {
+        let (capture, name) = match self {
+            Self::Live(capture) => return Ok(Source::Live(capture)),
+            Self::File(file, name) => (FileCapture::open(file, stop.clone()), name),
+            Self::Standard(name) => (FileCapture::open(io::stdin(), stop.clone()), name),
+        };
+        Ok(Source::File(capture.context(name)?))
+    }
+}
+
 /// Where packets come from.
 enum Source {
     Live(LiveCapture),
@@ -124,20 +160,6 @@ enum Source {
 }
 
 impl Source {
-    fn open(arguments: &ObserveArguments, stop: &Stop) -> anyhow::Result<Self> {
-        if let Some(name) = &arguments.interface {
-            return Ok(Self::Live(LiveCapture::open(name, arguments.promiscuous)?));
-        }
-        let path = arguments.read.as_deref().unwrap_or(Path::new("-"));
-        let name = || format!("--read {}", path.display());
-        let capture = if path == Path::new("-") {
-            FileCapture::open(io::stdin(), stop.clone())
-        } else {
-            FileCapture::open(File::open(path).with_context(name)?, stop.clone())
-        };
-        Ok(Self::File(capture.with_context(name)?))
-    }
-
     fn is_live(&self) -> bool {
         matches!(self, Self::Live(_))
     }

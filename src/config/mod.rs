@@ -49,6 +49,7 @@ pub use check::collide;
 pub use limits::Limits;
 pub use policy::{
     CccChoice, DataProtection, FxpChoice, PathLists, Permission, PolicyConfig, Profile, RuleConfig,
+    command_meant,
 };
 pub use problem::{Problem, Problems};
 pub use proxy_protocol::{ProxyProtocol, SendHeader};

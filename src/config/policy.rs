@@ -5,16 +5,21 @@
 //! | `file` | the keys |
 //! | `value` | single values: commands, patterns, replies |
 //! | `check` | what contradicts, and rules that could never apply |
+//! | `barred` | keys that together leave nobody anything |
 //! | `compile` | the rules of one listener, in the order in which they are asked |
 
+mod barred;
 mod check;
 mod compile;
 mod file;
 mod value;
 
+pub use value::command_meant;
+
 pub(super) use check::check;
 pub(super) use file::PolicyFile;
 
+use super::section::Found;
 use crate::policy::bypass::{BypassEntry, Network};
 use crate::policy::{Among, CommandPattern, Pattern, Rule};
 

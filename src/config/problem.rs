@@ -69,13 +69,18 @@ impl Problems {
     }
 }
 
+/// Of a line of the file so many characters are shown: more is no line that somebody has written.
+const WIDEST: usize = 200;
+/// So many problems are told: the first are to be mended first.
+const MOST_SHOWN: usize = 50;
+
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     /// Like a compiler: `file:line:column: key: message`, the line of the file beneath, and a mark
     /// under the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.list.iter().enumerate() {
+        for (index, problem) in self.list.iter().take(MOST_SHOWN).enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
@@ -91,7 +96,13 @@ impl fmt::Display for Problems {
             if let Some(line) = line {
                 // Whoever has written the file, it is shown on somebody's terminal.
                 let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-                let line: String = line.chars().map(shown).collect();
+                let mut line: String = line.chars().take(WIDEST + 1).map(shown).collect();
+                if problem.at.column > WIDEST {
+                    continue;
+                }
+                if let Some((end, _)) = line.char_indices().nth(WIDEST) {
+                    line.replace_range(end.., "…");
+                }
                 let number = problem.at.line.to_string();
                 let indent: String = line
                     .chars()
@@ -101,7 +112,10 @@ impl fmt::Display for Problems {
                 write!(f, "\n  {number} | {line}\n  {:1$} | {indent}^", "", number.len())?;
             }
         }
-        Ok(())
+        match self.list.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n{}: {more} more problems", self.name),
+        }
     }
 }
 
@@ -116,5 +130,20 @@ mod tests {
         let text = Problems::new("x.yaml", "a: \x1b[2J\u{9b}1\tb\r\n", vec![problem]).to_string();
         assert!(text.contains("a: \u{fffd}[2J\u{fffd}1\tb\n"), "{text:?}");
         assert!(!text.contains(['\x1b', '\u{9b}', '\r']), "{text:?}");
+    }
+
+    #[test]
+    fn a_line_without_end_and_problems_without_number_do_not_fill_the_terminal() {
+        let problem = |column| Problem {
+            at: Place { line: 1, column },
+            key: String::new(),
+            message: "no".to_owned(),
+        };
+        let source = "é".repeat(100_000);
+        let text = Problems::new("x.yaml", &source, vec![problem(3), problem(9000)]).to_string();
+        assert!(text.contains("é…\n") && text.ends_with("x.yaml:1:9000: no"), "{text}");
+        assert!(text.len() < 1000, "{}", text.len());
+        let text = Problems::new("x.yaml", "a\n", vec![problem(1); 1000]).to_string();
+        assert!(text.ends_with("x.yaml: 950 more problems") && text.len() < 10_000, "{text}");
     }
 }

@@ -126,15 +126,26 @@ impl<'a> Section<'a> {
 
     /// Notes a problem with the key `name`, at its place, or at the section's where it is missing.
     pub(super) fn problem(&self, name: &str, message: impl Into<String>) {
-        let entry = self.entries.iter().rfind(|entry| entry.key == name);
-        let at = entry.map_or(self.at, |entry| entry.node.at);
-        self.notes.problem(at, &join(&self.key, name), message);
+        self.notes.problem_with(&self.found(name), message);
     }
 
     /// Where the key `name` stands; the beginning of the file if it does not.
     pub(super) fn place_of(&self, name: &str) -> Place {
         let entry = self.entries.iter().find(|entry| entry.key == name);
         entry.map_or(Place { line: 1, column: 1 }, |entry| entry.at)
+    }
+
+    /// The dotted key of the section.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The key `name` with the place of its value, to complain about it; its section's place if it is
+    /// not there.
+    pub(super) fn found(&self, name: &str) -> Found<()> {
+        let entry = self.entries.iter().rfind(|entry| entry.key == name);
+        let at = entry.map_or(self.at, |entry| entry.node.at);
+        Found { value: (), key: join(&self.key, name), at, bad: false }
     }
 
     fn find(&mut self, name: &'static str) -> Option<&'a Node> {

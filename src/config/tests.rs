@@ -4,6 +4,7 @@ use super::*;
 use rstest::rstest;
 use std::time::Duration;
 
+mod barred;
 mod policy;
 mod proxy_protocol;
 mod tls;

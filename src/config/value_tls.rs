@@ -102,35 +102,39 @@ fn hexadecimal(text: &str) -> Option<[u8; SHA_256]> {
 pub(super) fn bypass(node: &Node) -> Result<Vec<BypassEntry>, String> {
     const WANTED: &str = "a list of networks and names, for example [192.0.2.0/24, \
                           \"2001:db8::1\", ftp.bank.example, \"*.bank.example\"]";
-    let mut entries = Vec::new();
-    for item in list(node, WANTED)? {
-        let text = scalar(item, WANTED)?;
-        let entry = bypass_entry(&text, WANTED)?;
-        if entries.contains(&entry) {
-            return Err(format!("`{entry}` stands here twice: write it once"));
-        }
-        entries.push(entry);
-    }
-    Ok(entries)
+    each(node, WANTED, |text| bypass_entry(text, WANTED))
 }
 
 /// Networks.
 pub(super) fn networks(node: &Node) -> Result<Vec<Network>, String> {
     const WANTED: &str = "a list of addresses and networks, for example [192.0.2.7, \
                           \"2001:db8::/64\"]";
-    let mut networks = Vec::new();
-    for item in list(node, WANTED)? {
-        let text = scalar(item, WANTED)?;
-        let Some(network) = network(&text, WANTED)? else {
+    each(node, WANTED, |text| {
+        network(text, WANTED)?.ok_or_else(|| {
             let shown = text.escape_debug();
-            return Err(format!("`{shown}` is no address and no network: write {WANTED}"));
-        };
-        if networks.contains(&network) {
-            return Err(format!("`{network}` stands here twice: write it once"));
+            format!("`{shown}` is no address and no network: write {WANTED}")
+        })
+    })
+}
+
+/// The items of a list, none of them twice; every problem with them in one message.
+pub(super) fn each<T: PartialEq>(
+    node: &Node,
+    wanted: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let (mut values, mut problems) = (Vec::new(), Vec::new());
+    for item in list(node, wanted)? {
+        match scalar(item, wanted).and_then(|text| Ok((parse(&text)?, text))) {
+            Ok((value, text)) if values.contains(&value) => {
+                let shown = text.escape_debug();
+                problems.push(format!("`{shown}` stands here twice: write it once"));
+            }
+            Ok((value, _)) => values.push(value),
+            Err(problem) => problems.push(problem),
         }
-        networks.push(network);
     }
-    Ok(networks)
+    if problems.is_empty() { Ok(values) } else { Err(problems.join("; ")) }
 }
 
 /// An address, or a network in CIDR notation; `None` if it is neither.

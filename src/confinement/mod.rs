@@ -7,6 +7,7 @@
 //! | `user` | the user that root becomes |
 //! | `rights` | capabilities: which are kept, and how the others go for good |
 //! | `files` | what a user may read and write, asked of the kernel |
+//! | `advice` | what to do about files that are out of reach |
 //! | `places` | Landlock: the folders that stay open |
 //! | `system_calls` | seccomp: the system calls that stay |
 //! | `state` | what is in force in a process, as the kernel tells it |
@@ -17,6 +18,7 @@
 //! Not here: what a configuration needs (the application knows), and namespaces, which are the
 //! business of whoever starts the process.
 
+mod advice;
 mod files;
 mod places;
 mod rights;
@@ -24,9 +26,10 @@ mod state;
 mod system_calls;
 mod user;
 
+pub use advice::how_to_make;
 pub use places::{Places, has_landlock};
-pub use rights::Right;
-pub use state::State;
+pub use rights::{Right, names};
+pub use state::{Capabilities, State};
 pub use user::{User, UserError};
 
 use rustix::process::geteuid;
@@ -110,7 +113,9 @@ pub enum ConfinementError {
     )]
     Rights(#[source] std::io::Error),
     /// Rights may still be gained.
-    #[error("confinement.no_new_privs: {0}")]
+    #[error(
+        "confinement.no_new_privs: the kernel does not set it ({0}): allow the system call prctl, or write false"
+    )]
     NoNewPrivileges(#[source] std::io::Error),
     /// Some thread would keep what it has.
     #[error("this process has several threads already: it cannot be confined as a whole")]
@@ -171,15 +176,25 @@ pub fn user(settings: &Settings) -> Result<Option<User>, UserError> {
     }
 }
 
+/// What a user cannot reach.
+#[derive(Debug, Default)]
+pub struct Unreachable {
+    /// A sentence each, with what to do.
+    pub told: Vec<String>,
+    /// The rights that are kept for it; none if it cannot be made up for.
+    pub kept: Vec<Right>,
+}
+
 /// The files among `needs` that this process could not reach as `user`, or as itself without the
-/// rights of root, a sentence each with what to do.
+/// rights of root.
 ///
 /// # Errors
 /// The user cannot be had.
-pub fn unreachable(user: Option<&User>, needs: &Needs) -> std::io::Result<Vec<String>> {
+pub fn unreachable(user: Option<&User>, needs: &Needs) -> std::io::Result<Unreachable> {
     let denied = files::denied(user, needs)?;
-    let kept = rights::make_up_for(&denied);
-    Ok(files::told(&denied, user, kept))
+    let made_up = rights::make_up_for(&denied);
+    let kept = if made_up { rights::making_up_for(&denied) } else { Vec::new() };
+    Ok(Unreachable { told: advice::told(&denied, user, made_up, &needs.reads), kept })
 }
 
 /// Gives up what `settings` say, except what `needs` has. `user` is the one that [`user`] tells.
@@ -195,22 +210,21 @@ pub fn confine(
     if state::threads().is_some_and(|threads| threads > 1) {
         return Err(ConfinementError::Threads);
     }
-    // Asked of the kernel once and kept: as another user /proc/self/auxv is out of reach, where it
-    // stands before Linux 6.4, and rustix cannot do without it.
-    let _ = (rustix::param::page_size(), rustix::param::clock_ticks_per_second());
+    ask_once();
     let mut warnings = Vec::new();
     let (user, denied) = obtain(settings, user, needs, &mut warnings)?;
     if geteuid().is_root() && user.is_none() {
-        let why = match settings.user {
-            UserChoice::Stay => "confinement.user is null: ",
-            UserChoice::Auto | UserChoice::Named(_) => "",
+        let (why, better) = match settings.user {
+            UserChoice::Stay => ("confinement.user is null: ", "write auto"),
+            UserChoice::Auto | UserChoice::Named(_) => ("", "start it as another user"),
         };
         warnings.push(format!(
-            "{why}ftpgate stays root, whose files it may change wherever Landlock does not hold"
+            "{why}ftpgate stays root, whose files it may change wherever Landlock does not hold; \
+             better: {better}"
         ));
     }
     let made_up = rights::make_up_for(&denied);
-    warnings.extend(files::told(&denied, user.as_ref(), made_up));
+    warnings.extend(advice::told(&denied, user.as_ref(), made_up, &needs.reads));
     let kept = rights::Kept::for_needs(needs, &denied, settings.drop_capabilities);
     // Opened by whoever may: later the folders may be out of reach.
     let places = settings.landlock.then(|| Places::open(needs));
@@ -223,7 +237,7 @@ pub fn confine(
     }
     if !settings.drop_capabilities {
         warnings.push(
-            "confinement.capabilities is keep: every capability of the start stays in force"
+            "confinement.capabilities is keep: every capability of the start stays in force, unless you write drop"
                 .to_owned(),
         );
     }
@@ -232,7 +246,7 @@ pub fn confine(
     } else {
         warnings.push(
             "confinement.no_new_privs is false: programs with set-user-ID would give this process \
-             their rights"
+             their rights, unless you write true"
                 .to_owned(),
         );
     }
@@ -242,6 +256,42 @@ pub fn confine(
     let summary = summary(user.as_ref(), &rights, settings, places.as_ref(), seccomp);
     let rights = rights.into_iter().chain(needs.rights.iter().copied()).collect();
     Ok(Confined { rights, places, summary, warnings })
+}
+
+/// Gives up everything but what is open already: for a program that from here on only reads and writes
+/// that. Root becomes the usual user; no capability, no file and few system calls are left. What this
+/// host does not let be given up comes back, a sentence each. Call it before the process starts a thread.
+///
+/// # Errors
+/// The process has several threads.
+pub fn confine_to_what_is_open() -> Result<Vec<String>, ConfinementError> {
+    if state::threads().is_some_and(|threads| threads > 1) {
+        return Err(ConfinementError::Threads);
+    }
+    ask_once();
+    let mut warnings = Vec::new();
+    let none = Needs::default();
+    let kept = || rights::Kept::for_needs(&none, &[], true);
+    let user = geteuid().is_root().then(User::usual);
+    if let Err(error) = rights::give_up(user.as_ref(), kept()) {
+        warnings.push(error.to_string());
+        // Where root cannot become anybody, its capabilities go all the same.
+        warnings.extend(rights::give_up(None, kept()).err().map(|error| error.to_string()));
+    }
+    match set_no_new_privs(true) {
+        Ok(()) => {
+            hold_places(Some(Places::none()), &mut warnings);
+            filter_calls(true, &mut warnings);
+        }
+        Err(error) => warnings.push(ConfinementError::NoNewPrivileges(error.into()).to_string()),
+    }
+    Ok(warnings)
+}
+
+/// Asked of the kernel once and kept: as another user /proc/self/auxv is out of reach, where it stands
+/// before Linux 6.4, and rustix cannot do without it.
+fn ask_once() {
+    let _ = (rustix::param::page_size(), rustix::param::clock_ticks_per_second());
 }
 
 /// The user that can be had, and what it cannot reach. With `auto` that may be nobody else.
@@ -254,7 +304,7 @@ fn obtain(
     let auto = matches!(settings.user, UserChoice::Auto);
     match (files::denied(user.as_ref(), needs), user) {
         (Ok(denied), Some(user)) if auto && !rights::make_up_for(&denied) => {
-            warnings.extend(files::told(&denied, Some(&user), false));
+            warnings.extend(advice::told(&denied, Some(&user), false, &needs.reads));
             Ok((None, files::denied(None, needs).unwrap_or_default()))
         }
         (Ok(denied), user) => Ok((user, denied)),
@@ -276,7 +326,7 @@ fn obtain(
 fn hold_places(places: Option<Places>, warnings: &mut Vec<String>) -> Option<Places> {
     const LOST: &str = "ftpgate may reach every file that its user may";
     let Some(places) = places else {
-        warnings.push(format!("confinement.landlock is false: {LOST}"));
+        warnings.push(format!("confinement.landlock is false: {LOST}, unless you write true"));
         return None;
     };
     match places.hold_from_now_on() {
@@ -294,7 +344,7 @@ fn hold_places(places: Option<Places>, warnings: &mut Vec<String>) -> Option<Pla
 fn filter_calls(wanted: bool, warnings: &mut Vec<String>) -> bool {
     const LOST: &str = "ftpgate may make every system call";
     if !wanted {
-        warnings.push(format!("confinement.seccomp is false: {LOST}"));
+        warnings.push(format!("confinement.seccomp is false: {LOST}, unless you write true"));
         return false;
     }
     match system_calls::filter() {
@@ -320,10 +370,7 @@ fn summary(
         Some(user) => format!("user {user}"),
         None => format!("user {}", geteuid().as_raw()),
     };
-    let rights = match rights {
-        [] => "no capability".to_owned(),
-        some => some.iter().map(|right| right.name()).collect::<Vec<_>>().join(" "),
-    };
+    let rights = names(rights);
     let nnp = settings.no_new_privileges.then(|| "no_new_privs".to_owned());
     let seccomp = seccomp.then(|| "seccomp".to_owned());
     let landlock = places.map(Places::told);

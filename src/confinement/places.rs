@@ -46,6 +46,11 @@ pub struct Places {
 }
 
 impl Places {
+    /// No folder at all.
+    pub(super) fn none() -> Self {
+        Self { read: Vec::new(), write: Vec::new() }
+    }
+
     /// Opens the folders of `needs` and of the system, as far as they are there.
     pub(super) fn open(needs: &Needs) -> Self {
         let open = |folders: BTreeSet<PathBuf>| {

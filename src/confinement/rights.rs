@@ -69,6 +69,14 @@ impl Right {
     }
 }
 
+/// These rights by their names, with blanks between.
+pub fn names(rights: &[Right]) -> String {
+    match rights {
+        [] => "no capability".to_owned(),
+        some => some.iter().map(|right| right.name()).collect::<Vec<_>>().join(" "),
+    }
+}
+
 /// Which capabilities stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -83,20 +91,8 @@ impl Kept {
         if !drop {
             return Self::All;
         }
-        let there = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-        let mut kept = CapabilitySet::empty();
-        for right in &needs.rights {
-            kept |= right.capability();
-        }
-        for Denied { purpose, .. } in denied {
-            kept |= match purpose {
-                Use::Read if there.contains(CapabilitySet::DAC_READ_SEARCH) => {
-                    CapabilitySet::DAC_READ_SEARCH
-                }
-                // It reads as well; in a container it is often there and the other one is not.
-                Use::Read | Use::Write | Use::Connect => CapabilitySet::DAC_OVERRIDE,
-            };
-        }
+        let wanted = needs.rights.iter().copied().chain(making_up_for(denied));
+        let kept = wanted.fold(CapabilitySet::empty(), |kept, right| kept | right.capability());
         Self::Only(kept)
     }
 }
@@ -149,6 +145,20 @@ pub(super) fn give_up(user: Option<&User>, kept: Kept) -> Result<(), Confinement
         Err(_) if before.permitted == kept && before.effective == kept => Ok(()),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// The rights by which what is `denied` is reached all the same.
+pub(super) fn making_up_for(denied: &[Denied]) -> Vec<Right> {
+    let there = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let of = |denied: &Denied| match denied.purpose {
+        Use::Read if there.contains(CapabilitySet::DAC_READ_SEARCH) => Right::ReadFiles,
+        // It reads as well; in a container it is often there and the other one is not.
+        Use::Read | Use::Write | Use::Connect => Right::WriteFiles,
+    };
+    let mut rights: Vec<Right> = denied.iter().map(of).collect();
+    rights.sort_unstable();
+    rights.dedup();
+    rights
 }
 
 /// True if there are capabilities for all that is `denied`.

@@ -94,12 +94,14 @@ impl User {
         self.gid
     }
 
-    /// `UID:GID` as `chown` takes it, by name where there is one.
-    pub(super) fn owner(&self) -> String {
-        match &self.name {
-            Some(name) => format!("{name}:"),
-            None => format!("{}:{}", self.uid, self.gid),
-        }
+    /// Its name, or its number.
+    pub(super) fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.uid.to_string())
+    }
+
+    /// The name of its first group, or its number.
+    pub(super) fn group(&self) -> String {
+        group_of(self.gid)
     }
 
     /// Makes this thread run as this user, and gives up root's groups. Capabilities are the
@@ -128,6 +130,20 @@ const NOBODY: u32 = u32::MAX;
 
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number != NOBODY)
+}
+
+/// The name of a group, or its number if it has none.
+pub(super) fn group_of(gid: u32) -> String {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    name_of_group(gid, &groups).map_or_else(|| gid.to_string(), str::to_owned)
+}
+
+fn name_of_group(gid: u32, groups: &str) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then_some(name)
+    })
 }
 
 /// The groups that have `name` among their members.
@@ -162,6 +178,12 @@ mod tests {
         for nobody in ["", "ftpx", "ssl-cert", "broken", "-1", "105:", ":9", "105:x"] {
             assert_eq!(found(nobody), None, "{nobody}");
         }
+    }
+
+    #[test]
+    fn groups_have_names() {
+        assert_eq!(name_of_group(101, GROUP), Some("ssl-cert"));
+        assert_eq!(name_of_group(102, GROUP), None);
     }
 
     #[test]

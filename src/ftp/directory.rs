@@ -1,14 +1,17 @@
 //! The name of a directory in a reply (RFC 959 appendix II).
 
 /// The directory in a 257: what stands in quotation marks, in which each of its own is doubled. `None`
-/// if there are none, or it does not end.
+/// if there are none, it does not end, or there are more behind it: Pure-FTPd doubles none, so that a
+/// part of the name would be taken for all of it.
 pub fn parse_257(line: &[u8]) -> Option<Vec<u8>> {
     let start = line.iter().position(|&byte| byte == b'"')?;
     let mut bytes = line.get(start + 1..)?.iter().copied().peekable();
     let mut path = Vec::new();
     loop {
         match bytes.next()? {
-            b'"' if bytes.next_if_eq(&b'"').is_none() => return Some(path),
+            b'"' if bytes.next_if_eq(&b'"').is_none() => {
+                return (!bytes.any(|byte| byte == b'"')).then_some(path);
+            }
             byte => path.push(byte),
         }
     }
@@ -29,6 +32,8 @@ mod tests {
             (b"257 /pub is the current directory", None),
             (b"257 \"/pub", None),
             (b"257 \"/pub\"\"", None),
+            (b"257 \"/pub/d\"/e\" is your current location", None),
+            (b"257 \"/pub/d\" e\" is your current location", None),
         ] {
             assert_eq!(parse_257(line).as_deref(), path, "{}", String::from_utf8_lossy(line));
         }

@@ -34,4 +34,5 @@ pub use host_port::{
 };
 pub use line::{Line, LineItem, LineReader, LineViolation};
 pub use reply::{Code, ReplyLine, ReplyReader, looks_like_command, reply_code};
+pub use telnet::has_single_iac;
 pub use verb::Verb;

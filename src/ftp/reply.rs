@@ -97,6 +97,11 @@ impl ReplyReader {
         }
     }
 
+    /// The code of the reply of several lines that is under way.
+    pub fn open_code(&self) -> Option<Code> {
+        self.open
+    }
+
     /// True if the next line begins a reply.
     pub fn at_boundary(&self) -> bool {
         self.open.is_none()

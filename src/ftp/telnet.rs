@@ -14,6 +14,18 @@ const WONT: u8 = 252;
 const DO: u8 = 253;
 const DONT: u8 = 254;
 
+/// True if `line`, which is free of Telnet commands, has an IAC that is not doubled. It is a letter to
+/// some servers; those that come from BSD drop it with the byte behind it, also if that ends the line.
+pub fn has_single_iac(line: &[u8]) -> bool {
+    let mut bytes = line.iter();
+    while bytes.any(|byte| *byte == IAC) {
+        if bytes.next() != Some(&IAC) {
+            return true;
+        }
+    }
+    false
+}
+
 /// What an IAC turned out to be. Every `len` counts from that IAC.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sequence {
@@ -47,5 +59,20 @@ impl Sequence {
             }
             _ => Self::Command { len: 2, synch: matches!(command, INTERRUPT_PROCESS | DATA_MARK) },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_iac_is_doubled_or_single() {
+        for line in [&b"RETR a"[..], b"RETR \xff\xff", b"RETR \xff\xff\xff\xffa", b""] {
+            assert!(!has_single_iac(line), "{line:?}");
+        }
+        for line in [&b"DE\xffXLE"[..], b"RETR \xff", b"RETR \xff\xff\xff", b"\xffa\xff\xff"] {
+            assert!(has_single_iac(line), "{line:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::addr::canonical;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -135,6 +135,12 @@ pub struct Dialling {
 
 /// A connection that is being made.
 pub struct Dialled(TcpStream);
+
+impl AsFd for Dialled {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Dialled {
     /// Our own end, which is chosen when the first packet leaves.

@@ -28,6 +28,13 @@ const NAMING: [&str; 26] = [
     "AVBL", "DSIZ", "MMD5",
 ];
 
+/// Those of them that tell a sum of the file's content.
+const SUMS: [&str; 9] =
+    ["HASH", "MD5", "MMD5", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512"];
+
+/// What a file that the server names is called here.
+const SERVERS_CHOICE: &[u8] = b"STOU";
+
 /// Those whose argument names a directory to look at or to go to: only rules that name them as well
 /// ask for their path.
 const LOOKING: [&str; 6] = ["CWD", "LIST", "MLSD", "NLST", "SMNT", "STAT"];
@@ -77,6 +84,11 @@ impl CommandPattern {
 
     fn verb(&self) -> Asked<'_> {
         Asked::new(self.words.first().map(String::as_bytes).unwrap_or_default(), &[])
+    }
+
+    /// True if it is about this command with some words behind it.
+    pub(super) fn may_match(&self, asked: Asked<'_>) -> bool {
+        self.words.first().is_some_and(|verb| asked.is(verb))
     }
 
     pub(super) fn matches(&self, asked: Asked<'_>) -> bool {
@@ -137,7 +149,12 @@ impl<'a> Asked<'a> {
 
     /// True if it names a file from the root, wherever the client is.
     pub(super) fn names_from_root(self) -> bool {
-        self.name().is_some_and(|name| name.starts_with(b"/"))
+        !self.is("STOU") && self.names().iter().all(|name| name.starts_with(b"/"))
+    }
+
+    /// True if the file, or folder, is about to get another name.
+    pub(super) fn renames(self) -> bool {
+        self.is("RNFR")
     }
 
     /// True if nobody but the server knows what is named: a name in some user's home (`~`, `~bob/x`), a
@@ -149,8 +166,9 @@ impl<'a> Asked<'a> {
             .is_some_and(|end| self.argument.get(end).is_some_and(|byte| !is_space(*byte)));
         let patterned = |name: &[u8]| name.iter().any(|byte| b"*?[{".contains(byte));
         let looking = self.is_one_of(&LOOKING);
-        let name = self.name().unwrap_or_default();
-        name.starts_with(b"~") || glued || looking && patterned(name)
+        self.names()
+            .into_iter()
+            .any(|name| name.starts_with(b"~") || glued || looking && patterned(name))
     }
 
     /// Where the options of `ls` end, which most servers take, if there are any.
@@ -174,11 +192,26 @@ impl<'a> Asked<'a> {
         Some(end)
     }
 
-    /// The name in it, which is empty where none is given. `None`: the server chooses one.
-    pub(super) fn name(self) -> Option<&'a [u8]> {
+    /// The names in it, at least one: what it is to most servers, and what else it may be.
+    pub(super) fn names(self) -> Vec<&'a [u8]> {
+        let name = self.name();
+        let mut names = vec![name];
         if self.is("STOU") {
-            return None;
+            // The server chooses (RFC 959 §4.1.3), or appends to what is given (vsftpd, pyftpdlib).
+            names.push(SERVERS_CHOICE);
+            names.retain(|name| !name.is_empty());
+        } else if self.is_one_of(&["LIST", "NLST", "STAT"]) {
+            // Servers that come from BSD hand it to `ls`, which takes several.
+            names.extend(name.split(|byte| is_space(*byte)).filter(|word| *word != name));
+            names.retain(|word| !word.is_empty() || name.is_empty());
+        } else if self.is_one_of(&SUMS) {
+            names.extend(name.split(|byte| *byte == b',').map(summed).filter(|sum| *sum != name));
         }
+        names
+    }
+
+    /// The name in it, which is empty where none is given.
+    fn name(self) -> &'a [u8] {
         let mut name = self.argument;
         if let Some(end) = self.options_end() {
             let rest = name.get(end..).unwrap_or_default();
@@ -190,8 +223,26 @@ impl<'a> Asked<'a> {
             let end = name.iter().position(|&byte| byte == b' ').unwrap_or(0);
             name = name.get(end..).unwrap_or_default().trim_ascii_start();
         }
-        Some(name)
+        name
     }
+}
+
+/// The file in the argument of a sum: in quotation marks for some servers, with a range behind it for
+/// others (`XCRC "name" 0 100`).
+fn summed(argument: &[u8]) -> &[u8] {
+    let mut name = argument.trim_ascii();
+    if let Some(rest) = name.strip_prefix(b"\"") {
+        let end = rest.iter().rposition(|byte| *byte == b'"').unwrap_or(rest.len());
+        return rest.get(..end).unwrap_or_default();
+    }
+    while let Some(at) = name.iter().rposition(|byte| *byte == b' ') {
+        let (rest, number) = name.split_at(at);
+        if !number.trim_ascii().iter().all(u8::is_ascii_digit) {
+            break;
+        }
+        name = rest.trim_ascii_end();
+    }
+    name
 }
 
 /// What separates words to servers that go by `isspace`.
@@ -269,8 +320,23 @@ mod tests {
             ("MDTM", "a b", "a b"),
         ] {
             let asked = Asked::new(verb.as_bytes(), argument.as_bytes());
-            assert_eq!(asked.name(), Some(name.as_bytes()), "{verb} {argument}");
+            assert_eq!(asked.names(), [name.as_bytes()], "{verb} {argument}");
         }
-        assert_eq!(Asked::new(b"stou", b"").name(), None);
+    }
+
+    #[test]
+    fn what_may_be_several_names_is_each_of_them() {
+        for (verb, argument, names) in [
+            ("stou", "", &["STOU"][..]),
+            ("STOU", "/secret/x", &["/secret/x", "STOU"]),
+            ("LIST", "-a /pub /secret", &["/pub /secret", "/pub", "/secret"]),
+            ("XCRC", "\"/a b\" 0 100", &["\"/a b\" 0 100", "/a b"]),
+            ("XMD5", "/a b 0 100", &["/a b 0 100", "/a b"]),
+            ("MMD5", "/a, \"/b\"", &["/a, \"/b\"", "/a", "/b"]),
+        ] {
+            let asked = Asked::new(verb.as_bytes(), argument.as_bytes());
+            let said: Vec<_> = asked.names().into_iter().map(String::from_utf8_lossy).collect();
+            assert_eq!(said, names, "{verb} {argument}");
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | `path` | what a client means by the name of a file |
 //! | `pattern` | patterns on names and paths |
 //! | `feature` | what is refused whatever comes |
+//! | `foregone` | what is refused to everybody, known ahead of the first session |
 //! | `profile` | the commands that only read, and those that only add |
 //! | `fxp` | whom a client may name besides itself |
 //! | `bypass` | networks and names of servers |
@@ -20,6 +21,7 @@
 pub mod bypass;
 mod command;
 mod feature;
+mod foregone;
 mod fxp;
 mod obstacle;
 mod path;
@@ -29,6 +31,7 @@ mod question;
 mod rule;
 
 pub use command::CommandPattern;
+pub use foregone::{Ahead, ServerAhead};
 pub use fxp::Fxp;
 pub use obstacle::Obstacle;
 pub use path::change as change_directory;
@@ -76,6 +79,11 @@ impl Policy {
     /// True if a rule asks for paths, so that the client's directory has to be followed.
     pub fn asks_for_paths(&self) -> bool {
         self.rules.iter().any(|rule| rule.when.paths.is_given())
+    }
+
+    /// True if a rule asks who the user is.
+    pub fn asks_for_users(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.users.is_given())
     }
 
     /// True if the answer depends on the directory that the client is in.

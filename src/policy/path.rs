@@ -1,13 +1,12 @@
 //! Paths as a client means them: the directory that it is in and the name that it gives, put together.
 //! Pure: no file system is asked, and links in the server's are not known.
 
-/// The name of a file that the server chooses (STOU, RFC 959 §4.1.3).
-const SERVERS_CHOICE: &[u8] = b"STOU";
-
 /// What a client may mean by `name` while it is in `directory`: absolute paths without `.`, `..` and
 /// empty parts, each of them once. Servers on Windows take `\` for `/`, others for a byte like any other;
 /// on z/OS a name in apostrophes stands for itself wherever the client is, with or without the closing
 /// one, and they are no part of it (`'/u/bob/x'` is a file of its Unix); elsewhere they are bytes of it.
+/// 0xFF doubled is one byte to servers that speak Telnet (RFC 854: ProFTPD, those that come from BSD), and
+/// two to others (vsftpd, Pure-FTPd).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Readings(Vec<Vec<u8>>);
 
@@ -17,26 +16,26 @@ impl Readings {
         const SLASH: fn(u8) -> bool = |byte| byte == b'/';
         const BOTH: fn(u8) -> bool = |byte| matches!(byte, b'/' | b'\\');
         let mut readings = Vec::new();
-        let bare = name.strip_prefix(b"'").map(|rest| rest.strip_suffix(b"'").unwrap_or(rest));
-        let meant = [
-            Some((directory, name)),
-            bare.map(|_| (&[][..], name)),
-            bare.map(|bare| (&[][..], bare)),
-        ];
-        for (base, name) in meant.into_iter().flatten() {
-            for separates in [SLASH, BOTH] {
-                let reading = join(base, name, separates);
-                if !readings.contains(&reading) {
-                    readings.push(reading);
+        let (single_directory, single_name) = (undoubled(directory), undoubled(name));
+        let root: &[u8] = &[];
+        for name in [Some(name), single_name.as_deref()].into_iter().flatten() {
+            let bare = name.strip_prefix(b"'").map(|rest| rest.strip_suffix(b"'").unwrap_or(rest));
+            let meant = [
+                Some((directory, name)),
+                single_directory.as_deref().map(|single| (single, name)),
+                bare.map(|_| (root, name)),
+                bare.map(|bare| (root, bare)),
+            ];
+            for (base, name) in meant.into_iter().flatten() {
+                for separates in [SLASH, BOTH] {
+                    let reading = join(base, name, separates);
+                    if !readings.contains(&reading) {
+                        readings.push(reading);
+                    }
                 }
             }
         }
         Self(readings)
-    }
-
-    /// As [`Self::of`], of a file that the server names.
-    pub(super) fn of_servers_choice(directory: &[u8]) -> Self {
-        Self::of(directory, SERVERS_CHOICE)
     }
 
     /// Each reading.
@@ -48,6 +47,19 @@ impl Readings {
 /// The directory that CWD `name` leads to from `directory`, as a Unix server takes it; CDUP is `..`.
 pub fn change(directory: &[u8], name: &[u8]) -> Vec<u8> {
     join(directory, name, |byte| byte == b'/')
+}
+
+/// `bytes` with 0xFF once where it stands doubled; `None`: it does not.
+fn undoubled(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut single = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter().peekable();
+    while let Some(&byte) = rest.next() {
+        single.push(byte);
+        if byte == 0xff {
+            rest.next_if_eq(&&0xff);
+        }
+    }
+    (single.len() < bytes.len()).then_some(single)
 }
 
 fn join(directory: &[u8], name: &[u8], separates: fn(u8) -> bool) -> Vec<u8> {
@@ -112,6 +124,16 @@ mod tests {
             let readings = Readings::of(b"/pub", name.as_bytes());
             assert!(readings.iter().any(|path| path == b"/"), "{name}");
         }
+    }
+
+    #[test]
+    fn ff_may_be_doubled_or_not() {
+        let readings = Readings::of(b"/\xff\xff", b"a\xff\xff\xff\xff");
+        let all: Vec<_> = readings.iter().collect();
+        let double: &[u8] = b"/\xff\xff/a\xff\xff\xff\xff";
+        assert_eq!(all.len(), 4);
+        assert!(all.contains(&double) && all.contains(&&b"/\xff/a\xff\xff"[..]));
+        assert_eq!(Readings::of(b"/\xff", b"\xffa").iter().count(), 1);
     }
 
     #[test]

@@ -111,6 +111,16 @@ impl Pattern {
         !self.text.contains('/')
     }
 
+    /// True if all that is meant lies below the folder `path`, as far as the pattern says so without a
+    /// wildcard.
+    pub(super) fn lies_below(&self, path: &[u8]) -> bool {
+        let below = path.iter().copied().chain((path != b"/").then_some(b'/'));
+        let mut tokens = self.tokens.iter();
+        below
+            .map(|byte| if self.ignores_case { byte.to_ascii_lowercase() } else { byte })
+            .all(|byte| tokens.next() == Some(&Token::Byte(byte)))
+    }
+
     /// True if all of `bytes` is meant.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         // The places in the pattern at which what was read so far may have led to. A list without

@@ -155,10 +155,9 @@ impl Rule {
             return false;
         }
         let directory = subject.directory.unwrap_or_default();
-        let readings = match asked.name() {
-            Some(name) => Readings::of(directory, name),
-            None => Readings::of_servers_choice(directory),
-        };
+        let names = asked.names();
+        let readings: Vec<_> = names.iter().map(|name| Readings::of(directory, name)).collect();
+        let mut readings = readings.iter().flat_map(Readings::iter);
         let lost =
             subject.directory.is_none() && !asked.names_from_root() || asked.may_name_anything();
         let allows = matches!(self.verdict, RuleVerdict::Allow);
@@ -170,7 +169,17 @@ impl Rule {
                 false => pattern.matches(path),
             })
         };
-        if allows { readings.iter().all(holds) } else { readings.iter().any(holds) }
+        if allows {
+            return readings.all(holds);
+        }
+        // Who renames a folder gives other names to all that is in it.
+        let moves = |path: &[u8]| match paths {
+            Among::Of(patterns) if asked.renames() => {
+                patterns.iter().any(|pattern| pattern.lies_below(path))
+            }
+            _ => false,
+        };
+        readings.any(|path| holds(path) || moves(path))
     }
 }
 

@@ -7,6 +7,7 @@ use super::shared::{Shared, lock};
 use crate::addr::canonical;
 use crate::limits::{ClientKey, ClientTable, Rate, Share};
 use crate::report::CloseCause;
+use crate::session::NO_DESCRIPTORS;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
@@ -58,10 +59,8 @@ impl Denial {
         cause: CloseCause::AuditFailed,
         reply: b"421 Not available: this gateway cannot keep its records; try again later.\r\n",
     };
-    pub(super) const DESCRIPTORS: Self = Self {
-        cause: CloseCause::NoDescriptors,
-        reply: b"421 The gateway has no room for more sessions now; try again later.\r\n",
-    };
+    pub(super) const DESCRIPTORS: Self =
+        Self { cause: CloseCause::NoDescriptors, reply: NO_DESCRIPTORS.as_bytes() };
 }
 
 /// The sessions that are admitted, and what is remembered of clients.

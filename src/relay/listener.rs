@@ -268,13 +268,18 @@ struct Connected {
 enum NotConnected {
     /// It has as many sessions as `limits.sessions_per_server` lets it have.
     Full,
+    /// What is left of descriptors is kept for data connections.
+    DescriptorsScarce,
     /// It cannot be reached.
     Failed(io::Error),
 }
 
 impl From<io::Error> for NotConnected {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error)
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::DescriptorsScarce,
+            _ => Self::Failed(error),
+        }
     }
 }
 
@@ -331,6 +336,7 @@ impl Opener {
         }
         match last {
             NotConnected::Full => driver.tell(Event::ServerLimitReached),
+            NotConnected::DescriptorsScarce => driver.tell(Event::DescriptorsScarce),
             NotConnected::Failed(error) => {
                 tracing::warn!(%error, server = %self.server_name(), "cannot reach the server");
                 driver.tell(Event::ServerConnectFailed);
@@ -365,6 +371,10 @@ impl Opener {
         };
         let dialling = Dialling { to, from, foreign: from.is_some() };
         let (dialled, own_end) = self.shared.dial(dialling)?;
+        // Many may have been admitted at a time, each of which then takes one more.
+        if net::are_descriptors_scarce(&dialled) {
+            return Err(NotConnected::DescriptorsScarce);
+        }
         let mut stream = dialled.established().await?;
         net::tune_control(&stream)?;
         let headers = &self.settings.proxy_protocol;

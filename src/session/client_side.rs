@@ -33,7 +33,10 @@ impl Session {
         if matches!(self.pending.front(), Some(Pending::Greeting)) {
             return self.read_early_line(now);
         }
-        let waits = self.is_opening() || self.awaits_standing() || !self.pending.admits_more();
+        let waits = self.is_opening()
+            || self.awaits_standing()
+            || self.awaits_directory()
+            || !self.pending.admits_more();
         if waits || self.drain.silences_client() {
             return false;
         }

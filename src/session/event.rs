@@ -27,6 +27,9 @@ pub enum Event<'a> {
     ServerConnectFailed,
     /// The server has as many sessions as it may have.
     ServerLimitReached,
+    /// A descriptor for the connection to the server would be taken from the data connections of other
+    /// sessions.
+    DescriptorsScarce,
     /// The client has failed to log in too often, here or in other sessions.
     LoginLimitReached,
     /// The server that would be dialled is this gateway itself (case 48).

@@ -7,11 +7,11 @@
 //!
 //! Not here: the rules themselves (see [`crate::policy`]).
 
-use super::directory::Directory;
+use super::directory::{Directory, Waiting};
 use super::pending::Pending;
 use super::termination::ClientTls;
 use super::{Phase, Session, Settings, TlsStart, replies};
-use crate::ftp::{Code, Command, Verb};
+use crate::ftp::{self, Code, Command, Verb};
 use crate::policy::{Question, Rule, RuleVerdict, Subject, TlsState};
 use crate::report::{CloseCause, ControlProtection, Refusal, Report};
 use crate::terms::{ProtectionLevel, Side};
@@ -22,6 +22,9 @@ use std::time::Instant;
 
 /// What stands for a verb where the client is refused ahead of its first one.
 const CONNECT: &str = "CONNECT";
+
+/// The replies that accept USER, PASS or ACCT, or ask for the next one (RFC 959 §5.4, RFC 2228 §5).
+const LOGIN_CODES: [u16; 6] = [202, 230, 232, 331, 332, 336];
 
 /// What the rules are asked about besides what every session knows. Kept only where there are rules.
 #[derive(Debug, Default)]
@@ -34,7 +37,11 @@ pub(super) struct Judgement {
     name: Option<Box<str>>,
     pub(super) directory: Directory,
     /// The client's command that waits for the directory.
-    pub(super) waiting: Option<Command>,
+    pub(super) waiting: Option<Waiting>,
+    /// Replies that the server may have sent, or may still send, beside those that are waited for.
+    pub(super) excess: u8,
+    /// One of them may have been taken for the answer to a login.
+    pub(super) user_is_lost: bool,
 }
 
 impl Judgement {
@@ -46,7 +53,8 @@ impl Judgement {
     /// What was known is void: REIN, or lines that cannot be read.
     fn forget(&mut self) {
         let name = self.name.take();
-        *self = Self { name, ..Self::default() };
+        let Self { excess, user_is_lost, .. } = *self;
+        *self = Self { name, excess, user_is_lost, ..Self::default() };
     }
 }
 
@@ -78,23 +86,14 @@ impl Session {
         if self.judgement.is_none() {
             return self.on_command(command, now);
         }
-        if !command.word().iter().all(u8::is_ascii_alphanumeric) {
-            // One server ends the verb at a byte that is part of it to another.
-            return self.refuse_by(
-                &command,
-                None,
-                Bytes::from_static(replies::UNREADABLE.as_bytes()),
-            );
+        if let Some(reply) = self.may_be_misread(&command) {
+            return self.refuse_by(&command, None, Bytes::from_static(reply.as_bytes()));
         }
-        let policy = &self.settings.policy;
-        if command.name().first().is_some_and(u8::is_ascii_whitespace)
-            && policy.asks_for_path(command.word(), command.argument())
-        {
-            // A blank more is part of the name to one server (ProFTPD) and nothing to another.
-            let reply = Bytes::from_static(replies::BLANK_NAME.as_bytes());
-            return self.refuse_by(&command, None, reply);
+        if self.has_lost_user(&command) {
+            self.report_refusal(command.verb().label(), None);
+            return self.close(Some(replies::OUT_OF_STEP), CloseCause::Policy, now);
         }
-        if self.asks_for_directory(&command) {
+        if self.asks_for_directory(&command, now) {
             return;
         }
         let Some(judgement) = &self.judgement else { return };
@@ -117,6 +116,31 @@ impl Session {
         }
     }
 
+    /// What is answered to a line that means one thing to one server and another to the next, so that
+    /// the rules would be asked about what the server does not see.
+    fn may_be_misread(&self, command: &Command) -> Option<&'static str> {
+        let (text, word, name) = (command.line().text(), command.word(), command.name());
+        // One server ends the verb at a byte that is part of it to another, or drops a line that begins
+        // with a blank, or is empty, without an answer.
+        let is_word = !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric);
+        if !is_word || !text.starts_with(word) {
+            return Some(replies::UNREADABLE);
+        }
+        if ftp::has_single_iac(text) {
+            return Some(replies::SINGLE_IAC);
+        }
+        if !self.settings.policy.asks_for_path(word, command.argument()) {
+            return None;
+        }
+        // A blank more is part of the name to one server (ProFTPD) and nothing to another.
+        let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t\x0b\x0c".contains(byte));
+        if is_blank(name.first()) || is_blank(name.last()) {
+            return Some(replies::BLANK_NAME);
+        }
+        // Pure-FTPd writes `_` for them.
+        name.iter().any(u8::is_ascii_control).then_some(replies::CONTROL_BYTE)
+    }
+
     /// Answers in the server's place, in turn.
     fn refuse_by(&mut self, command: &Command, rule: Option<&Rule>, reply: Bytes) {
         self.report_refusal(command.verb().label(), rule);
@@ -124,7 +148,7 @@ impl Session {
         self.flush_own_replies();
     }
 
-    fn report_refusal(&mut self, verb: &'static str, rule: Option<&Rule>) {
+    pub(super) fn report_refusal(&mut self, verb: &'static str, rule: Option<&Rule>) {
         let rule = rule.map(|rule| Arc::clone(&rule.name));
         self.report(Report::Refused { verb, reason: Refusal::Policy, rule });
     }
@@ -156,6 +180,14 @@ impl Session {
     /// True while a reply is outstanding that rules may ask about.
     pub(super) fn awaits_standing(&self) -> bool {
         self.judgement.is_some() && self.pending.settles_standing()
+    }
+
+    /// True if a rule asks for users, and who this one is cannot be told, or not any more after
+    /// `command`: its answer might be one to something else, of the client's choice.
+    fn has_lost_user(&self, command: &Command) -> bool {
+        let Some(judgement) = &self.judgement else { return false };
+        let changes = command.verb() == Verb::User && judgement.excess > 0;
+        (judgement.user_is_lost || changes) && self.settings.policy.asks_for_users()
     }
 
     /// What is known of the session now.
@@ -214,14 +246,19 @@ impl Session {
             judgement.asked = Some(command.argument().into());
         }
         judgement.directory.note_forwarded(command.verb());
+        if command.verb() == Verb::Abor {
+            // The transfer may be answered, the ABOR, and its end once more.
+            self.note_excess();
+        }
     }
 
     /// USER, PASS or ACCT has been answered.
     pub(super) fn settle_user(&mut self, code: Code) {
         let Some(judgement) = &mut self.judgement else { return };
-        let asked = judgement.asked.take();
-        if asked.is_some() && !code.is_negative() {
-            judgement.user = asked;
+        if code.is_negative() {
+            judgement.asked = None;
+        } else if LOGIN_CODES.contains(&code.value()) && judgement.asked.is_some() {
+            judgement.user = judgement.asked.take();
         }
     }
 

@@ -10,12 +10,13 @@
 //! | `server_side` | what a line of the server leads to |
 //! | `connecting` | the server, once it is connected |
 //! | `judgement` | what the owner's rules say to each line of the client, and what they are asked with |
-//! | `directory` | the directory that the client is in, for rules about paths |
+//! | `directory` | the directory that the client is in, for rules about paths: how the server is asked |
 //! | `features` | the reply to FEAT |
 //! | `data_command` | what PORT, EPRT, PASV or EPSV leads to |
 //! | `data_reply` | what the server's reply to one of them leads to, and what both sides are told |
 //! | `data` | the life of transfers: opened, used, ended, withdrawn |
 //! | `data_tls` | the TLS of data connections, and transfers that came to none |
+//! | `deadlines` | every time that is over, and what then |
 //! | `early_reply` | the reply that would outrun its data connection |
 //! | `ends` | which addresses a data connection enters by, leads to and comes from |
 //! | `pending` | the commands that await their reply |
@@ -48,6 +49,7 @@ mod data;
 mod data_command;
 mod data_reply;
 mod data_tls;
+mod deadlines;
 mod directory;
 mod drain;
 mod early_reply;
@@ -75,7 +77,9 @@ mod tunnel;
 
 pub use action::{Action, BlindRange, Certificate, Dial, Leg, TransferPlan};
 pub use event::Event;
-pub use replies::{network_protocol as network_protocol_reply, refusal as refusal_reply};
+pub use replies::{
+    NO_DESCRIPTORS, network_protocol as network_protocol_reply, refusal as refusal_reply,
+};
 pub use settings::{
     ModeChoice, Parties, PathChoice, ServerCcc, Settings, Source, TlsMode, TlsStart,
 };
@@ -254,6 +258,9 @@ impl Session {
             Event::ServerLimitReached => {
                 self.close(Some(replies::SERVER_FULL), CloseCause::ServerFull, now);
             }
+            Event::DescriptorsScarce => {
+                self.close(Some(replies::NO_DESCRIPTORS), CloseCause::NoDescriptors, now);
+            }
             Event::LoginLimitReached => {
                 self.close(Some(replies::FAILED_LOGINS), CloseCause::FailedLogins, now);
             }
@@ -298,29 +305,6 @@ impl Session {
         self.settle_drain(now);
     }
 
-    /// Tells the session that the time of [`poll_timeout`](Self::poll_timeout) has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.expire_transfers(now);
-        if self.phase == Phase::Closed {
-            return;
-        }
-        let over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if over(self.handshake_deadline()) {
-            self.close(Some(replies::TLS_TIMEOUT), CloseCause::TlsTimeout, now);
-        } else if over(self.first_line_deadline()) {
-            self.end_silence(now);
-        } else if over(self.login_deadline()) {
-            self.close(Some(replies::LOGIN_TIMEOUT), CloseCause::LoginTimeout, now);
-        } else if over(self.answer_deadline()) {
-            self.tell_failed_transfer();
-            self.close(Some(replies::SERVER_SILENT), CloseCause::ServerSilent, now);
-        } else if over(self.idle_deadline()) {
-            self.close(Some(replies::IDLE_TIMEOUT), self.cause_of_silence(), now);
-        }
-        self.pump(now);
-        self.settle_drain(now);
-    }
-
     /// The client.
     pub fn client(&self) -> std::net::SocketAddr {
         self.parties.client
@@ -334,27 +318,6 @@ impl Session {
             self.actions = VecDeque::new();
         }
         action
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let transfers = self.transfers.iter().filter_map(Transfer::expires_at);
-        let control = match self.phase {
-            Phase::Closed => None,
-            Phase::Connecting | Phase::Open => {
-                let deadlines = [
-                    self.login_deadline(),
-                    self.first_line_deadline(),
-                    self.handshake_deadline(),
-                    self.idle_deadline(),
-                    self.answer_deadline(),
-                    self.early_reply_deadline(),
-                    self.drain_deadline(),
-                ];
-                deadlines.into_iter().flatten().min()
-            }
-        };
-        transfers.chain(control).min()
     }
 
     /// True if bytes of this peer may be read now. False holds the peer back by TCP's own window.
@@ -396,6 +359,7 @@ impl Session {
     fn pump(&mut self, now: Instant) {
         loop {
             while self.pump_client(now) {}
+            self.ask_for_directory();
             let idle =
                 self.pending.is_empty() && !self.is_opening() && !self.termination_holds_client();
             if self.client_ended && self.phase == Phase::Open && idle {

@@ -54,6 +54,8 @@ pub(super) enum Pending {
     Abor,
     /// A command of the gateway's own: its answer is not the client's.
     OwnCommand(OwnCommand),
+    /// A PWD of the gateway's own whose answer is not waited for any longer.
+    LateDirectory,
     /// Not forwarded: the gateway's own 200 to CCC, behind which the client's TLS ends.
     OwnCcc,
     /// Not forwarded: the gateway's own reply, held until the ones before it are through.
@@ -82,6 +84,7 @@ impl Pending {
             | Self::Rein
             | Self::Abor
             | Self::OwnCommand(_)
+            | Self::LateDirectory
             | Self::OwnCcc
             | Self::Own(_) => None,
         };
@@ -111,6 +114,7 @@ impl Pending {
             | Self::Enclosed
             | Self::Feat
             | Self::Abor
+            | Self::LateDirectory
             | Self::Own(_) => false,
         }
     }
@@ -198,14 +202,43 @@ impl PendingQueue {
         })
     }
 
+    /// True while a login has not been answered.
+    pub(super) fn logs_in(&self) -> bool {
+        self.queue.iter().any(|pending| matches!(pending, Pending::Login { .. }))
+    }
+
+    /// True if every command has been answered, but for an ABOR, which may stay without an answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queue.iter().all(|pending| matches!(pending, Pending::Abor))
+    }
+
+    /// The answer to the gateway's PWD is not waited for any longer; it may come all the same.
+    pub(super) fn abandon_directory(&mut self) {
+        for pending in &mut self.queue {
+            if matches!(pending, Pending::OwnCommand(OwnCommand::Pwd)) {
+                *pending = Pending::LateDirectory;
+            }
+        }
+    }
+
+    /// True while an answer may come that nobody waits for.
+    pub(super) fn has_late_directory(&self) -> bool {
+        self.queue.iter().any(|pending| matches!(pending, Pending::LateDirectory))
+    }
+
     /// True while the server may answer a CCC.
     pub(super) fn asks_ccc(&self) -> bool {
         self.own_command() == Some(OwnCommand::Ccc)
     }
 
-    /// An own reply that is due now, since nothing before it is outstanding.
+    /// An own reply that is due now, since nothing before it is outstanding that the client waits for.
     pub(super) fn pop_own(&mut self) -> Option<Pending> {
-        let is_due = matches!(self.queue.front(), Some(Pending::Own(_) | Pending::OwnCcc));
-        if is_due { self.pop() } else { None }
+        let mut waited = self.queue.iter();
+        let first = waited.position(|pending| !matches!(pending, Pending::LateDirectory))?;
+        match self.queue.get(first) {
+            Some(Pending::Own(_) | Pending::OwnCcc) if first == 0 => self.pop(),
+            Some(Pending::Own(_) | Pending::OwnCcc) => self.queue.remove(first),
+            _ => None,
+        }
     }
 }

@@ -120,9 +120,23 @@ pub(super) const CCC_BEFORE_LOGIN: &str = "533 CCC only after the login.\r\n";
 
 /// A verb with other bytes than letters and digits, which no rule can be about for certain.
 pub(super) const UNREADABLE: &str = "500 Not a command.\r\n";
-/// A name behind several blanks, where rules ask for paths.
-pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\r\n";
+/// A name behind several blanks, or with one at its end, where rules ask for paths.
+pub(super) const BLANK_NAME: &str =
+    "501 One blank stands ahead of a name here, and none behind it.\r\n";
+/// A name with a control character, where rules ask for paths.
+pub(super) const CONTROL_BYTE: &str = "501 A name has no control characters here.\r\n";
+/// 0xFF alone, where there are rules.
+pub(super) const SINGLE_IAC: &str = "501 The byte 255 stands doubled here (RFC 854).\r\n";
+/// The server has sent more replies than there were commands, and rules ask who logs in.
+pub(super) const OUT_OF_STEP: &str =
+    "421 The replies of the server are out of step; connect again to log in.\r\n";
+/// The server has not said where the client is, on which a verdict depends.
+pub(super) const DIRECTORY_UNTOLD: &str =
+    "451 The server does not tell its directory: name the file from the root, or try again.\r\n";
 pub(super) const UNREACHABLE: &str = "421 The FTP server cannot be reached.\r\n";
+/// The process has no more descriptors than it keeps for data connections.
+pub const NO_DESCRIPTORS: &str =
+    "421 The gateway has no room for more sessions now; try again later.\r\n";
 pub(super) const SERVER_FULL: &str = "421 Too many sessions with this server; try again later.\r\n";
 pub(super) const FAILED_LOGINS: &str =
     "421 Too many failed logins from your address; try again in some minutes.\r\n";

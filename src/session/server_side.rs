@@ -2,9 +2,10 @@
 //! to a pending PASV or EPSV can lead to a pinhole (cases 1, 2).
 
 use super::named::Named;
+use super::own_command::OwnCommand;
 use super::pending::Pending;
 use super::security::{Change, Mechanism, Request};
-use super::{Phase, Session, TlsStart, replies};
+use super::{Phase, Session, TlsStart, directory, replies};
 use crate::ftp::{self, Code, Line, LineItem, LineViolation, ReplyLine, Verb};
 use crate::report::{CloseCause, Distrust, PeerText, Report, RewrittenLine};
 use crate::terms::Side;
@@ -107,13 +108,14 @@ impl Session {
     fn pass_reply_line(&mut self, line: &Line, now: Instant) {
         let feat = matches!(self.pending.front(), Some(Pending::Feat));
         let hidden = feat && !self.offers(line.text());
+        let passes = self.replies.open_code().is_some_and(|code| self.answers_nothing(code));
         if matches!(self.pending.front(), Some(Pending::Greeting))
             && self.keep_greeting(line.raw(), now)
         {
             return;
         }
         match self.pending.front_mut() {
-            Some(Pending::OwnCommand(_)) => {}
+            Some(Pending::OwnCommand(_) | Pending::LateDirectory) if !passes => {}
             Some(Pending::Transfer { .. }) if self.replaces_reply => {}
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
@@ -143,7 +145,7 @@ impl Session {
             self.pass_enclosed(line);
             return;
         }
-        if self.is_late_abort_reply(code) {
+        if self.answers_nothing(code) {
             let whole = self.release(line);
             self.pass_unsolicited(code, whole);
             return;
@@ -192,6 +194,7 @@ impl Session {
             Pending::OwnCommand(command) => {
                 self.on_own_reply(command, code, line.text(), now);
             }
+            Pending::LateDirectory => {}
             Pending::Feat if self.features() == ftp::Features::OwnTls => {
                 self.end_features(code, raw);
             }
@@ -335,8 +338,10 @@ impl Session {
 
     /// Before a reply is read, what it cannot answer is taken from the head of the queue.
     fn find_command(&mut self, code: Code) {
+        self.drop_late_directory(code);
         self.drop_silent_abort(code);
         self.find_passive(code);
+        self.doubt(code);
     }
 
     /// An ABOR that the server leaves unanswered because its 426 or 226 ended both: the replies of
@@ -351,9 +356,13 @@ impl Session {
     }
 
     /// A further 225 or 226 after an ABOR whose transfer had ended by itself: it can be no answer
-    /// to PASV, EPSV, PORT or EPRT.
-    fn is_late_abort_reply(&self, code: Code) -> bool {
-        matches!(self.pending.front(), Some(Pending::Data(_))) && matches!(code.value(), 225 | 226)
+    /// to PASV, EPSV, PORT or EPRT. Nor is every reply one to the gateway's own PWD.
+    pub(super) fn answers_nothing(&self, code: Code) -> bool {
+        match self.pending.front() {
+            Some(Pending::Data(_)) => matches!(code.value(), 225 | 226),
+            Some(Pending::OwnCommand(OwnCommand::Pwd)) => !directory::may_answer(code),
+            _ => false,
+        }
     }
 
     /// A 227 to a pending PASV, or a 229 to a pending EPSV, answers just that: whatever stands ahead
@@ -367,6 +376,7 @@ impl Session {
         };
         while answers && !matches!(self.pending.front(), Some(Pending::Data(_)) | None) {
             self.drop_unanswered();
+            self.note_excess();
             self.flush_own_replies();
         }
     }
@@ -378,6 +388,7 @@ impl Session {
             Distrust::UnsolicitedReply
         };
         self.distrust(reason);
+        self.note_excess();
         self.send(Side::Client, raw);
     }
 

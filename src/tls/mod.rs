@@ -7,6 +7,7 @@
 //! | [`server_side`] | TLS towards servers, by which it is a TLS client |
 //! | `verifier` | whether a server is who it should be |
 //! | `store` | what data connections resume |
+//! | `steady` | the clock by which that ages |
 //! | [`again`] | tickets of TLS 1.3 that are used more than once |
 //! | [`fixed`] | the certificate that is the gateway's own, read again when it changes |
 //! | [`hello`] | *pure*: what a client offers, in words |
@@ -34,6 +35,7 @@ pub mod material;
 mod name;
 pub mod record;
 pub mod server_side;
+mod steady;
 mod store;
 pub mod subject;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use super::again;
 use super::failure::Failure;
 use super::material::{self, MaterialFault, Roots, SettingsFault};
+use super::steady::Steady;
 use super::store::ServerSessions;
 use super::verifier::{Trust, Verifier};
 pub use super::verifier::{Untrusted, Verify};
@@ -155,6 +156,8 @@ impl ServerSide {
         config.dangerous().set_certificate_verifier(Arc::clone(&verifier) as _);
         config.client_auth_cert_resolver = Arc::clone(&shown) as _;
         config.resumption = Resumption::store(Arc::clone(&sessions) as _);
+        // The data connections' is the same, and none of them has dates to check.
+        config.time_provider = Arc::new(Steady::start());
         config.alpn_protocols = vec![ALPN_CONTROL.to_vec()];
         Ok(ServerSession { config: Arc::new(config), name, verifier, shown, sessions })
     }

@@ -59,16 +59,21 @@ def others_go_on(g):
 def fetch(g, p, source):
     """A whole RETR of a client at `source`."""
     with g.data_listener() as listener:
-        address = passive(p, listener)
-        p.exchange("RETR x", "150 here")
-        sock = socket.create_connection(address, PATIENCE, source_address=(source, 0))
-        mine, theirs = p.data("client", sock), p.accept(listener, "server")
-        theirs.send(b"file")
-        theirs.close()
-        if mine.read_to_end() != b"file":
-            raise Failed("the file does not arrive")
-        p.say("226 done")
-        mine.close()
+        fetch_over(p, listener, source)
+
+
+def fetch_over(p, listener, source):
+    """A file, for which the server awaits the data connection at `listener`."""
+    address = passive(p, listener)
+    p.exchange("RETR x", "150 here")
+    sock = socket.create_connection(address, PATIENCE, source_address=(source, 0))
+    mine, theirs = p.data("client", sock), p.accept(listener, "server")
+    theirs.send(b"file")
+    theirs.close()
+    if mine.read_to_end() != b"file":
+        raise Failed("the file does not arrive")
+    p.say("226 done")
+    mine.close()
 
 
 @case(43, "too many sessions: of a client, in all, of a server")
@@ -371,6 +376,32 @@ def fill(g, sockets):
         except TimeoutError:
             return
     raise Failed("no session is refused although descriptors are used up")
+
+
+@case(43, "more clients at a time than there are descriptors")
+def burst(gate):
+    """All of them are accepted before the first of them has its server."""
+    g = gate(limits={"sessions_per_client": 1000, "sessions": 1000, "first_line_timeout": "1s"})
+    crowd = []
+    try:
+        with from_address(g, OTHER) as p, g.data_listener() as listener:
+            may_have(g, 256)
+            for _ in range(500):
+                sock = socket.socket()
+                crowd.append(sock)
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    sock.connect((g.host, g.port))
+            wait_until(lambda: ended(g, "no_descriptors") > 100, "nobody is turned away")
+            for _ in range(10):
+                fetch_over(p, listener, OTHER)
+            if count := ended(g, "connect_failed"):
+                raise Failed(f"{count:g} sessions are said not to reach the server")
+    finally:
+        for sock in crowd:
+            sock.close()
+        may_have(g, 4096)
+    g.no_session()
 
 
 @case(43, "no descriptor is left")

@@ -2,13 +2,17 @@
 
 import contextlib
 import ctypes
+import glob
 import os
 import random
 import resource
+import shlex
 import socket
 import struct
+import time
 
 from process import Failed, wait_until
+from servers import CACHE
 
 SYS_PIDFD_GETFD = 438
 NETLINK_NETFILTER = 12
@@ -82,6 +86,38 @@ def many_descriptors():
     return hard
 
 
+class Clock:
+    """The time of day of one program, which can be stepped while it runs: libfaketime asks a file what to
+    add whenever the program asks for the time. Monotonic clocks and the times of files are left alone.
+
+    `binary` is what to start. The file lies where the program's Landlock lets it read.
+    """
+
+    def __init__(self, folder, binary):
+        os.makedirs(folder, exist_ok=True)
+        self.path = os.path.join(folder, "clock")
+        self.ahead = 0
+        self.step(0)
+        library, = glob.glob(f"{CACHE}/libfaketime/usr/lib/*/faketime/libfaketimeMT.so.1")
+        told = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1", "NO_FAKE_STAT": "1"}
+        words = " ".join(shlex.quote(f"{name}={value}") for name, value in told.items())
+        self.binary = os.path.join(folder, "ftpgate-by-another-clock")
+        with open(self.binary, "w", encoding="utf-8") as out:
+            out.write(f'#!/bin/sh\nexec env {words} {shlex.quote(os.path.abspath(binary))} "$@"\n')
+        os.chmod(self.binary, 0o755)
+
+    def step(self, seconds):
+        """From now on it is so far ahead of the true time; less than 0: behind."""
+        with open(self.path + ".new", "w", encoding="ascii") as out:
+            out.write(f"{seconds:+d}\n")
+        os.replace(self.path + ".new", self.path)
+        self.ahead = seconds
+
+    def now(self):
+        return time.time() + self.ahead
+
+
 @contextlib.contextmanager
 def stopped_thread(pid, name):
     """One thread of a process stands still: it answers nobody, while the others go on."""
@@ -149,6 +185,15 @@ def fill_pinholes(number, first=0):
         messages.append(_message(10 << 8 | 12, _attribute(1, b"ftpgate\0") + _attribute(2, b"pin4\0")
                                  + _attribute(0x8003, elements), flags=0x401))
     return _batch(*messages)
+
+
+def flush_behind_an_element(chain):
+    """A batch for `as_owner`: an element is added, and a chain loses its rules."""
+    element = _attribute(0x8001, _attribute(0x8001, _attribute(1, struct.pack(
+        ">IIHH", 0x0A000001, 0xCB007107, 50000, 0))) + _attribute(4, struct.pack(">Q", 1000)))
+    return _batch(_message(10 << 8 | 12, _attribute(1, b"ftpgate\0") + _attribute(2, b"pin4\0")
+                           + _attribute(0x8003, element), flags=0x401),
+                  _message(10 << 8 | 8, _attribute(1, b"ftpgate\0") + _attribute(2, chain.encode() + b"\0")))
 
 
 def empty_pinholes():

@@ -14,6 +14,7 @@ parser.add_argument("--key")
 parser.add_argument("--version", help="the only version of TLS: 1.2 or 1.3")
 parser.add_argument("--implicit", action="store_true", help="TLS from the first byte")
 parser.add_argument("--required", action="store_true", help="no login and no data without TLS")
+parser.add_argument("--foreign", action="store_true", help="data with others than the client (FXP)")
 args = parser.parse_args()
 
 
@@ -47,6 +48,7 @@ handler = secured() if args.chain else FTPHandler
 authorizer = DummyAuthorizer()
 authorizer.add_user(args.user, args.password, args.home, perm="elradfmwMT")
 handler.authorizer = authorizer
+handler.permit_foreign_addresses = args.foreign
 handler.use_sendfile = False
 ThreadedFTPServer.max_cons_per_ip = 0
 

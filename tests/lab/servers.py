@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from authority import certificate, server_dns
 from process import Failed, Process, call
-from topology import server_address
+from topology import HOST, server_address
 
 CACHE = os.environ.get("FTPGATE_LAB_CACHE", "/var/cache/ftpgate-lab")
 
@@ -42,8 +42,12 @@ class Server:
     strict: bool = None
     pair: tuple = None     # (chain, key) instead of a certificate made for it
     extra_tls: str = ""    # more lines about TLS for vsftpd's or ProFTPD's configuration
+    host: str = "server"   # the namespace: this one, or that of a host of `topology.HOST`
+    foreign: bool = False  # data connections with others than the client are allowed (FXP)
 
     def address(self, family):
+        if self.host != "server":
+            return HOST[self.host, family]
         return server_address(self.index, family)
 
     @property
@@ -73,7 +77,7 @@ def start_servers(topology, folder, names, port=21, first_index=0, vsftpd_extra=
         env = {"OPENSSL_CONF": _openssl(server, private)} if server.tls else {}
         for argv in RECIPES[name](server, private):
             log = os.path.join(folder, f"{name}-{port}.log")
-            processes.append(Process(argv, log, topology.ns["server"], env=os.environ | env))
+            processes.append(Process(argv, log, topology.ns[server.host], env=os.environ | env))
         servers[name] = server
     for server in servers.values():
         for family in (4, 6):
@@ -85,7 +89,7 @@ def _wait_for_greeting(topology, server, family):
     deadline = time.monotonic() + 10
     while True:
         try:
-            with topology.connect("server", (server.address(family), server.port), 2.0) as s:
+            with topology.connect(server.host, (server.address(family), server.port), 2.0) as s:
                 # With implicit TLS the client speaks first.
                 if server.implicit or s.recv(3) == b"220":
                     return
@@ -160,6 +164,9 @@ def _vsftpd(server, private):
         extra += f"\npasv_min_port={low}\npasv_max_port={high}"
     if server.named:
         extra += f"\npasv_address={server.named}"
+    if server.foreign:
+        # To others than its client it does not get from port 20: 500 OOPS: vsf_sysutil_bind.
+        extra += "\npasv_promiscuous=YES\nport_promiscuous=YES\nconnect_from_port_20=NO"
     empty = os.path.join(private, "empty")
     os.makedirs(empty)
     for family in (4, 6):
@@ -230,6 +237,8 @@ def _proftpd(server, private):
         extra += "PassivePorts " + server.passive.replace("-", " ") + "\n"
     if server.named:
         extra += f"MasqueradeAddress {server.named}\n"
+    if server.foreign:
+        extra += "AllowForeignAddress on\n"
     for family in (4, 6):
         config = _write(os.path.join(private, f"proftpd{family}.conf"), f"""
 ServerName lab
@@ -279,6 +288,8 @@ def _pure_ftpd(server, private):
         more += ["-p", server.passive.replace("-", ":")]
     if server.named:
         more += ["-P", server.named]
+    if server.foreign:
+        more += ["-w"]
     for family in (4, 6):
         yield [f"{CACHE}/pure-ftpd/usr/sbin/pure-ftpd", "-S", f"{server.address(family)},{server.port}",
                "-4" if family == 4 else "-6", "-l", f"puredb:{database}", "-A", "-E", "-H", "-c", "200",
@@ -293,6 +304,8 @@ def _pyftpdlib(server, private):
         chain, key = _pair(server, private)
         more = ["--chain", chain, "--key", key, *(["--version", server.version] if server.version else []),
                 *(["--implicit"] if server.implicit else []), *(["--required"] if server.strict else [])]
+    if server.foreign:
+        more += ["--foreign"]
     for family in (4, 6):
         yield [f"{CACHE}/venv/bin/python", script, server.home, USER, PASSWORD, str(server.port),
                server.address(family), *more]
@@ -308,7 +321,7 @@ def installed():
               f"{CACHE}/proftpd-mod-crypto/usr/lib/proftpd/mod_tls.so",
               f"{CACHE}/prometheus/usr/bin/prometheus", f"{CACHE}/prometheus/usr/bin/promtool",
               f"{CACHE}/keepalived/usr/sbin/keepalived", f"{CACHE}/conntrackd/usr/sbin/conntrackd",
-              f"{CACHE}/haproxy/usr/sbin/haproxy", f"{CACHE}/machine.done"]
+              f"{CACHE}/haproxy/usr/sbin/haproxy", f"{CACHE}/libfaketime.done", f"{CACHE}/machine.done"]
     tools = ["nft", "ip", "conntrack", "curl", "lftp", "tnftp", "inetutils-ftp", "ncftpget", "wget",
              "kermit", "openssl", "systemd-nspawn", "buildah", "musl-gcc", "runc", "readelf",
              "strip"]

@@ -26,7 +26,8 @@ machine=(
     systemd systemd-sysv dbus nftables iproute2 procps conntrack ca-certificates
     firewalld ufw
 )
-unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived conntrackd haproxy)
+unpacked=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd prometheus keepalived conntrackd haproxy
+    libfaketime)
 pyftpdlib_version=2.2.0
 # What pyftpdlib needs for TLS.
 pyopenssl_version=26.4.0

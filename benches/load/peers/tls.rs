@@ -1,15 +1,12 @@
 //! TLS of both ends. The client verifies nothing: who it talks to is known.
 
 use crate::Outcome;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use crate::verify_nothing::VerifyNothing;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,7 +50,7 @@ pub(crate) fn client(version: &str) -> Outcome<ClientConfig> {
         .with_protocol_versions(&[named(version)?])?;
     let mut config = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(VerifyNothing))
+        .with_custom_certificate_verifier(Arc::new(VerifyNothing::new(default_provider())))
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
@@ -75,44 +72,5 @@ fn named(version: &str) -> Outcome<&'static SupportedProtocolVersion> {
         "1.2" => Ok(&TLS12),
         "1.3" => Ok(&TLS13),
         _ => Err(format!("no version {version}").into()),
-    }
-}
-
-/// Accepts every certificate and signature.
-#[derive(Debug)]
-struct VerifyNothing;
-
-impl ServerCertVerifier for VerifyNothing {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

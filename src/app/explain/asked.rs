@@ -1,6 +1,6 @@
 //! The question: words of a command line, each `KEY=VALUE`, and what is taken where one is missing.
 
-use crate::config::{Config, Listener, Server, TlsMode};
+use crate::config::{Config, Listener, Server, TlsMode, command_meant};
 use crate::policy::{Question, Subject, TlsState};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
         let tls = values.choice("tls", &TLS, &mut problems);
         let login = values.choice("login", &LOGIN, &mut problems);
         let data_private = values.choice("data", &DATA, &mut problems);
-        let line = values.one("command").filter(|line| !line.trim().is_empty());
+        let line = values.one("command");
         let (verb, argument) = line.map_or(("", ""), split);
         if !verb.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             let _ = writeln!(problems, "command: `{}` is no verb of FTP", verb.escape_debug());
@@ -151,6 +151,10 @@ impl<'a> Asked<'a> {
             ("directory", known(self.directory)),
             ("command", shown(line)),
         ]);
+        if let Some(meant) = command_meant(split(line).0) {
+            let verb = shown(&split(line).0.to_uppercase());
+            facts.push(("hint", format!("FTP has no command {verb}: did you mean {meant}?")));
+        }
         facts
     }
 }
@@ -185,9 +189,11 @@ impl<'a> Values<'a> {
             let known = KEYS.iter().find(|known| **known == key);
             // Writing to a String cannot fail.
             let _ = match known {
-                Some(_) if !word.contains('=') => {
-                    writeln!(problems, "`{}` has no value: write {key}=VALUE", shown(word))
-                }
+                Some(_) if value.trim().is_empty() => writeln!(
+                    problems,
+                    "`{}` has no value: write {key}=VALUE, or leave it out",
+                    shown(word)
+                ),
                 None => {
                     let keys = KEYS.join(", ");
                     writeln!(problems, "`{}` is not known here: the keys are {keys}", shown(key))

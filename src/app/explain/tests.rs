@@ -144,6 +144,31 @@ fn what_is_missing_is_told_as_such() {
 }
 
 #[test]
+fn a_verb_that_looks_like_a_slip_gets_a_hint() {
+    let hint = |command: &str| {
+        let command = format!("command={command}");
+        let asked = explained(&["client=192.0.2.7", "listener=in", &command]).unwrap();
+        asked.question.into_iter().find(|(key, _)| *key == "hint").map(|(_, hint)| hint)
+    };
+    assert_eq!(hint("delete x").as_deref(), Some("FTP has no command DELETE: did you mean DELE?"));
+    assert!(hint("GET x").unwrap().ends_with("did you mean RETR?"));
+    for verb in ["DELE x", "XMKD x", "XYZZY", "mdtm x"] {
+        assert_eq!(hint(verb), None, "{verb}");
+    }
+}
+
+#[test]
+fn a_word_without_a_value_is_told() {
+    let told = explained(&["client=192.0.2.7", "listener=in", "command=", "user= "]).unwrap_err();
+    for expected in [
+        "`command=` has no value: write command=VALUE, or leave it out",
+        "`user= ` has no value: write user=VALUE",
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
+}
+
+#[test]
 fn every_wrong_word_is_told() {
     let told =
         explained(&["clint=x", "tls=maybe", "user", "data=clear", "data=clear"]).unwrap_err();

@@ -74,21 +74,3 @@ fn user_namespaces_may_be_shut_in_three_ways() {
     let open = Sketch::of(&[("proc/sys/user/max_user_namespaces", "1000")]);
     assert_eq!(namespaces(&open.0).state, State::Ok);
 }
-
-#[test]
-fn a_remedy_stands_under_what_it_is_for() {
-    let findings =
-        [Finding::ok("this", "good"), Finding::missing("that", "better", "do something")];
-    let text = table(&findings);
-    let lines: Vec<&str> = text.lines().skip(2).collect();
-    assert_eq!(
-        lines,
-        [
-            "  ok       this                                 good",
-            "  MISSING  that                                 better",
-            "           -> do something",
-        ]
-    );
-    assert!(conclusion(0).contains("Everything"));
-    assert!(conclusion(2).contains("gateway: 2."));
-}

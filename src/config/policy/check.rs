@@ -1,8 +1,8 @@
 //! What the keys of a policy contradict, and rules that could never apply.
 
-use super::FxpChoice;
 use super::compile::ENCLOSED_RULE;
 use super::file::{PolicyFile, RuleFile};
+use super::{FxpChoice, barred};
 use crate::config::file::ListenerFile;
 use crate::config::section::Notes;
 use crate::config::value;
@@ -12,7 +12,7 @@ use crate::policy::{Among, CommandPattern, RuleVerdict, When};
 const NEEDED: [&str; 3] = ["PASS", "QUIT", "USER"];
 
 /// The rules that keys stand for: their names are taken.
-const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 11] = [
     "active",
     "allow_only",
     "anonymous",
@@ -36,6 +36,10 @@ pub(in crate::config) fn check(policy: &PolicyFile, listeners: &[ListenerFile], 
         check_listeners(rule, policy, listeners, notes);
         check_paths(rule, notes);
         check_reach(rule, earlier, notes);
+    }
+    // A key that could not be read may be the one that lets pass.
+    if !notes.complained_below(&policy.section) {
+        barred::check(policy, listeners, notes);
     }
 }
 

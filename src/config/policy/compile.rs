@@ -11,7 +11,7 @@ use crate::policy::{
 pub(super) const ENCLOSED_RULE: &str = "enclosed";
 
 /// The commands that use a data connection.
-const TRANSFERS: [&str; 7] = ["APPE", "LIST", "MLSD", "NLST", "RETR", "STOR", "STOU"];
+pub(super) const TRANSFERS: [&str; 7] = ["APPE", "LIST", "MLSD", "NLST", "RETR", "STOR", "STOU"];
 
 impl PolicyConfig {
     /// What the sessions of the listener with this name are judged by.

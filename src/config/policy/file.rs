@@ -1,5 +1,6 @@
 //! The keys of a policy, each with its default.
 
+use super::check::KEYS;
 use super::compile::default_reply;
 use super::value as own;
 use super::{
@@ -17,6 +18,10 @@ const MOST_RULES: usize = 256;
 /// A policy as read, with what is checked as a whole.
 pub(in crate::config) struct PolicyFile {
     pub(super) name: String,
+    /// The dotted key of the whole.
+    pub(super) section: String,
+    /// The keys that rules are called like.
+    keys: Vec<(&'static str, Found<()>)>,
     pub(super) config: PolicyConfig,
     pub(super) deny: Found<Vec<CommandPattern>>,
     pub(super) fxp: Found<FxpChoice>,
@@ -57,6 +62,7 @@ impl PolicyFile {
             ("after_login", CccChoice::AfterLogin),
         ];
         let default = PolicyConfig::default();
+        let keys = KEYS.iter().map(|key| (*key, section.found(key))).collect();
         let paths = path_lists(section.section("paths"));
         let deny = section.read("deny", own::commands, default.deny);
         let fxp = section.read("fxp", value::choice(FXP), default.fxp);
@@ -82,8 +88,9 @@ impl PolicyFile {
             ccc: section.read("ccc", value::choice(CCC), default.ccc).value,
             rules: rules.iter().map(|rule| rule.rule.clone()).collect(),
         };
+        let whole = section.key().to_owned();
         section.finish();
-        Self { name: name.to_owned(), config, deny, fxp, fxp_peers, rules }
+        Self { name: name.to_owned(), section: whole, keys, config, deny, fxp, fxp_peers, rules }
     }
 
     pub(in crate::config) fn into_config(self) -> PolicyConfig {
@@ -92,6 +99,11 @@ impl PolicyFile {
 
     pub(in crate::config) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The key that the rule of this name stands for; `None` for the owner's own rules.
+    pub(super) fn key_of(&self, rule: &str) -> Option<&Found<()>> {
+        self.keys.iter().find(|(key, _)| *key == rule).map(|(_, found)| found)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::tree::Node;
 use super::super::value::{self, scalar};
-use super::super::value_tls::list;
+use super::super::value_tls::each;
 use crate::ftp::Verb;
 use crate::policy::{CommandPattern, OwnReply, Pattern, PatternError};
 
@@ -39,7 +39,12 @@ pub(super) fn commands(node: &Node) -> Result<Vec<CommandPattern>, String> {
     })
 }
 
-/// The command that somebody probably means who writes `verb`. Unknown verbs are let be otherwise, for
+/// The command that somebody probably means who asks about `verb`, if that is none of FTP.
+pub fn command_meant(verb: &str) -> Option<&'static str> {
+    meant(CommandPattern::parse(verb)?.words().first()?)
+}
+
+/// The command that somebody probably means who writes `verb`, in capitals. Unknown verbs are let be otherwise, for
 /// servers have private ones.
 fn meant(verb: &str) -> Option<&'static str> {
     let known: Vec<&str> = Verb::ALL.iter().map(|verb| verb.label()).collect();
@@ -93,25 +98,6 @@ fn patterns(
 /// Names of listeners.
 pub(super) fn listeners(node: &Node) -> Result<Vec<String>, String> {
     each(node, "a list of names of listeners", |text| Ok(text.to_owned()))
-}
-
-/// The items of a list, none of them twice.
-fn each<T: PartialEq>(
-    node: &Node,
-    wanted: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let mut values = Vec::new();
-    for item in list(node, wanted)? {
-        let text = scalar(item, wanted)?;
-        let value = parse(&text)?;
-        if values.contains(&value) {
-            let shown = text.escape_debug();
-            return Err(format!("`{shown}` stands here twice: write it once"));
-        }
-        values.push(value);
-    }
-    Ok(values)
 }
 
 /// A reply of one line.

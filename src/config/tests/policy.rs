@@ -73,6 +73,17 @@ fn every_key_of_a_rule_is_read() {
 #[case("{ deny: [get] }", "deny", "did you mean RETR?")]
 #[case("{ allow_only: [RETR, LIS] }", "allow_only", "did you mean LIST?")]
 #[case("{ allow_only: [chmod] }", "allow_only", "did you mean SITE CHMOD?")]
+#[case("{ deny: [DELETE, 'A-B', LIST, get] }", "deny", "mean DELE?; `A-B` is no command")]
+#[case(
+    "{ deny: [DELETE, get] }",
+    "deny",
+    "mean DELE?; FTP has no command `get`: did you mean RETR?"
+)]
+#[case(
+    "{ servers: ['ftp/x', 192.0.2.1, '10.0.0.1/8'] }",
+    "servers",
+    "; `10.0.0.1/8` has bits behind"
+)]
 #[case("{ deny: ['A-B'] }", "deny", "`A-B` is no command")]
 #[case("{ deny: DELE }", "deny", "needs a list of commands")]
 #[case("{ deny: [DELE, dele] }", "deny", "stands here twice")]

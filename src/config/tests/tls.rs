@@ -168,7 +168,7 @@ fn how_the_local_ca_is_made_is_told() {
     "bypass",
     "write 192.0.2.0/24, or 192.0.2.1/32"
 )]
-#[case("{ mode: intercept, bypass: [A.b, a.B.] }", "bypass", "`a.b` stands here twice")]
+#[case("{ mode: intercept, bypass: [A.b, a.B.] }", "bypass", "`a.B.` stands here twice")]
 #[case("{ client_strat: implicit }", "client_strat", "did you mean `client_start`?")]
 fn values_of_a_listener(#[case] written: &str, #[case] key: &str, #[case] words: &str) {
     only(&tls(written, ""), 3, &format!("listeners[0].tls.{key}"), words);

@@ -252,3 +252,48 @@ fn a_reply_is_one_line_that_refuses() {
         assert_eq!(OwnReply::new(code, text), None);
     }
 }
+
+#[test]
+fn a_file_of_the_servers_choice_lies_where_the_client_says_or_is() {
+    let secret = When { paths: Among::Of(paths(&["/secret/**"])), ..When::default() };
+    let rules = [rule(secret, refuse())];
+    let mut subject = subject();
+    for line in
+        ["STOU /secret/x", "STOU ../secret/x", "XCRC \"/secret/a\" 0 1", "MMD5 /a,/secret/b"]
+    {
+        assert_eq!(answered(&rules, &subject, line), Some(refuse()), "{line}");
+    }
+    assert_eq!(answered(&rules, &subject, "STOU"), None);
+    subject.directory = Some(b"/secret");
+    assert_eq!(answered(&rules, &subject, "STOU /pub/x"), Some(refuse()), "it may be ignored");
+    let public = When { paths: Among::Except(paths(&["/home/**"])), ..When::default() };
+    subject.directory = Some(b"/home");
+    assert_eq!(answered(&[rule(public, refuse())], &subject, "STOU"), None);
+}
+
+#[test]
+fn a_listing_may_be_of_several_folders() {
+    let when = When {
+        commands: Among::Of(commands(&["LIST"])),
+        paths: Among::Of(paths(&["/secret"])),
+        ..When::default()
+    };
+    let rules = [rule(when, refuse())];
+    assert_eq!(answered(&rules, &subject(), "LIST -l /pub /secret"), Some(refuse()));
+    assert_eq!(answered(&rules, &subject(), "LIST /pub secret"), None);
+}
+
+#[test]
+fn nobody_renames_what_a_refused_file_lies_in() {
+    let of = |texts: &[&str]| When { paths: Among::Of(paths(texts)), ..When::default() };
+    let rules = [rule(of(&["/data/secret/**", "*.exe", "/home/*/private/**"]), refuse())];
+    for line in ["RNFR /data", "RNFR /data/secret", "RNFR /", "RNFR /home", "RNFR ../data/"] {
+        assert_eq!(answered(&rules, &subject(), line), Some(refuse()), "{line}");
+    }
+    for line in ["RNFR /data/sec", "RNFR /dat", "RNFR /home/a", "RNFR /data/secrets", "RNTO /data"]
+    {
+        assert_eq!(answered(&rules, &subject(), line), None, "{line}");
+    }
+    let allowed = [rule(of(&["/data/secret/**"]), RuleVerdict::Allow)];
+    assert_eq!(answered(&allowed, &subject(), "RNFR /data"), None, "not an exception");
+}

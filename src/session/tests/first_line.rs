@@ -59,6 +59,9 @@ fn a_limit_that_is_reached_is_told_to_the_client() {
     let mut bench = Bench::connecting();
     let told = bench.tell(Event::ServerLimitReached);
     assert!(told.contains("ServerFull") && told.contains("421 "), "{told}");
+    let mut bench = Bench::connecting();
+    let told = bench.tell(Event::DescriptorsScarce);
+    assert!(told.contains("NoDescriptors") && told.contains("421 "), "{told}");
     let mut bench = Bench::logged_in();
     bench.say(Side::Client, "USER b\r\n");
     bench.say(Side::Server, "530 no\r\n");

@@ -68,6 +68,17 @@ fn case_38_two_hundred_data_connections_resume(
     }
 }
 
+/// A step of the time of day would leave nothing to resume: `faults: the clock steps by years` in the lab.
+#[test]
+fn sessions_age_by_a_clock_of_their_own() {
+    let (gateway, server) = (gateway(), keeping(VERSIONS[1], false));
+    let session = session(&gateway);
+    let data = session.data(&control(&session, &server).client);
+    assert!(Arc::ptr_eq(&session.config.time_provider, &data.time_provider));
+    let clock = format!("{:?}", data.time_provider);
+    assert!(clock.starts_with("Steady"), "{clock}");
+}
+
 /// Some give no ticket when a session is resumed.
 #[test]
 fn tickets_that_run_dry_cost_a_full_handshake_and_no_more() {
