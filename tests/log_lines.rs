@@ -127,6 +127,19 @@ fn every_line_of_a_session_carries_its_id() {
 }
 
 #[test]
+fn replies_without_end_that_nobody_asked_for_do_not_fill_the_log() {
+    let odd = |reason| Report::LineDistrusted { reason, from: Side::Server };
+    let mut reports = vec![started()];
+    reports.extend((0..1000).map(|_| odd(Distrust::UnsolicitedReply)));
+    reports.extend((0..1000).map(|_| odd(Distrust::NoReplyCode)));
+    // They take no line from what is told at every level.
+    reports.push(odd(Distrust::UnsolicitedPassiveReply));
+    let text = log(tracing::Level::DEBUG, &reports);
+    assert!((60..200).contains(&text.matches("DEBUG").count()), "{text}");
+    assert_eq!(text.matches("WARN").count(), 1, "{text}");
+}
+
+#[test]
 fn the_session_is_named_even_where_only_warnings_are_written() {
     let reports = [
         started(),

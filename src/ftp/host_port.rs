@@ -60,7 +60,8 @@ pub enum EprtError {
     UnknownProtocol,
 }
 
-/// Reads the argument of EPRT (RFC 2428 §2), with any delimiter from 33 to 126. The scope of an
+/// Reads the argument of EPRT (RFC 2428 §2), with any delimiter from 33 to 126 that occurs in none of the
+/// fields: with one that does, as `.` in IPv4 and digits do, two readers may see two ports. The scope of an
 /// IPv6 address (`%eth0`) means nothing to anyone but its writer and is dropped. Port 0 is read;
 /// policy judges it.
 pub fn parse_eprt(argument: &[u8]) -> Result<Eprt, EprtError> {

@@ -99,7 +99,7 @@ impl Policy {
         self.rules.iter().any(|rule| rule.depends_on_directory(verb, argument))
     }
 
-    /// May a data connection be negotiated, given whether the login was accepted (case 4)?
+    /// May a data connection be negotiated, or used, given whether the login was accepted (case 4)?
     pub fn may_negotiate(&self, logged_in: bool) -> Verdict {
         if logged_in { Verdict::Allow } else { Verdict::Refuse(Refusal::NotLoggedIn) }
     }

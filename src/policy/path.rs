@@ -3,7 +3,8 @@
 
 /// What a client may mean by `name` while it is in `directory`: absolute paths without `.`, `..` and
 /// empty parts, each of them once. Servers on Windows take `\` for `/`, others for a byte like any other;
-/// on z/OS a name in apostrophes stands for itself wherever the client is, elsewhere they are bytes of it.
+/// on z/OS a name in apostrophes stands for itself wherever the client is, with or without the closing
+/// one, and they are no part of it (`'/u/bob/x'` is a file of its Unix); elsewhere they are bytes of it.
 /// 0xFF doubled is one byte to servers that speak Telnet (RFC 854: ProFTPD, those that come from BSD), and
 /// two to others (vsftpd, Pure-FTPd).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +17,16 @@ impl Readings {
         const BOTH: fn(u8) -> bool = |byte| matches!(byte, b'/' | b'\\');
         let mut readings = Vec::new();
         let (single_directory, single_name) = (undoubled(directory), undoubled(name));
-        let bases = [
-            Some(directory),
-            single_directory.as_deref(),
-            name.starts_with(b"'").then_some(&[][..]),
-        ];
-        for base in bases.into_iter().flatten() {
-            for name in [Some(name), single_name.as_deref()].into_iter().flatten() {
+        let root: &[u8] = &[];
+        for name in [Some(name), single_name.as_deref()].into_iter().flatten() {
+            let bare = name.strip_prefix(b"'").map(|rest| rest.strip_suffix(b"'").unwrap_or(rest));
+            let meant = [
+                Some((directory, name)),
+                single_directory.as_deref().map(|single| (single, name)),
+                bare.map(|_| (root, name)),
+                bare.map(|bare| (root, bare)),
+            ];
+            for (base, name) in meant.into_iter().flatten() {
                 for separates in [SLASH, BOTH] {
                     let reading = join(base, name, separates);
                     if !readings.contains(&reading) {
@@ -110,7 +114,16 @@ mod tests {
         let readings = Readings::of(b"/secret", b"'/../file");
         assert_eq!(readings.iter().collect::<Vec<_>>(), [&b"/secret/file"[..], b"/file"]);
         let readings = Readings::of(b"/", b"'SYS1.PARMLIB'");
-        assert_eq!(readings.iter().collect::<Vec<_>>(), [b"/'SYS1.PARMLIB'"]);
+        let both: Vec<_> = readings.iter().collect();
+        assert_eq!(both, [&b"/'SYS1.PARMLIB'"[..], b"/SYS1.PARMLIB"]);
+        for name in ["'/private/x'", "'/private/x", "'/pub/../private/./x'", "'\\private\\x'"] {
+            let readings = Readings::of(b"/pub", name.as_bytes());
+            assert!(readings.iter().any(|path| path == b"/private/x"), "{name}");
+        }
+        for name in ["'", "''"] {
+            let readings = Readings::of(b"/pub", name.as_bytes());
+            assert!(readings.iter().any(|path| path == b"/"), "{name}");
+        }
     }
 
     #[test]

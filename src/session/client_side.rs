@@ -193,6 +193,10 @@ impl Session {
                 self.forward(&command, Pending::Plain);
             }
             verb if verb.transfers_data() => {
+                if let Verdict::Refuse(reason) = self.settings.policy.may_negotiate(self.logged_in)
+                {
+                    return self.refuse(&command, reason);
+                }
                 let pending = self.name_transfer(&command);
                 self.forward(&command, pending);
                 self.dial_waiting_server();

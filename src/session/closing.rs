@@ -33,6 +33,11 @@ impl Session {
                     Some(pending) if self.terminates(Side::Server) && pending.is_auth() => {
                         (Some(replies::TLS_START), CloseCause::TlsStart)
                     }
+                    // Its client waits for a reply that does not come any more.
+                    pending if pending.is_some() || self.is_opening() => {
+                        let told = self.server_has_quit;
+                        ((!told).then_some(replies::SERVER_CLOSED), CloseCause::ServerClosed)
+                    }
                     _ => (None, CloseCause::ServerClosed),
                 };
                 self.close(farewell, cause, now);
@@ -42,6 +47,12 @@ impl Session {
 
     pub(super) fn cause_of_client_end(&self) -> CloseCause {
         if self.client_has_quit { CloseCause::Quit } else { CloseCause::ClientClosed }
+    }
+
+    /// Why a session ends in which nothing is said: a client that has ended its sending side, and has
+    /// had no reply since, is taken for gone.
+    pub(super) fn cause_of_silence(&self) -> CloseCause {
+        if self.client_ended { self.cause_of_client_end() } else { CloseCause::IdleTimeout }
     }
 
     /// Says good-bye and closes everything.
@@ -69,7 +80,7 @@ impl Session {
         if let Some(reply) = farewell
             && self.client_reads_text()
             && self.termination.client_reads()
-            && self.replies.at_boundary()
+            && !self.is_amid_reply()
         {
             self.send(Side::Client, reply);
         }
@@ -81,6 +92,12 @@ impl Session {
         let duration = now.saturating_duration_since(self.started);
         self.report(Report::SessionEnded { cause, duration });
         self.actions.push_back(Action::CloseSession);
+    }
+
+    /// True if the client has been sent a part of a reply, and awaits the rest. What is held back of one
+    /// is none to the client.
+    pub(super) fn is_amid_reply(&self) -> bool {
+        !self.replies.at_boundary() && self.reply_shown
     }
 
     pub(super) fn login_deadline(&self) -> Option<Instant> {

@@ -77,12 +77,7 @@ impl Session {
             match ftp::parse_eprt(command.argument()) {
                 Ok(eprt) => crate::addr::canonical(eprt.address),
                 Err(EprtError::Malformed) => return Err(malformed),
-                Err(EprtError::UnknownProtocol) => {
-                    return Err(Refused {
-                        reason: Refusal::NetworkProtocol,
-                        reply: replies::UNKNOWN_PROTOCOL,
-                    });
-                }
+                Err(EprtError::UnknownProtocol) => return Err(Refused::network_protocol(client.0)),
             }
         };
         // The loopback of a balancer's host, as this gateway would dial it, is the gateway's own.
@@ -127,9 +122,8 @@ impl Session {
             EpsvArgument::None | EpsvArgument::All => Ok(()),
             EpsvArgument::Ipv4 if client.is_ipv4() => Ok(()),
             EpsvArgument::Ipv6 if client.is_ipv6() => Ok(()),
-            EpsvArgument::Ipv4 | EpsvArgument::Ipv6 => Err(Refused::network_protocol(client)),
-            EpsvArgument::Unknown => {
-                Err(Refused { reason: Refusal::NetworkProtocol, reply: replies::UNKNOWN_PROTOCOL })
+            EpsvArgument::Ipv4 | EpsvArgument::Ipv6 | EpsvArgument::Unknown => {
+                Err(Refused::network_protocol(client))
             }
         }
     }

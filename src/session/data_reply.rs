@@ -172,7 +172,10 @@ impl Session {
 
     /// The client's command was in order, but there will be no data connection.
     pub(super) fn fail_negotiation(&mut self, negotiation: &Negotiation, reason: Refusal) {
-        self.refuse_with(&negotiation.command, reason, replies::CANNOT_OPEN);
+        // The client can do something about this one.
+        let own_words = reason == Refusal::TooManyTransfers;
+        let reply = if own_words { replies::refusal(reason) } else { replies::CANNOT_OPEN };
+        self.refuse_with(&negotiation.command, reason, reply);
     }
 
     /// The server refused: its words pass, unless they would answer another question.

@@ -26,7 +26,7 @@ impl Session {
         } else if over(self.directory_deadline()) {
             self.give_up_directory();
         } else if over(self.idle_deadline()) {
-            self.close(Some(replies::IDLE_TIMEOUT), CloseCause::IdleTimeout, now);
+            self.close(Some(replies::IDLE_TIMEOUT), self.cause_of_silence(), now);
         }
         self.pump(now);
         self.settle_drain(now);

@@ -2,7 +2,7 @@
 //! server does (`tls.client_start`, `tls.server_start`).
 
 use super::termination::{ClientTls, ServerTls, Termination};
-use super::{Session, TlsStart};
+use super::{Session, TlsStart, replies};
 use crate::ftp::Code;
 use crate::report::CloseCause;
 use crate::terms::Side;
@@ -30,7 +30,7 @@ impl Session {
         if waits {
             self.termination.greeting.extend_from_slice(line);
             if self.termination.greeting.len() > MAX_GREETING {
-                self.close(None, CloseCause::TooMuch, now);
+                self.close(Some(replies::SERVER_FAULT), CloseCause::TooMuch, now);
             }
         }
         waits

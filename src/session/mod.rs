@@ -145,6 +145,10 @@ pub struct Session {
     server_reader: LineReader,
     replies: ReplyReader,
     reply_bytes: usize,
+    /// The client has been sent a line of the reply under way.
+    reply_shown: bool,
+    /// The server has said 421: the client knows why it goes.
+    server_has_quit: bool,
     /// The client's first line, read ahead of the greeting to see whether it is FTP at all.
     early_line: Option<Line>,
     /// A line of the server that has to wait for its data connection.
@@ -216,6 +220,8 @@ impl Session {
             server_reader: LineReader::new(limit),
             replies: ReplyReader::new(),
             reply_bytes: 0,
+            reply_shown: false,
+            server_has_quit: false,
             early_line: None,
             early_reply: None,
             client_ended: false,
@@ -340,7 +346,7 @@ impl Session {
             return;
         }
         if self.is_injected(from) {
-            return self.close(None, CloseCause::PlaintextInHandshake, now);
+            return self.close(Some(replies::SERVER_FAULT), CloseCause::PlaintextInHandshake, now);
         }
         self.begins_unseen_tls(from, bytes, now);
         let text = self.carry_records(from, bytes, now);

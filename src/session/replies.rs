@@ -37,7 +37,8 @@ pub fn refusal(reason: Refusal) -> &'static str {
 /// The reply where a data connection cannot be had although the command was in order.
 pub(super) const CANNOT_OPEN: &str = "425 Can't open a data connection through the gateway.\r\n";
 
-/// 522 with the protocol that can be used on this control connection (RFC 2428 §2).
+/// 522 with the protocol that can be used on this control connection (RFC 2428 §2), whatever the client
+/// has named instead.
 pub fn network_protocol(is_ipv4: bool) -> &'static str {
     if is_ipv4 {
         "522 Network protocol not supported, use (1)\r\n"
@@ -45,9 +46,6 @@ pub fn network_protocol(is_ipv4: bool) -> &'static str {
         "522 Network protocol not supported, use (2)\r\n"
     }
 }
-
-/// 522 where the protocol number itself is unknown (RFC 2428 §2).
-pub(super) const UNKNOWN_PROTOCOL: &str = "522 Network protocol not supported, use (1,2)\r\n";
 
 /// The reply to EPSV or PASV where the server was told to connect instead and refused.
 pub(super) fn refused_by_server(mode: DataMode) -> &'static str {
@@ -159,6 +157,8 @@ pub(super) const NOT_A_COMMAND: &str = "500 A reply is not a command.\r\n";
 pub(super) const FORBIDDEN_BYTE: &str = "500 A bare CR or a NUL inside a line.\r\n";
 pub(super) const LINE_TOO_LONG: &str = "500 The line is too long.\r\n";
 pub(super) const SERVER_FAULT: &str = "421 The server does not speak FTP as it should.\r\n";
+pub(super) const SERVER_CLOSED: &str = "421 The server has closed the connection.\r\n";
+pub(super) const BEHIND_AUTH: &str = "421 Nothing may stand between AUTH and TLS.\r\n";
 pub(super) const SERVER_SILENT: &str = "421 The server does not answer; closing.\r\n";
 pub(super) const TLS_START: &str = "421 TLS does not begin here in this way.\r\n";
 pub(super) const TLS_TIMEOUT: &str = "421 No TLS handshake in time; closing the connection.\r\n";

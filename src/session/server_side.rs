@@ -69,10 +69,11 @@ impl Session {
         self.reply_bytes = if starts_reply { 0 } else { self.reply_bytes };
         if starts_reply {
             self.replaces_reply = self.hides_failed_transfer(text);
+            self.reply_shown = false;
         }
         self.reply_bytes += line.raw().len();
         if self.reply_bytes > MAX_REPLY {
-            self.close(None, CloseCause::TooMuch, now);
+            self.close(Some(replies::SERVER_FAULT), CloseCause::TooMuch, now);
             return;
         }
         match reply_line {
@@ -119,18 +120,23 @@ impl Session {
             Some(Pending::Data(negotiation)) => {
                 negotiation.hold(line.raw().clone());
                 if negotiation.reply_size > MAX_HELD_REPLY {
-                    self.close(None, CloseCause::TooMuch, now);
+                    self.close(Some(replies::SERVER_FAULT), CloseCause::TooMuch, now);
                 }
             }
             Some(Pending::Feat) if hidden => {
                 self.report(Report::LineRewritten { line: RewrittenLine::Feat });
             }
-            _ => self.send(Side::Client, line.raw().clone()),
+            _ => {
+                self.reply_shown = true;
+                self.send(Side::Client, line.raw().clone());
+            }
         }
     }
 
     /// The line that ends a reply.
     fn on_last_line(&mut self, code: Code, line: &Line, now: Instant) {
+        let unheard = matches!(self.pending.front(), Some(Pending::OwnCommand(_)));
+        self.server_has_quit = code.value() == 421 && !unheard;
         if code.is_preliminary() {
             self.on_preliminary(line, now);
             return;

@@ -143,7 +143,11 @@ impl Session {
                 }
                 // Behind the greeting the server waits for a hello (case 26).
                 _ if self.server_reader.buffered() > 0 => {
-                    return self.close(None, CloseCause::PlaintextInHandshake, now);
+                    return self.close(
+                        Some(replies::SERVER_FAULT),
+                        CloseCause::PlaintextInHandshake,
+                        now,
+                    );
                 }
                 TlsStart::Implicit | TlsStart::ImplicitAfterGreeting => {
                     self.termination.server = ServerTls::Agreed;
@@ -170,7 +174,7 @@ impl Session {
             self.termination.refusal = Some((words, cause));
             return self.advance(now);
         }
-        if self.replies.at_boundary() {
+        if !self.is_amid_reply() {
             self.send(Side::Client, words);
         }
         self.close(None, cause, now);
@@ -201,7 +205,7 @@ impl Session {
             return self.refuse_with(command, Refusal::AuthRefused, replies::ONLY_TLS);
         };
         if self.client_reader.buffered() > 0 {
-            return self.close(None, CloseCause::PlaintextInHandshake, now);
+            return self.close(Some(replies::BEHIND_AUTH), CloseCause::PlaintextInHandshake, now);
         }
         if self.terminates(Side::Server) && self.termination.server == ServerTls::None {
             return self.forward(command, Pending::Security(request));
@@ -218,8 +222,12 @@ impl Session {
     /// The server has agreed to the client's AUTH: bytes behind it on either side are somebody's who
     /// wants them taken for what was sent inside TLS (CVE-2011-0411, case 25).
     pub(super) fn on_auth_accepted(&mut self, level: ProtectionLevel, raw: Bytes, now: Instant) {
-        if self.client_reader.buffered() > 0 || self.server_reader.buffered() > 0 {
-            return self.close(None, CloseCause::PlaintextInHandshake, now);
+        // The 234 is not sent, so that the client still reads text.
+        if self.client_reader.buffered() > 0 {
+            return self.close(Some(replies::BEHIND_AUTH), CloseCause::PlaintextInHandshake, now);
+        }
+        if self.server_reader.buffered() > 0 {
+            return self.close(Some(replies::SERVER_FAULT), CloseCause::PlaintextInHandshake, now);
         }
         self.send(Side::Client, raw);
         self.termination.server = ServerTls::Agreed;
@@ -239,7 +247,7 @@ impl Session {
             return self.fail_server_tls(None, now);
         }
         if self.server_reader.buffered() > 0 {
-            return self.close(None, CloseCause::PlaintextInHandshake, now);
+            return self.close(Some(replies::SERVER_FAULT), CloseCause::PlaintextInHandshake, now);
         }
         self.termination.server = ServerTls::Agreed;
         self.advance(now);

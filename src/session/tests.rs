@@ -189,7 +189,8 @@ fn data_connections_of_one_session_have_a_bound() {
     }
     bench.say(Side::Client, "EPSV\r\n");
     let told = bench.say(Side::Server, "229 ok (|||6446|)\r\n");
-    assert!(told.contains("425 ") && !told.contains("OpenTransfer"), "{told}");
+    assert!(told.contains("425 Too many data connections"), "{told}");
+    assert!(!told.contains("OpenTransfer"), "{told}");
     let id = bench.id();
     bench.tell(Event::DataConnectionEnded { id, outcome: DataOutcome::Completed, bytes: None });
     bench.offer();
@@ -248,6 +249,8 @@ fn case_22_what_is_held_of_a_reply_has_a_bound() {
         let told = bench.say(Side::Server, " and on\r\n");
         held += " and on\r\n".len();
         assert_eq!(told.contains("TooMuch"), !bench.session.wants_bytes(Side::Server));
+        // The client has not been sent a byte of it.
+        assert_eq!(told.contains("\"421 "), told.contains("TooMuch"), "{told}");
     }
 }
 

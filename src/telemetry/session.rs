@@ -32,6 +32,8 @@ pub struct SessionTelemetry {
     listener: Arc<ListenerMetrics>,
     gauges: Arc<Mutex<Gauges>>,
     lines: Arc<Mutex<Flood>>,
+    /// Those that are only told at `debug`, so that they take no room from the others.
+    odd_lines: Arc<Mutex<Flood>>,
     refusal_lines: RefusalLines,
     live: Arc<LiveSession>,
     audit: Option<SessionAudit>,
@@ -56,6 +58,7 @@ impl SessionTelemetry {
             listener: Arc::clone(&listener.listener),
             gauges: Arc::new(Mutex::new(gauges)),
             lines: Arc::default(),
+            odd_lines: Arc::default(),
             refusal_lines: Arc::clone(&listener.refusal_lines),
             live: Arc::new(LiveSession::new(id, &listener.name, &listener.live)),
             audit: listener.audit.as_ref().map(|log| SessionAudit::new(id, &listener.name, log)),
@@ -101,6 +104,7 @@ impl SessionTelemetry {
             Report::LineDistrusted { reason: Distrust::UnsolicitedPassiveReply, .. } => {
                 pass(&self.lines)
             }
+            Report::LineDistrusted { .. } => pass(&self.odd_lines),
             Report::SessionRefused { cause, .. } => {
                 let mut lines = lock(&self.refusal_lines);
                 lines.entry(*cause).or_default().pass(REFUSAL_LINES, Instant::now())
@@ -265,7 +269,10 @@ impl SessionTelemetry {
             }
             // Odd, but servers do it: a 421 on a timeout answers nothing.
             Distrust::NoReplyCode | Distrust::UnsolicitedReply => {
-                debug!(reason = reason.label(), from, "{words}");
+                if let Some(left_out) = left_out {
+                    let reason = reason.label();
+                    debug!(reason, from, left_out = told(left_out), "{words}");
+                }
             }
         }
     }

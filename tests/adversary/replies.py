@@ -205,6 +205,12 @@ def overlong(gate):
                     ended = True
             if not ended:
                 raise Failed(f"{passed} bytes of one reply passed and the session goes on")
+    with g.peers() as p:
+        # Held back as a whole, so that its place is free for a word of the gateway's.
+        p.ask("PASV")
+        p.server.send(b"227-more of it\r\n" * 2000)
+        if not (said := p.client.closed()).startswith(b"421 "):
+            raise Failed(f"the client sees {said!r}")
     g.no_session()
     if g.memory() - before > 16 * 1024:
         raise Failed(f"memory grew by {g.memory() - before} KiB")

@@ -112,6 +112,10 @@ pub(super) struct Model {
     pub(super) awaited: VecDeque<Awaited>,
     /// The code of the reply of several lines that the server is in the midst of.
     pub(super) within: Option<u16>,
+    /// The client has been told a part of it.
+    pub(super) shown: bool,
+    /// The last reply was the server's good-bye.
+    pub(super) server_quit: bool,
     pub(super) logged_in: bool,
     pub(super) epsv_only: bool,
     pub(super) login_since: Duration,
@@ -142,6 +146,8 @@ impl Model {
             early: None,
             awaited: VecDeque::from([Awaited::Greeting]),
             within: None,
+            shown: false,
+            server_quit: false,
             logged_in: false,
             epsv_only: false,
             login_since: Duration::ZERO,
@@ -255,6 +261,8 @@ impl Model {
                 Some(code) => self.answer(code),
                 None => self.negotiate(line),
             },
+            // Case 4.
+            Means::Transfer if !self.logged_in => self.answer(530),
             Means::LongAddress => self.answer(502),
             Means::Auth if self.rules.refuses_tls => self.answer(502),
             Means::Auth => self.forward(line, Awaited::Auth),
@@ -267,7 +275,7 @@ impl Model {
                 self.quit = true;
                 self.forward(line, Awaited::Plain);
             }
-            Means::Plain | Means::Unknown | Means::Http | Means::Reply => {
+            Means::Transfer | Means::Plain | Means::Unknown | Means::Http | Means::Reply => {
                 self.forward(line, Awaited::Plain);
             }
         }
@@ -305,21 +313,26 @@ impl Model {
     }
 
     pub(super) fn server_ends(&mut self) {
-        let cause = if self.quit { CloseCause::Quit } else { CloseCause::ServerClosed };
-        self.close(None, cause);
+        if self.quit {
+            return self.close(None, CloseCause::Quit);
+        }
+        // Who waits for a reply is told that there is none, unless the server has said so itself.
+        let waits = !self.awaited.is_empty() || self.opening.is_some();
+        let farewell = (waits && !self.server_quit).then_some(421);
+        self.close(farewell, CloseCause::ServerClosed);
     }
 
     fn cause_of_client(&self) -> CloseCause {
         if self.quit { CloseCause::Quit } else { CloseCause::ClientClosed }
     }
 
-    /// The one exit. No farewell stands in the midst of a reply.
+    /// The one exit. No farewell stands in the midst of a reply, as the client sees it.
     pub(super) fn close(&mut self, farewell: Option<u16>, cause: CloseCause) {
         if self.phase == Phase::Closed {
             return;
         }
         self.withdraw(PinholeOutcome::Withdrawn);
-        if self.within.is_none() {
+        if self.within.is_none() || !self.shown {
             self.done.extend(farewell.map(Done::Own));
         }
         self.phase = Phase::Closed;
@@ -369,7 +382,8 @@ impl Model {
         } else if over(self.login_deadline()) {
             self.close(Some(421), CloseCause::LoginTimeout);
         } else if over(self.idle_deadline()) {
-            self.close(Some(421), CloseCause::IdleTimeout);
+            let gone = self.client_done.then(|| self.cause_of_client());
+            self.close(Some(421), gone.unwrap_or(CloseCause::IdleTimeout));
         }
         self.work();
     }

@@ -21,7 +21,7 @@ impl Model {
             // Case 24.
             (None, Form::Text) => self.pass(&[line]),
             (None, Form::First(code)) => {
-                self.within = Some(code);
+                (self.within, self.shown) = (Some(code), false);
                 self.find_command(code);
                 self.on_part(line);
             }
@@ -61,12 +61,16 @@ impl Model {
         match self.awaited.front_mut() {
             Some(Awaited::Passive { held, .. } | Awaited::Active { held, .. }) => held.push(line),
             Some(Awaited::Feat) if hidden => {}
-            _ => self.pass(&[line]),
+            _ => {
+                self.shown = true;
+                self.pass(&[line]);
+            }
         }
     }
 
     /// A reply is complete.
     fn on_reply(&mut self, code: u16, line: Answer) {
+        self.server_quit = code == 421;
         let negotiates =
             matches!(self.awaited.front(), Some(Awaited::Passive { .. } | Awaited::Active { .. }));
         let late_abort = negotiates && matches!(code, 225 | 226);

@@ -33,6 +33,8 @@ pub(super) enum Means {
     Abor,
     Quit,
     Auth,
+    /// It moves data.
+    Transfer,
     /// Any other command.
     Plain,
     /// No verb of FTP's.
@@ -71,8 +73,8 @@ pub(super) const CLIENT_LINES: &[Said] = &[
     (Means::Family, "EPSV 2\r\n", ""),
     (Means::EpsvAll, "EPSV ALL\r\n", ""),
     (Means::LongAddress, "LPRT 6,16,1\r\n", ""),
-    (Means::Plain, "RETR file\r\n", ""),
-    (Means::Plain, "LIST\r\n", ""),
+    (Means::Transfer, "RETR file\r\n", ""),
+    (Means::Transfer, "LIST\r\n", ""),
     (Means::Plain, "NOOP\r\n", ""),
     (Means::Plain, "SITE PORT 192,0,2,2,19,137\r\n", ""),
     (Means::Plain, "STAT 227 (10,0,0,5,195,80)\r\n", ""),
