@@ -7,7 +7,7 @@
 //!
 //! Not here: the rules themselves (see [`crate::policy`]).
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::pending::Pending;
 use super::termination::ClientTls;
 use super::{Phase, Session, Settings, TlsStart, replies};
@@ -33,6 +33,8 @@ pub(super) struct Judgement {
     /// The name in the client's hello, where the server has to prove it.
     name: Option<Box<str>>,
     pub(super) directory: Directory,
+    /// The last command that went to the server is one that the next one belongs to.
+    pub(super) half: bool,
     /// The client's command that waits for the directory.
     pub(super) waiting: Option<Command>,
 }
@@ -213,6 +215,7 @@ impl Session {
         if command.verb() == Verb::User {
             judgement.asked = Some(command.argument().into());
         }
+        judgement.half = directory::is_half(command.verb());
         judgement.directory.note_forwarded(command.verb());
     }
 
