@@ -263,7 +263,8 @@ fn judged_conversation() -> impl Strategy<Value = Vec<u8>> {
     let step = prop_oneof![
         5 => (0..60u8).prop_map(|line| vec![4, line]),
         2 => (0..60u8).prop_map(|line| vec![0x84, line]),
-        5 => (0..8u8).prop_map(|manner| vec![22, manner]),
+        9 => Just(vec![22, 0]),
+        1 => (0..8u8).prop_map(|manner| vec![22, manner]),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
     ];
     let settings =
