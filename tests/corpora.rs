@@ -50,6 +50,11 @@ fn session() {
 }
 
 #[test]
+fn session_policy() {
+    replay("session_policy", checks::session_policy);
+}
+
+#[test]
 fn observe() {
     replay("observe", checks::observe);
 }

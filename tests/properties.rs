@@ -257,6 +257,28 @@ fn ruled_conversation() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(settings, steps)| [vec![settings], steps.concat()].concat())
 }
 
+/// A choice of the owner's rules, settings, and steps most of which are lines that rules are about and
+/// replies to them.
+fn judged_conversation() -> impl Strategy<Value = Vec<u8>> {
+    let step = prop_oneof![
+        5 => (0..60u8).prop_map(|line| vec![4, line]),
+        2 => (0..60u8).prop_map(|line| vec![0x84, line]),
+        9 => Just(vec![22, 0]),
+        1 => (0..8u8).prop_map(|manner| vec![22, manner]),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(code, operand)| vec![code, operand]),
+    ];
+    let settings =
+        (0..16u8, any::<[u8; 4]>()).prop_map(|(rules, [flags, choices, more, ended])| {
+            let mut settings = vec![rules, flags | 0x80, choices & 0x9f, more];
+            if choices & 0x80 != 0 {
+                settings.push(ended);
+            }
+            settings
+        });
+    (settings, prop::collection::vec(step, 0..40))
+        .prop_map(|(settings, steps)| [settings, steps.concat()].concat())
+}
+
 /// Attributes and names of a certificate: what it is, how long, and what stands in it.
 const ATTRIBUTES: &[&[u8]] = &[
     b"\0\x05ftp.x",
@@ -398,6 +420,11 @@ proptest! {
     #[test]
     fn session(conversation in conversation()) {
         checks::session(&conversation);
+    }
+
+    #[test]
+    fn session_policy(conversation in judged_conversation()) {
+        checks::session_policy(&conversation);
     }
 
     #[test]

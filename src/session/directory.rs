@@ -103,7 +103,7 @@ fn may_move(verb: Verb) -> bool {
 }
 
 /// True for commands that the next one belongs to: nothing may be sent in between (RFC 959 §4.1.3).
-fn is_half(verb: Verb) -> bool {
+pub(super) fn is_half(verb: Verb) -> bool {
     matches!(verb, Verb::Rnfr | Verb::Rest | Verb::Rang)
 }
 
@@ -134,8 +134,10 @@ impl Session {
         };
         // A server in a transfer answers behind it, and until then ABOR would wait as well: what is
         // asked meanwhile is judged without the directory.
+        // Behind a half that went by a transfer nothing may be asked any more (see `is_half`).
         let asks = decides
             && self.logged_in
+            && !judgement.half
             && !self.pending.awaits_transfer()
             && !self.pending.has_late_directory()
             && judgement.directory == Directory::Stale

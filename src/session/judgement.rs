@@ -7,7 +7,7 @@
 //!
 //! Not here: the rules themselves (see [`crate::policy`]).
 
-use super::directory::{Directory, Waiting};
+use super::directory::{self, Directory, Waiting};
 use super::pending::Pending;
 use super::termination::ClientTls;
 use super::{Phase, Session, Settings, TlsStart, replies, unsure_reply};
@@ -40,6 +40,8 @@ pub(super) struct Judgement {
     /// The last command that went to the server, but for NOOP, is an RNFR, which it has accepted.
     renames: bool,
     pub(super) directory: Directory,
+    /// The last command that went to the server is one that the next one belongs to.
+    pub(super) half: bool,
     /// The client's command that waits for the directory.
     pub(super) waiting: Option<Waiting>,
     /// Replies that the server may have sent, or may still send, beside those that are waited for.
@@ -244,6 +246,7 @@ impl Session {
         }
         // It moves nothing, and keeps a client alive.
         judgement.renames &= command.verb() == Verb::Noop;
+        judgement.half = directory::is_half(command.verb());
         judgement.directory.note_forwarded(command.verb());
         if command.verb() == Verb::Abor {
             // The transfer may be answered, the ABOR, and its end once more.

@@ -32,7 +32,7 @@ pub use observe::observe;
 pub use pattern::pattern;
 pub use proxy_header::proxy_header;
 pub use reply::reply;
-pub use session::session;
+pub use session::{session, session_policy};
 pub use session_model::session_model;
 pub use tls_record::tls_record;
 

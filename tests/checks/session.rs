@@ -9,26 +9,44 @@
 //! | `server` | a server that answers in order and says whom |
 //! | `judge` | what has to hold during a play and at its end |
 //! | `ended_tls` | the same where TLS ends at the gateway |
+//! | `rules` | the owner's policies, and what they keep from the server, in plain words |
+//! | `truth` | what is true of the client on a server that answers in order |
+//! | `ruled` | what has to hold besides where there are rules |
 
 mod ended_tls;
 mod judge;
 mod layer;
+mod ruled;
+mod rules;
 mod script;
 mod server;
 mod stage;
+mod truth;
 
 use script::Script;
 use stage::{Play, Splits};
 
 /// The first bytes are the settings, the rest is the conversation, see `script`.
 pub fn session(input: &[u8]) {
-    let Some(script) = Script::read(input) else { return };
-    let whole = Play::of(&script, Splits::Whole);
+    if let Some(script) = Script::read(input) {
+        play(&script, input);
+    }
+}
+
+/// The first byte chooses the owner's rules, the rest is as for [`session`].
+pub fn session_policy(input: &[u8]) {
+    if let Some(script) = Script::read_with_rules(input) {
+        play(&script, input);
+    }
+}
+
+fn play(script: &Script, input: &[u8]) {
+    let whole = Play::of(script, Splits::Whole);
     let seed = input
         .iter()
         .fold(1, |seed: u32, byte| seed.wrapping_mul(0x0100_0193).wrapping_add(u32::from(*byte)));
     for splits in [Splits::Bytes, Splits::Random(seed)] {
-        let split = Play::of(&script, splits);
+        let split = Play::of(script, splits);
         // How far a peer gets that is held back depends on when it is held back.
         // What stands behind AUTH or its 234 ends the session where it is, and that may be elsewhere.
         let injected = whole.was_injected() || split.was_injected();

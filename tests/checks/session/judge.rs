@@ -3,6 +3,7 @@
 use super::super::lines;
 use super::ended_tls::{self, EndedTls};
 use super::script::{SECRET, Script, USER};
+use super::server::OWN_PWD;
 use super::stage::{READ_SIZE, index};
 use ftpgate::addr::ByOwn;
 use ftpgate::ftp::{self, Command, Line};
@@ -47,9 +48,13 @@ struct Count {
 pub(super) struct Judge {
     dials_gateway: bool,
     server: IpAddr,
+    /// Whom the server sees.
+    seen_as: IpAddr,
     external: [ByOwn; 2],
     /// True if every line passes as it came, unless something is refused or rewritten.
     converts: bool,
+    /// The gateway may ask for the client's directory.
+    asks: bool,
     connected: bool,
     ended: bool,
     closed: bool,
@@ -90,11 +95,16 @@ impl Judge {
         Self {
             dials_gateway: script.parties.dials_gateway,
             server: script.server.ip(),
+            seen_as: script.seen_as.ip(),
             external: [
                 script.parties.external_client.clone(),
                 script.parties.external_server.clone(),
             ],
-            converts: script.settings.mode != ModeChoice::Keep || !same_family || script.ends_tls(),
+            converts: script.settings.mode != ModeChoice::Keep
+                || !same_family
+                || script.ends_tls()
+                || script.rules.is_some(),
+            asks: script.rules.is_some(),
             connected: false,
             ended: false,
             closed: false,
@@ -131,6 +141,11 @@ impl Judge {
 
     pub(super) fn was_secured(&self) -> bool {
         self.secured
+    }
+
+    /// TLS with the client ends, or has ended, at the gateway.
+    pub(super) fn ends_clients_tls(&self) -> bool {
+        self.ended_tls.mark(Side::Client).is_some()
     }
 
     pub(super) fn on_delivered(&mut self, from: Side, bytes: &[u8]) {
@@ -183,6 +198,10 @@ impl Judge {
         let [client, server] =
             [(client, &self.external[0]), (server, &self.external[1])].map(|(entry, external)| {
                 let entry = entry?;
+                if Some(entry) == server && entry.ip() != self.seen_as {
+                    // A third host's is told as it is.
+                    return Some(entry);
+                }
                 let ip = external.get(entry.ip()).instead_of(entry.ip());
                 // 229 tells the port alone; a line that would name this address is not the one due.
                 Some(SocketAddr::new(ip.unwrap_or(NOWHERE), entry.port()))
@@ -445,7 +464,9 @@ impl Judge {
                 told.push(line);
                 let own = match to {
                     Side::Client => self.ended_tls.is_own_reply(line),
-                    Side::Server => self.ended_tls.is_own_command(line),
+                    Side::Server => {
+                        self.ended_tls.is_own_command(line) || self.asks && line == OWN_PWD
+                    }
                 };
                 if own {
                     continue;

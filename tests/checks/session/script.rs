@@ -4,6 +4,7 @@
 //! its low six bits saying what happens (see [`Script::step`]) and its high bit that it comes in one
 //! segment with what the same peer said just before; then its operands.
 
+use super::rules::{self, Rules};
 use ftpgate::addr::{Addresses, External, OriginalDst};
 use ftpgate::policy::Policy;
 use ftpgate::policy::bypass::{BypassEntry, NamePattern};
@@ -136,6 +137,11 @@ const SERVER_TLS_LINES: &[&str] = &[
 /// The names that clients ask for; the last one is on the list of those that are carried unread.
 const NAMES: &[Option<&str>] = &[None, Some("ftp.example"), Some("ftp.bank.example")];
 
+/// What is said in a play at most, in bytes: eight times what fills what is read ahead, or what is held
+/// of a reply. Two bytes of an input may stand for a burst of a thousand lines, and the work of a play
+/// grows with its lines.
+const MOST_SAID: usize = 128 * 1024;
+
 /// The step that is a whole handshake.
 const SECURE: u8 = 44;
 
@@ -222,6 +228,8 @@ pub(super) struct Script {
     pub(super) ends_by_time: bool,
     /// The server is known to want a certificate of its client.
     pub(super) wants_certificate: bool,
+    /// The owner's rules, where the play is about them.
+    pub(super) rules: Option<Rules>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -241,6 +249,17 @@ impl Rest<'_> {
 impl Script {
     /// `None` if not even the settings are there.
     pub(super) fn read(input: &[u8]) -> Option<Self> {
+        Self::read_with(input, None)
+    }
+
+    /// A byte that chooses the owner's rules stands ahead of the settings. Further lines of both peers
+    /// are steps then, and replies of a server that answers in order, as where TLS ends at the gateway.
+    pub(super) fn read_with_rules(input: &[u8]) -> Option<Self> {
+        let (choice, input) = input.split_first()?;
+        Self::read_with(input, Some(Rules::of(*choice)))
+    }
+
+    fn read_with(input: &[u8], rules: Option<Rules>) -> Option<Self> {
         let mut rest = Rest(input.iter());
         let [flags, choices, more] = [rest.byte()?, rest.byte()?, rest.byte()?];
         let flag = |bit: u8| flags & (1 << bit) != 0;
@@ -286,6 +305,9 @@ impl Script {
         if let Some(bits) = ended {
             end_tls_here(&mut settings, bits);
         }
+        if let Some(rules) = rules {
+            settings.policy = Policy { low_ports: flag(3), ..rules.policy() };
+        }
         let parties = Parties {
             client: SocketAddr::new(client, 40000),
             original_dst: OriginalDst(SocketAddr::new(dialled, 21)),
@@ -304,23 +326,32 @@ impl Script {
             // Only where it may be carried unread.
             wants_certificate: ended.is_some_and(|bits| bits & 0xf0 == 0xb0)
                 && settings.tls == TlsMode::Intercept,
+            rules,
             settings,
             steps: Vec::new(),
         };
         if flag(7) {
             script.log_in();
         }
+        let mut said = 0;
         while let Some(code) = rest.byte() {
             if code & 0x3f == SECURE {
                 let Some(records) = rest.byte() else { break };
                 script.secure(usize::from(records % 8));
                 continue;
             }
-            let step = match ended.and_then(|_| TlsStep::of(code & 0x3f)) {
-                Some(step) => script.tls_step(step, &mut rest),
-                None => script.step(code & 0x3f, &mut rest),
+            let step = match (ended.and_then(|_| TlsStep::of(code & 0x3f)), rules) {
+                (Some(step), _) => script.tls_step(step, &mut rest),
+                (None, Some(_)) => script.step_with_rules(code & 0x3f, &mut rest),
+                (None, None) => script.step(code & 0x3f, &mut rest),
             };
             let Some(step) = step else { break };
+            if let Step::Say(_, bytes) = &step {
+                said += bytes.len();
+            }
+            if said > MOST_SAID {
+                break;
+            }
             script.add(step, code & 0x80 != 0);
         }
         Some(script)
@@ -330,6 +361,10 @@ impl Script {
         self.steps.push(Step::Connect);
         if self.ends_tls() {
             return self.log_in_secured();
+        }
+        if self.rules.is_some() {
+            let say = Step::Say(Side::Client, b"USER daniel\r\n".into());
+            return self.steps.extend([Step::Reply(0), say, Step::Reply(0)]);
         }
         for (side, line) in
             [(Side::Server, "220 ready"), (Side::Client, "USER daniel"), (Side::Server, "230 in")]
@@ -437,6 +472,17 @@ impl Script {
             _ if rest.byte().is_some_and(|choice| choice & 1 == 1) => Step::Drain,
             _ => Step::Shutdown,
         })
+    }
+
+    fn step_with_rules(&self, code: u8, rest: &mut Rest<'_>) -> Option<Step> {
+        let mut line =
+            |side, lines| Some(Step::Say(side, self.spoken(side, rest.pick::<&str>(lines)?)));
+        match code {
+            4..=13 => line(Side::Client, rules::CLIENT_LINES),
+            20 | 21 => line(Side::Server, rules::SERVER_LINES),
+            22..=28 => Some(Step::Reply(rest.byte()?)),
+            _ => self.step(code, rest),
+        }
     }
 
     fn tls_step(&self, step: TlsStep, rest: &mut Rest<'_>) -> Option<Step> {

@@ -2,9 +2,10 @@
 
 use super::judge::Judge;
 use super::layer::{Layer, Layers};
+use super::ruled::Ruled;
 use super::script::{self, Script, Step, TlsNews};
 use super::server::Server;
-use ftpgate::report::{CloseCause, Report, TlsFault};
+use ftpgate::report::{CloseCause, DataOutcome, Report, TlsFault};
 use ftpgate::session::{Action, Event, Leg, Session, TlsMode, TransferPlan};
 use ftpgate::terms::{DataPath, FlowId, Side, TransferId};
 use std::collections::{BTreeSet, VecDeque};
@@ -17,6 +18,9 @@ pub(super) const READ_SIZE: usize = 4096;
 
 /// What is sent at once beyond this is a burst: all it is for is to fill buffers.
 const BURST: usize = 1024;
+
+/// Replies that a server may owe: as many as commands may wait for one, and some of the gateway's own.
+const MOST_ANSWERS: usize = 400;
 
 /// Timeouts that may follow each other after the last event until a session is over: a pinhole, a
 /// handshake, the login, the silence.
@@ -79,6 +83,8 @@ pub(super) struct Play<'a> {
     /// What it is asked, and answers if the script leaves that to it.
     server: Server,
     judge: Judge,
+    /// Where there are rules of the owner's.
+    ruled: Option<Ruled>,
     /// True if a peer had to wait at the end of a step.
     pub(super) held_back: bool,
     pub(super) trace: Vec<Seen>,
@@ -107,6 +113,7 @@ impl<'a> Play<'a> {
             layers: Layers::default(),
             server: Server::new(script),
             judge: Judge::new(script),
+            ruled: Ruled::of(script),
             held_back: false,
             trace: Vec::new(),
             news: Vec::new(),
@@ -116,6 +123,9 @@ impl<'a> Play<'a> {
             play.step(step);
             play.deliver();
             play.held_back |= play.inbox.iter().any(|inbox| !inbox.is_empty());
+        }
+        if script.rules.is_some() {
+            play.answer_all();
         }
         play.finish();
         play
@@ -196,6 +206,12 @@ impl<'a> Play<'a> {
                 let wants_certificate = self.script.wants_certificate;
                 if wants_certificate {
                     self.judge.on_carried();
+                }
+                if self.script.rules.is_some() {
+                    self.tell(Event::ServerFound { server });
+                    if self.judge.is_closed() {
+                        return;
+                    }
                 }
                 self.tell(Event::ServerConnected { server, seen_as, wants_certificate });
             }
@@ -376,6 +392,9 @@ impl<'a> Play<'a> {
     fn drain(&mut self) {
         while let Some(action) = self.session.poll_action() {
             self.judge.on_action(&action);
+            if let Some(ruled) = &mut self.ruled {
+                ruled.on_action(&action, self.server.truth());
+            }
             if let Action::Report(
                 Report::PinholeClosed { .. }
                 | Report::DataConnectionStarted { .. }
@@ -406,7 +425,7 @@ impl<'a> Play<'a> {
             if let Action::SendBytes { to: Side::Server, bytes } = &action
                 && !self.judge.was_secured()
             {
-                self.server.hears(bytes);
+                self.server.hears(bytes, self.judge.ends_clients_tls());
             }
             if let Action::OpenBlindRange(range) = action {
                 self.had_range = true;
@@ -447,6 +466,42 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// Everybody answers what he is asked, and then nothing is left without an answer.
+    fn answer_all(&mut self) {
+        for _ in 0..MOST_ANSWERS {
+            while !self.opening.is_empty() {
+                self.answer(true);
+                self.deliver();
+            }
+            self.secure(None);
+            for id in (1..=self.last_transfer).map(TransferId) {
+                // A reply may wait for the end of what it is about.
+                let outcome = DataOutcome::Completed;
+                self.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
+            }
+            self.deliver();
+            let answered = self.server.truth().is_some() && {
+                let waiting = self.server.waits();
+                self.step(&Step::Reply(0));
+                self.deliver();
+                waiting
+            };
+            if !answered && self.opening.is_empty() {
+                break;
+            }
+        }
+        let over = self.judge.is_closed() || self.judge.was_secured() || self.layers.are_due();
+        let truth = self.server.truth().is_some() && !self.server.waits();
+        let waits = self.inbox.iter().any(|inbox| !inbox.is_empty());
+        if let Some(ruled) = &self.ruled
+            && truth
+            && !over
+            && !waits
+        {
+            ruled.at_rest();
+        }
+    }
+
     /// The executor answers, data connections end, and the peers go or are waited for.
     fn finish(&mut self) {
         while !self.opening.is_empty() {
@@ -455,11 +510,11 @@ impl<'a> Play<'a> {
         }
         let end = |play: &mut Self| {
             for id in (1..=play.last_transfer).map(TransferId) {
-                let outcome = ftpgate::report::DataOutcome::Aborted;
+                let outcome = DataOutcome::Aborted;
                 play.tell(Event::DataConnectionEnded { id, outcome, bytes: None });
             }
             for flow in std::mem::take(&mut play.flows) {
-                let outcome = ftpgate::report::DataOutcome::Completed;
+                let outcome = DataOutcome::Completed;
                 play.tell(Event::BlindConnectionEnded { flow, outcome, bytes: None });
             }
         };

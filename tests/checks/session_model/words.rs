@@ -164,7 +164,8 @@ pub(super) const SERVER_LINES: &[Answer] = &[
     (Form::Command, Names::Nothing, " EPSV\r\n", ""),
     (Form::Whole(211), Names::Nothing, "211 End\r\n", ""),
     (Form::Text, Names::Nothing, "stray\r\n", ""),
-    (Form::Command, Names::Nothing, "PORT 10,0,0,5,1,2\r\n", ""),
+    // Within a reply to PASV its numbers are an address like any other.
+    (Form::Command, at(258), "PORT ", "\r\n"),
 ];
 
 /// An address as in PORT and 227.
