@@ -43,13 +43,13 @@ impl Session {
         self.open(negotiation, client, server, now);
     }
 
-    /// The port that the server listens on. A client may take the address from any line of the
-    /// reply, so that all that bear one must agree (case 16).
+    /// The port that the server listens on: the last line that bears an address counts (case 16). A
+    /// client may take it from any other as well, and is told the same in each of them.
     fn server_listens(&self, negotiation: &Negotiation) -> Result<u16, Refusal> {
         let Some(ends) = self.ends else { return Err(Refusal::MalformedReply) };
         let mut found: Option<Advertised> = None;
         for (line, bears_code) in lines_of(&negotiation.reply) {
-            let advertised = if negotiation::answered_by_227(negotiation.server_verb) {
+            found = Some(if negotiation::answered_by_227(negotiation.server_verb) {
                 match ftp::parse_227(line) {
                     Ok(reply) => Advertised(SocketAddr::V4(reply.address)),
                     Err(_) if bears_code && lists_numbers(line) => {
@@ -60,11 +60,7 @@ impl Session {
             } else {
                 let Ok(reply) = ftp::parse_229(line) else { continue };
                 Advertised(SocketAddr::new(ends.server(), reply.port))
-            };
-            if found.is_some_and(|earlier| earlier != advertised) {
-                return Err(Refusal::MalformedReply);
-            }
-            found = Some(advertised);
+            });
         }
         let advertised = found.ok_or(Refusal::MalformedReply)?;
         match self.settings.policy.may_connect_to(advertised, Observed(ends.server())) {

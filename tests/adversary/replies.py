@@ -148,6 +148,18 @@ def multi_line(gate):
         if any(numbers.encode() in line for line in seen):
             raise Failed(f"the server's own port is in {seen!r}")
         transfer(g, p, theirs, host_port(seen[2])[1])
+    # Lines that disagree: a client may read any of them.
+    for first in (f"227-Entering ({comma(HERE, 1234)})", "227-Entering\r\n 227 no (1,2,3,4,5,6)"):
+        with g.peers() as p, g.data_listener() as theirs:
+            numbers = comma(HERE, theirs.getsockname()[1])
+            p.ask("PASV")
+            p.server.send(f"{first}\r\n227 Passive ({numbers})")
+            seen = [p.client.line() for _ in range(first.count("\r\n") + 2)]
+            places = {host_port(line) for line in seen if b"," in line}
+            if len(places) != 1:
+                raise Failed(f"{seen!r} leads to {places!r}")
+            transfer(g, p, theirs, places.pop()[1])
+    g.nothing_open()
 
 
 @case(17, "227 in other words, 229 with another delimiter")

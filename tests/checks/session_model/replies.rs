@@ -143,23 +143,22 @@ impl Model {
         self.settle();
     }
 
-    /// The server listens, if it says where, in one voice and at a place that may be used.
+    /// The server listens, if it says where, and at a place that may be used.
     fn on_listening(&mut self, pasv: bool, lines: Vec<Answer>) {
         let last = lines.len() - 1;
-        let mut places = Vec::new();
+        let mut place = None;
         let mut broken = false;
         for (index, (_, names, ..)) in lines.iter().enumerate() {
             match names {
-                Names::At { own, port } if pasv => places.push((*own, *port)),
-                Names::Port(port) if !pasv => places.push((true, *port)),
+                Names::At { own, port } if pasv => place = Some((*own, *port)),
+                Names::Port(port) if !pasv => place = Some((true, *port)),
                 Names::Broken => broken |= pasv && (index == 0 || index == last),
                 _ => {}
             }
         }
-        places.dedup();
-        match places[..] {
+        match place {
             // Cases 7, 9, 16. Elsewhere than at its own address it is met at its own.
-            [(own, port)] if !broken && (own || !self.rules.strict) && !self.is_low(port) => {
+            Some((own, port)) if !broken && (own || !self.rules.strict) && !self.is_low(port) => {
                 let port = (!self.rules.dials_gateway).then_some(port);
                 self.open(Asked::Reply { pasv, lines }, true, port);
             }
