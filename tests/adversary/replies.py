@@ -29,16 +29,19 @@ def open_passive(gate, peers, reply, port, command="PASV"):
     return new
 
 
-def transfer(gate, peers, listener, port):
-    """A download through an open pinhole."""
+def transfer(gate, peers, listener, port, source=None):
+    """A download through an open pinhole, of a client at `source` if that is not its usual address."""
     peers.exchange("RETR x", "150 here")
-    mine = peers.data("client", socket.create_connection((gate.host, port), PATIENCE))
+    sock = socket.create_connection((gate.host, port), PATIENCE,
+                                    source_address=source and (source, 0))
+    mine = peers.data("client", sock)
     theirs = peers.accept(listener, "server")
     theirs.send(b"contents")
     theirs.close()
     if mine.read_to_end() != b"contents":
         raise Failed("the contents differ")
     peers.say("226 done")
+    mine.close()
 
 
 def not_opened(gate, peers, reply, command="PASV", codes=("425",)):
