@@ -60,7 +60,7 @@ pub(super) struct Driver {
     /// The control connections are given up.
     given_up: bool,
     permit: Option<Permit>,
-    /// Kept until the session ends, so that a connection from this end is known as the gateway's own.
+    /// Kept until the server speaks, so that a connection from this end is known as the gateway's own.
     own_end: Option<OwnEnd>,
     /// The owner's word that this session is to end.
     closing: Option<Closing>,
@@ -255,7 +255,12 @@ impl Driver {
             news |= self.poll_flush(side, cx, now);
         }
         for side in [Side::Server, Side::Client] {
-            news |= self.poll_read(side, cx, now);
+            let heard = self.poll_read(side, cx, now);
+            if heard && side == Side::Server {
+                // It does not lead back here.
+                self.own_end = None;
+            }
+            news |= heard;
             // What was read may have been part of a handshake, which goes on without the session.
             news |= self.poll_flush(side, cx, now);
         }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What all sessions of a gateway have in common.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,8 @@ pub struct Shared {
     ports: Mutex<Ports>,
     pub(super) sessions: Mutex<Counts>,
     own_ends: Mutex<HashMap<End, usize>>,
+    /// Wakes those that wait for an own end to be forgotten.
+    own_ends_fewer: Notify,
     /// Who is told that its session is to end.
     closers: Mutex<HashMap<SessionId, oneshot::Sender<CloseCause>>>,
     last_session: AtomicU64,
@@ -85,6 +87,7 @@ impl Shared {
             ports: Mutex::new(Ports { pool, per_client: HashMap::new() }),
             sessions: Mutex::default(),
             own_ends: Mutex::default(),
+            own_ends_fewer: Notify::new(),
             closers: Mutex::default(),
             last_session: AtomicU64::new(0),
             held: AtomicBool::new(false),
@@ -170,7 +173,7 @@ impl Shared {
     }
 
     /// Dials a server, and remembers that the connection is the gateway's own until the returned end
-    /// is dropped.
+    /// is dropped: when the server has spoken, or the connection is over.
     pub(super) fn dial(self: &Arc<Self>, dialling: Dialling) -> io::Result<(Dialled, OwnEnd)> {
         // Locked while the first packet leaves: if it leads back here, whoever accepts it looks for its
         // near end and has to find it.
@@ -185,11 +188,27 @@ impl Shared {
         OwnEnd { shared: Arc::clone(self), end }
     }
 
-    /// True if a client that dialled `dialled` is the gateway itself (case 48). Its address alone does
-    /// not tell: the kernel gives one port to several connections if they lead to different places,
-    /// and one of them may be that of a client on this host.
-    pub(super) fn is_own_end(&self, client: SocketAddr, dialled: SocketAddr) -> bool {
-        lock(&self.own_ends).contains_key(&(client, dialled))
+    /// True if a client with one of these pairs of ends is the gateway itself (case 48). Its address
+    /// alone does not tell: the kernel gives one port to several connections if they lead to different
+    /// places, and one of them may be that of a client on this host. Both ends do not tell at once:
+    /// where the gateway dials in a client's name, that client may choose the same port. But a
+    /// connection that leads here hears nothing while this waits, and another one hears its server:
+    /// there is no loop where that comes within `patience`.
+    pub(super) async fn leads_back(&self, ends: &[End], patience: Duration) -> bool {
+        let is_own = || {
+            let own = lock(&self.own_ends);
+            ends.iter().any(|end| own.contains_key(end))
+        };
+        let are_others = async {
+            loop {
+                let fewer = self.own_ends_fewer.notified();
+                if !is_own() {
+                    return;
+                }
+                fewer.await;
+            }
+        };
+        tokio::time::timeout(patience, are_others).await.is_err()
     }
 }
 
@@ -257,7 +276,8 @@ impl Drop for Closing {
     }
 }
 
-/// A control connection of the gateway's own; forgotten when dropped.
+/// A control connection of the gateway's own that may still turn out to lead back; forgotten when
+/// dropped.
 pub(super) struct OwnEnd {
     shared: Arc<Shared>,
     end: End,
@@ -279,6 +299,8 @@ impl Drop for OwnEnd {
                 ends.remove(&self.end);
             }
         }
+        drop(ends);
+        self.shared.own_ends_fewer.notify_waiters();
     }
 }
 
@@ -351,8 +373,8 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn case_48_own_ends_are_known_while_one_of_their_connections_stands() {
+    #[tokio::test]
+    async fn case_48_own_ends_are_known_until_each_of_their_servers_has_spoken() {
         let shared = shared(limits());
         let (gateway, client) = (at("198.51.100.1:40000"), at("192.0.2.2:40000"));
         let (server, other) = (at("198.51.100.5:21"), at("198.51.100.6:21"));
@@ -360,10 +382,14 @@ pub(super) mod tests {
             let first = shared.remember(&mut lock(&shared.own_ends), (end, server));
             let second = shared.remember(&mut lock(&shared.own_ends), (end, server));
             drop(first);
-            assert!(shared.is_own_end(end, server));
-            assert!(!shared.is_own_end(end, other), "a client with the same port");
-            drop(second);
-            assert!(!shared.is_own_end(end, server));
+            let (soon, late) = (Duration::from_millis(1), Duration::from_secs(60));
+            assert!(shared.leads_back(&[(other, end), (end, server)], soon).await);
+            assert!(!shared.leads_back(&[(end, other)], soon).await, "a client with the same port");
+            let ends = [(end, server)];
+            let asked = shared.leads_back(&ends, late);
+            let (leads_back, ()) = tokio::join!(biased; asked, async { drop(second) });
+            assert!(!leads_back, "a client with the same port that dials the same server");
+            assert!(!shared.leads_back(&ends, soon).await);
         }
     }
 }

@@ -20,6 +20,10 @@ use tokio::net::{TcpStream, lookup_host};
 /// patience is rarely longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A client with the ends of a connection of the gateway's own is refused after this time, unless the
+/// server of that connection has spoken: few take longer to greet, and such a client is rare.
+const LOOP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The control connection to a server.
 struct Connected {
     stream: TcpStream,
@@ -70,7 +74,11 @@ pub(super) struct Opener {
 impl Opener {
     /// Gives the driver its server, or tells its session why there is none.
     pub(super) async fn open(self, driver: &mut Driver) {
-        if self.leads_back() {
+        let leads_back = tokio::select! {
+            leads_back = self.leads_back() => leads_back,
+            () = driver.wait_for_server() => return,
+        };
+        if leads_back {
             return driver.tell(Event::LoopDetected);
         }
         let until = tokio::time::Instant::now() + CONNECT_TIMEOUT;
@@ -110,11 +118,11 @@ impl Opener {
     /// True if the server that would be dialled is this gateway (case 48): the client has dialled
     /// the listener although it should have been captured on its way to a server, or the client is
     /// a connection of the gateway's own.
-    fn leads_back(&self) -> bool {
+    async fn leads_back(&self) -> bool {
         let to_itself = self.settings.server == ServerAddress::Original
             && self.original_dst.0.port() == self.own_address.port()
             && net::interfaces::is_local(self.original_dst.0.ip());
-        to_itself || self.ends.iter().any(|(near, far)| self.shared.is_own_end(*near, *far))
+        to_itself || self.shared.leads_back(&self.ends, LOOP_PATIENCE).await
     }
 
     async fn servers(&self) -> Result<Vec<SocketAddr>, NotConnected> {

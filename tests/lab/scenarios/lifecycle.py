@@ -1,6 +1,5 @@
 """Start, death and end of ftpgate, and what it leaves on the host."""
 
-import contextlib
 import hashlib
 import json
 import signal
@@ -12,7 +11,6 @@ from process import wait_until
 from scenarios import scenario
 from scenarios.pinholes import Opening, lab_of
 from scenarios.transfers import LARGE
-from topology import GATEWAY
 
 KERNEL = [Setting("tproxy", "gateway", "kernel"), Setting("tproxy", "client", "kernel"),
           Setting("redirect", "gateway", "kernel"), Setting("direct", "gateway", "kernel")]
@@ -152,55 +150,6 @@ def at_once(binary, folder, how):
         ftp.expect("421")
         data.close()
         ftp.close()
-
-
-@scenario("loop: the way leads back to the gateway", "direct", "tproxy")
-def loop(binary, folder, how):
-    """Case 48."""
-    host, port = GATEWAY["server", 4], 2300
-    setting = Setting("tproxy", "gateway", "kernel")
-    # A listener whose server is this very listener, under another of the host's addresses.
-    extra = [{"name": "loop", "listen": f"0.0.0.0:{port}", "capture": "direct",
-              "server": f"{host}:{port}"}] if how == "direct" else []
-    with Lab(folder, binary, setting, extra_listeners=extra) as lab:
-        # Under tproxy: a client dials the listener itself, so the original destination is it.
-        target = (GATEWAY["client", 4], port if how == "direct" else 2121)
-        with lab.topology.connect("client", target) as sock:
-            sock.settimeout(5)
-            try:
-                while sock.recv(4096):
-                    pass
-            except ConnectionResetError:
-                pass
-            except TimeoutError:
-                raise Failed("the connection is still open") from None
-        wait_until(lambda: lab.gateway.metrics().sum("sessions_active") == 0, "sessions stay")
-        if (count := lab.gateway.metrics().sum("sessions_total")) > 2:
-            raise Failed(f"{count:g} sessions out of one connection")
-
-
-@scenario("loop: a client on the gateway's own host with the port that the gateway dials from is none")
-def same_port(binary, folder):
-    """Case 48: the kernel gives connections one port if they lead to different ones; here all have it."""
-    ports = {2300: 2301, 2302: 2303}
-    extra = [{"name": f"same-port-{port}", "listen": f"127.0.0.1:{port}", "capture": "direct",
-              "server": f"127.0.0.1:{server_port}"} for port, server_port in ports.items()]
-    setting = Setting("tproxy", "gateway", "kernel")
-    with Lab(folder, binary, setting, extra_listeners=extra) as lab:
-        lab.topology.run("gateway", ["sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40000"])
-        with contextlib.ExitStack() as stack:
-            # The second session is beside the first, whose connection to its server has the port as well.
-            for port, server_port in ports.items():
-                listener = stack.enter_context(lab.topology.listen("gateway", "127.0.0.1", server_port))
-                client = stack.enter_context(lab.topology.connect("gateway", ("127.0.0.1", port)))
-                listener.settimeout(5)
-                server = stack.enter_context(listener.accept()[0])
-                if server.getpeername()[1] != client.getsockname()[1]:
-                    raise Failed("the ports differ")
-                server.sendall(b"220 here\r\n")
-                client.settimeout(5)
-                if (greeting := client.recv(100)) != b"220 here\r\n":
-                    raise Failed(f"the client sees {greeting!r}")
 
 
 @scenario("no process for a session or a pinhole", "kernel", "relay")
