@@ -21,7 +21,14 @@ const IN_USER_NAMESPACE: &str = "FTPGATE_TEST_IN_USER_NAMESPACE";
 
 /// Runs `body` where network namespaces can be made: here as root, else in a child process with a
 /// user namespace of its own that runs the test `name` once more. Skips loudly where neither works.
+/// `name` is the test's whole name, with its modules: a child process that finds no such test runs
+/// nothing, and ends well.
 pub(crate) fn privileged(name: &str, body: impl FnOnce() + Send) {
+    // The harness names the thread of a test after it, unless it runs all of them on its own.
+    let thread = thread::current();
+    if let Some(test) = thread.name().filter(|test| *test != "main") {
+        assert_eq!(name, test, "the test's whole name");
+    }
     if can_make_namespaces() {
         return body();
     }
