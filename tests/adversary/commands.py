@@ -4,10 +4,10 @@ import socket
 import time
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed
 from scripted import PATIENCE, comma, host_port
 
-HERE = "127.0.0.1"
 OTHER = "127.0.0.9"
 
 # `limits.line` at its default.
@@ -25,10 +25,9 @@ def refused_by_gateway(peers, command, *codes):
 
 def ends_session(gate, peers, code=None):
     """The gateway closes both connections, with a last reply if one is due."""
-    said = peers.client.closed()
+    said, _ = peers.closed()
     if code and not said.splitlines()[-1:][0].startswith(code.encode()):
         raise Failed(f"the client was told {said!r}, not {code}")
-    peers.server.closed()
     gate.never_opened()
     gate.no_session()
 
@@ -41,8 +40,7 @@ def not_ftp(gate):
                  b"\x16\x03\x01\x00\x05hello\r\nPORT 127,0,0,1,200,1\r\n"):
         with g.peers(login=False) as p:
             p.client.send(text)
-            p.client.closed()
-            seen = p.server.closed()
+            _, seen = p.closed()
             if b"PORT" in seen or b"HTTP" in seen or b"PRIVMSG" in seen:
                 raise Failed(f"the server saw {seen!r}")
         g.never_opened()
@@ -83,8 +81,7 @@ def roles_reversed(gate):
         ends_session(g, p)
     with g.peers() as p:
         p.server.send("PORT 127,0,0,1,200,1")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     g.never_opened()
     g.no_session()
 
@@ -260,12 +257,11 @@ def overlong(gate):
                 p.client.sock.sendall(b"\r\n")
             except OSError:
                 pass  # closed in the middle of it: what is wanted
-            p.client.closed()
-            if b"STOR" in p.server.closed():
+            _, seen = p.closed()
+            if b"STOR" in seen:
                 raise Failed("the overlong line reached the server")
     g.no_session()
-    if g.memory() - before > 16 * 1024:
-        raise Failed(f"memory grew by {g.memory() - before} KiB")
+    g.grown_at_most(before)
 
 
 @case(22, "a command of the full length passes")

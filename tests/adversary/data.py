@@ -5,10 +5,10 @@ import socket
 import time
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed, wait_until
 from scripted import PATIENCE, comma, host_port
 
-HERE = "127.0.0.1"
 THIEF = "127.0.0.66"
 
 
@@ -160,9 +160,7 @@ def exhausted(gate):
             except OSError:
                 pass  # somebody else's; taken all the same
         with g.peers() as p, g.data_listener() as theirs:
-            p.ask("PASV")
-            p.server.send(f"227 ok ({comma(HERE, theirs.getsockname()[1])})")
-            p.client.expect_code("425", "421")
+            p.replaced("PASV", f"227 ok ({comma(HERE, theirs.getsockname()[1])})", "425", "421")
             for sock in held:
                 sock.close()
             passive(p, theirs)
@@ -211,8 +209,7 @@ def server_gone(gate):
 def login_timeout(gate):
     g = gate(limits={"login_timeout": "1s"})
     with g.peers(login=False) as p:
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     g.no_session()
 
 

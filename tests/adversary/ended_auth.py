@@ -1,6 +1,7 @@
 """Cases about the start of TLS where it ends at the gateway: injection, AUTH refused, TLS required, FEAT."""
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed
 from scripted import comma
 from scripted_caller import (Caller, asked_for_tls, fetches, no_login_heard, scripted_gate, terminating,
@@ -8,7 +9,6 @@ from scripted_caller import (Caller, asked_for_tls, fetches, no_login_heard, scr
 from scripted_tls import TlsEnd, server_context
 from tls_peers import VERSIONS
 
-HERE = "127.0.0.1"
 PORT = "PORT " + comma(HERE, 50000)
 
 

@@ -8,6 +8,7 @@ import time
 
 from authority import Authority, certificate
 from adversary import case
+from adversary.gate import MOST_GROWTH
 from process import Failed, wait_until
 from scripted_caller import (Caller, asked_for_tls, fetches, in_vain, no_login_heard, read_all,
                              scripted_gate, secrets_heard, terminating, works)
@@ -207,7 +208,7 @@ def endless(gate):
                         caller.end.sock.sendall(rest)
                 caller.end.closed()
         no_login_heard(server)
-    wait_until(lambda: g.memory() - before < 16 * 1024, "memory grows", timeout=2)
+    wait_until(lambda: g.memory() - before < MOST_GROWTH, "memory grows", timeout=2)
 
 
 @case(29, "a data connection that offers another protocol, or speaks one inside TLS")

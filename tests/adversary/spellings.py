@@ -7,11 +7,10 @@ lenient client for the address in a 227, must not be something that the gateway 
 import socket
 
 from adversary import case
+from adversary.commands import OTHER
+from adversary.gate import HERE
 from process import Failed
 from scripted import PATIENCE, Peers, comma, extended_port, host_port
-
-HERE = "127.0.0.1"
-OTHER = "127.0.0.9"
 
 
 @case(6, "PORT spelt so that only a lenient server reads it: never passed on with a third address")

@@ -159,8 +159,7 @@ class Peers:
             if greet:
                 self.say("220 scripted")
             if login:
-                self.exchange("USER x", "331 password")
-                self.exchange("PASS y", "230 in")
+                self.login()
         except BaseException as error:
             self._leave(error)
             raise
@@ -195,6 +194,25 @@ class Peers:
     def exchange(self, command, reply):
         self.ask(command)
         self.say(reply)
+
+    def login(self):
+        self.exchange("USER x", "331 password")
+        self.exchange("PASS y", "230 in")
+
+    def replaced(self, command, reply, *codes):
+        """The server answers a command; the client must be told something else, with one of these
+        codes. Returns that line."""
+        self.ask(command)
+        self.server.send(reply)
+        return self.client.expect_code(*codes)
+
+    def closed(self):
+        """Both connections must end. Returns what the client and what the server saw before."""
+        return self.client.closed(), self.server.closed()
+
+    def ends(self, name):
+        """The end of this name, and the other."""
+        return (self.client, self.server) if name == "client" else (self.server, self.client)
 
     def __enter__(self):
         return self

@@ -178,6 +178,10 @@ class SecuredPeers:
                                ("PBSZ 0", "200 ok"), (f"PROT {prot}", "200 ok")):
             self.exchange(command, reply, bytewise)
 
+    def hello(self):
+        """The client's hello alone, which must reach the server."""
+        self.carry(self.peers.client, self.peers.server, self.client.shake()[1])
+
     def notify(self, name, bytewise=False):
         """The close_notify of the client or the server is sent and arrives."""
         here, there = ((self.client, self.server) if name == "client" else (self.server, self.client))
