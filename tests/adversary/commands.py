@@ -6,7 +6,7 @@ import time
 from adversary import case
 from adversary.gate import HERE
 from process import Failed
-from scripted import PATIENCE, comma, host_port
+from scripted import PATIENCE, carries, comma, host_port
 
 OTHER = "127.0.0.9"
 
@@ -16,8 +16,7 @@ LINE_LIMIT = 4160
 
 def refused_by_gateway(peers, command, *codes):
     """The command is answered with a code by the gateway; the server sees nothing; it goes on."""
-    peers.client.send(command)
-    reply = peers.client.expect_code(*codes)
+    reply = peers.answered(command, *codes)
     peers.server.silent(0.1)
     peers.exchange("NOOP", "200 still here")
     return reply
@@ -136,12 +135,8 @@ def pipelined(gate):
         p.server.expect("RETR x")
         p.say("150 here")
         data = p.data("server", socket.create_connection(advertised, PATIENCE))
-        data.send(b"active")
-        data.close()
-        got = p.accept(mine, "client").read_to_end()
+        carries(data, p.accept(mine, "client"), b"active")
         p.say("226 done")
-        if got != b"active":
-            raise Failed(f"the client got {got!r}")
 
         p.client.send(b"PASV\r\nRETR y\r\n")
         p.server.expect("PASV")
@@ -150,11 +145,7 @@ def pipelined(gate):
         p.server.expect("RETR y")
         p.say("150 here")
         mine_data = p.data("client", socket.create_connection(address, PATIENCE))
-        data = p.accept(theirs, "server")
-        data.send(b"passive")
-        data.close()
-        if mine_data.read_to_end() != b"passive":
-            raise Failed("the passive transfer differs")
+        carries(p.accept(theirs, "server"), mine_data, b"passive")
         p.say("226 done")
     g.nothing_open()
 

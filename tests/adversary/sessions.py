@@ -9,7 +9,7 @@ from adversary.gate import HERE
 from adversary.replies import transfer
 from ports import free_block, return_block
 from process import Failed, wait_until
-from scripted import PATIENCE, comma, host_port
+from scripted import End, carries, comma, host_port
 
 
 @case(1, "a greeting that is a 227 or a 229, and one of several lines")
@@ -69,16 +69,11 @@ def rein(gate):
     g = gate()
     with g.peers() as p, g.data_listener() as listener:
         mine, theirs = started(p, listener, "passive", "RETR x")
-        p.client.send("REIN")
-        p.server.expect("REIN")
-        theirs.send(b"all of it")
-        theirs.close()
-        if mine.read_to_end() != b"all of it":
-            raise Failed("the transfer was cut")
+        p.ask("REIN")
+        carries(theirs, mine, b"all of it")
         p.say("226 done")
         p.say("220 anew")
-        p.client.send("PASV")
-        p.client.expect_code("530")
+        p.answered("PASV", "530")
         p.server.silent(0.1)
         p.login()
         passive(p, listener)
@@ -163,14 +158,7 @@ def circle(gate):
         two = gate(server=(HERE, one.port), port=block[0],
                    limits={"sessions_per_client": 10, "login_timeout": "3s"})
         with one.connect() as sock:
-            sock.settimeout(PATIENCE)
-            try:
-                while sock.recv(4096):
-                    pass
-            except ConnectionResetError:
-                pass
-            except TimeoutError:
-                raise Failed("the connection is still open") from None
+            End("client", sock, []).closed()
         for each in (one, two):
             wait_until(lambda g=each: g.metrics().sum("sessions_active") == 0, "sessions stay", timeout=15)
             if (count := each.metrics().sum("sessions_total")) > 30:

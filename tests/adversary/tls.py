@@ -8,7 +8,7 @@ from adversary import case
 from adversary.gate import HERE
 from adversary.replies import transfer
 from process import Failed
-from scripted import comma, extended_port, host_port
+from scripted import carries, comma, extended_port, host_port
 from scripted_tls import in_tls, secured
 from tls_peers import VERSIONS
 
@@ -47,11 +47,7 @@ def read_again_active(gate, peers, mine, seen):
     peers.say("200 ok")
     peers.exchange("RETR x", "150 here")
     theirs = peers.data("server", socket.create_connection((HERE, told), 5))
-    near = peers.accept(mine, "client")
-    theirs.send(b"contents")
-    theirs.close()
-    if near.read_to_end() != b"contents":
-        raise Failed("the contents differ")
+    carries(theirs, peers.accept(mine, "client"))
     peers.say("226 done")
 
 
@@ -233,8 +229,7 @@ def early_text(gate):
             both = secured(p, version)
             both.exchange("USER x", "331 password")
             # Somebody has ended TLS: the same policy as in a session without it.
-            p.client.send("EPSV")
-            p.client.expect_code("530")
+            p.answered("EPSV", "530")
             p.server.silent(0.1)
             p.login()
             read_again(g, p)

@@ -199,6 +199,12 @@ class Peers:
         self.exchange("USER x", "331 password")
         self.exchange("PASS y", "230 in")
 
+    def answered(self, command, *codes):
+        """The client says a line, and the next that it sees must bear one of these codes. Returns
+        that line."""
+        self.client.send(command)
+        return self.client.expect_code(*codes)
+
     def replaced(self, command, reply, *codes):
         """The server answers a command; the client must be told something else, with one of these
         codes. Returns that line."""
@@ -225,6 +231,14 @@ class Peers:
             sock.close()
         if error is not None:
             error.notes = self.notes
+
+
+def carries(sender, receiver, contents=b"contents"):
+    """One end of a data connection sends its last, which must arrive whole and with an end in order."""
+    sender.send(contents)
+    sender.close()
+    if (got := receiver.read_to_end()) != contents:
+        raise Failed(f"{receiver.name} sees {shorten(got)} and then the end, not {shorten(contents)}")
 
 
 _HOST_PORT = re.compile(rb"(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
