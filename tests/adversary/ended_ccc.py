@@ -32,8 +32,7 @@ FORMS = ("the client notifies first", "the server notifies first", "the client n
 
 def fetch_in_clear(caller, server, session):
     """A download after EPSV whose data connection is still TLS, and resumes `session`."""
-    with caller.made.wrap_socket(caller.dial_data(), server_hostname="lab", session=session,
-                                 suppress_ragged_eofs=False) as sock:
+    with caller.secure_data(caller.dial_data(), session) as sock:
         caller.reply("150", "125")
         if read_all(sock) != server.contents:
             raise Failed("the contents differ")

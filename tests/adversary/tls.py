@@ -34,13 +34,8 @@ def read_again(gate, peers, command="EPSV", seen=None):
         transfer(gate, peers, theirs, port)
 
 
-def read_after_ccc(gate, both, form, command="EPSV"):
-    """CCC in one of the forms, with the command first in clear; then `read_again`."""
-    read_again(gate, both.peers, command, FORMS[form](both, command))
-
-
 def read_again_active(gate, peers, mine, seen):
-    """The same for PORT and EPRT, which have reached the server as `seen`."""
+    """The same as `read_again` for PORT and EPRT, which have reached the server as `seen`."""
     told = host_port(seen)[1] if seen.startswith(b"PORT") else extended_port(seen)
     if told not in gate.pool:
         raise Failed(f"the client's address was not replaced: {seen!r}")
@@ -49,6 +44,19 @@ def read_again_active(gate, peers, mine, seen):
     theirs = peers.data("server", socket.create_connection((HERE, told), 5))
     carries(theirs, peers.accept(mine, "client"))
     peers.say("226 done")
+
+
+def read_after_ccc(gate, both, form, command="EPSV"):
+    """CCC in one of the forms, with the command first in clear; then `read_again`."""
+    read_again(gate, both.peers, command, FORMS[form](both, command))
+
+
+def ccc_granted(peers, version):
+    """A session inside TLS in which CCC has been granted, and nobody has notified. Returns the
+    `SecuredPeers`."""
+    both = in_tls(peers, version)
+    both.exchange("CCC", "200 clear")
+    return both
 
 
 def _all_forms(gate, version):
@@ -134,8 +142,7 @@ def cut_anywhere(gate):
         cut, length = 0, 1
         while cut < length:
             with g.peers(login=False) as p:
-                both = in_tls(p, version)
-                both.exchange("CCC", "200 clear")
+                both = ccc_granted(p, version)
                 both.notify("server")
                 data = both.client.close_notify() + b"EPSV\r\n"
                 length = len(data)
@@ -154,8 +161,7 @@ def late_alert(gate):
         for late in ("client", "server"):
             for how in ("alone", "in front of a line", "byte by byte", "behind a line"):
                 with g.peers(login=False) as p:
-                    both = in_tls(p, version)
-                    both.exchange("CCC", "200 clear")
+                    both = ccc_granted(p, version)
                     both.notify("server" if late == "client" else "client")
                     p.exchange("NOOP", "200 in clear")
                     sender, receiver = p.ends(late)
@@ -187,8 +193,7 @@ def between_lines(gate):
     g = gate()
     for version in VERSIONS:
         with g.peers(login=False) as p:
-            both = in_tls(p, version)
-            both.exchange("CCC", "200 clear")
+            both = ccc_granted(p, version)
             p.ask("STAT")
             alert = both.server.close_notify()
             p.server.send(b"211-status\r\n" + alert + b" more\r\n211 end\r\n")
@@ -275,8 +280,7 @@ def halfway(gate):
     g = gate()
     for version in VERSIONS:
         with g.peers(login=False) as p:
-            both = in_tls(p, version)
-            both.exchange("CCC", "200 clear")
+            both = ccc_granted(p, version)
             p.ask("NOOP")
             # The server goes on in TLS: z/OS with another TLSRFCLEVEL than its client.
             both.say("200 noop")
@@ -289,8 +293,7 @@ def halfway(gate):
 def exact(gate):
     g = gate()
     with g.peers(login=False) as p, g.data_listener() as mine:
-        both = in_tls(p, "1.3")
-        both.exchange("CCC", "200 clear")
+        ccc_granted(p, "1.3")
         line = "PORT " + comma(HERE, mine.getsockname()[1])
         p.client.send(f"NOOP\r\n{line}\r\nSTOR  two  blanks".encode() + b"\r\n")
         p.server.expect("NOOP")

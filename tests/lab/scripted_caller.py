@@ -137,15 +137,17 @@ class Caller:
         self.sockets.append(sock)
         return sock
 
-    def data(self, line="RETR x", secured=True, resume=True):
-        """EPSV and a command. Returns the data connection, in TLS if it is to be."""
+    def data(self, line="RETR x", secured=True):
+        """EPSV and a command. Returns the data connection, in TLS if it is to be; it resumes then."""
         self.send("EPSV")
         sock = self.dial_data(line)
-        if secured:
-            session = self.tls.tls.session if resume and self.tls is not None else None
-            sock = self.made.wrap_socket(sock, server_hostname="lab", session=session,
-                                         suppress_ragged_eofs=False)
-            self.sockets.append(sock)
+        return self.secure_data(sock, self.tls.tls.session) if secured else sock
+
+    def secure_data(self, sock, session):
+        """A data connection in TLS that resumes `session`; an end without a close_notify raises."""
+        sock = self.made.wrap_socket(sock, server_hostname="lab", session=session,
+                                     suppress_ragged_eofs=False)
+        self.sockets.append(sock)
         return sock
 
     def fetch(self, secured=True):
