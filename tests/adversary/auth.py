@@ -1,15 +1,13 @@
 """Cases about the start of TLS: what hides behind AUTH, AUTH refused, TLS required, orders of z/OS."""
 
-from ccc_forms import FORMS
 from adversary import case
 from adversary.commands import refused_by_gateway
-from adversary.tls import read_again
+from adversary.gate import HERE
+from adversary.tls import read_after_ccc, read_again
 from process import Failed
 from scripted import comma
 from scripted_tls import SecuredPeers, in_tls, secured
 from tls_peers import VERSIONS
-
-HERE = "127.0.0.1"
 
 
 @case(25, "commands behind AUTH TLS in the same segment")
@@ -24,10 +22,10 @@ def behind_auth(gate):
                 # Held: whether it is a command shows when the server has answered.
                 p.server.silent(0.1)
                 p.server.send(answer)
-                said = p.client.closed()
+                said, seen = p.closed()
                 if b"227" in said:
                     raise Failed(f"the client sees {said!r}")
-                if seen := p.server.closed():
+                if seen:
                     raise Failed(f"the server sees {seen!r}")
     g.never_opened()
     g.no_session()
@@ -49,7 +47,7 @@ def hello_behind_auth(gate):
             both.server.incoming.write(hello)
             both.handshake()
             both.login()
-            read_again(g, p, "EPSV", FORMS["nobody notifies"](both, "EPSV"))
+            read_after_ccc(g, both, "nobody notifies")
     g.no_session()
     g.expect_ccc(cleared=2)
 
@@ -76,9 +74,8 @@ def text_for_hello(gate):
         for hello_first in (True, False):
             with g.peers(login=False) as p:
                 p.exchange("AUTH TLS", "234 go")
-                both = SecuredPeers(p, "1.3")
                 if hello_first:
-                    both.carry(p.client, p.server, both.client.shake()[1])
+                    SecuredPeers(p, "1.3").hello()
                 p.server.send(text)
                 if said := p.client.closed():
                     raise Failed(f"the client sees {said!r}")
@@ -88,8 +85,8 @@ def text_for_hello(gate):
         with g.peers(login=False) as p:
             p.exchange("AUTH TLS", "234 go")
             p.client.send(text)
-            p.client.closed()
-            if seen := p.server.closed():
+            _, seen = p.closed()
+            if seen:
                 raise Failed(f"the server sees {seen!r}")
     g.never_opened()
     g.no_session()
@@ -101,8 +98,7 @@ def auth_refused(gate):
     for code in ("500", "502", "504", "530", "534", "431"):
         with g.peers(login=False) as p:
             p.exchange("AUTH TLS", f"{code} no")
-            p.exchange("USER x", "331 password")
-            p.exchange("PASS y", "230 in")
+            p.login()
             read_again(g, p, "PASV")
             p.exchange("AUTH SSL", f"{code} no")
             read_again(g, p, "EPSV")
@@ -119,7 +115,7 @@ def auth_late(gate):
         both.exchange("PWD", '257 "/"')
         both.exchange("AUTH TLS", "503 already")
         both.exchange("PBSZ 0", "200 ok")
-        read_again(g, p, "EPSV", FORMS["nobody notifies"](both, "EPSV"))
+        read_after_ccc(g, both, "nobody notifies")
     g.no_session()
     g.expect_ccc(cleared=1)
 
@@ -141,8 +137,7 @@ def enclosed(gate):
         for verb, count in {"AUTH": 1, "ADAT": 2, "ENC": 2, "MIC": 1, "CONF": 1}.items():
             if (seen := metrics.sum("commands_total", verb=verb)) != count:
                 raise Failed(f"{seen:g} x {verb} counted, {count} sent")
-        if metrics.sum("control_protection", state="passthrough") != 1:
-            raise Failed("the session is not counted as carried unread")
+        g.expect_protection("passthrough")
         if opened := metrics.sum("pinholes_total") + metrics.sum("pinholes_open"):
             raise Failed(f"{opened:g} pinholes for what cannot be read")
         # After CCC commands are in the clear.
@@ -164,7 +159,7 @@ def required(gate):
         refused_by_gateway(p, "AUTH GSSAPI", "504", "534", "530")
         both = in_tls(p, "1.3")
         both.exchange("PWD", '257 "/"')
-        read_again(g, p, "EPSV", FORMS["both sides notify, the client first"](both, "EPSV"))
+        read_after_ccc(g, both, "both sides notify, the client first")
     g.no_session()
     g.expect_ccc(cleared=1)
 
@@ -195,7 +190,7 @@ def zos(gate):
             with g.peers(login=False) as p:
                 both = zos_login(p, "RFC4217", version)
                 # With EPSV4, and then as a client without it.
-                read_again(g, p, "EPSV", FORMS[form](both, "EPSV"))
+                read_after_ccc(g, both, form)
                 read_again(g, p, "PASV")
         # DRAFT knows no CCC: nothing is to be seen, and nothing opens.
         with g.peers(login=False) as p:
@@ -207,6 +202,6 @@ def zos(gate):
         # A peer that can do without it all the same.
         with g.peers(login=False) as p:
             both = zos_login(p, "DRAFT", version)
-            read_again(g, p, "PASV", FORMS["only the server notifies"](both, "PASV"))
+            read_after_ccc(g, both, "only the server notifies", "PASV")
     g.no_session()
     g.expect_ccc(cleared=8, none=2)

@@ -4,10 +4,10 @@ import socket
 import time
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed
-from scripted import PATIENCE, comma, host_port
+from scripted import PATIENCE, carries, comma, host_port
 
-HERE = "127.0.0.1"
 OTHER = "127.0.0.9"
 
 # `limits.line` at its default.
@@ -16,8 +16,7 @@ LINE_LIMIT = 4160
 
 def refused_by_gateway(peers, command, *codes):
     """The command is answered with a code by the gateway; the server sees nothing; it goes on."""
-    peers.client.send(command)
-    reply = peers.client.expect_code(*codes)
+    reply = peers.answered(command, *codes)
     peers.server.silent(0.1)
     peers.exchange("NOOP", "200 still here")
     return reply
@@ -25,10 +24,9 @@ def refused_by_gateway(peers, command, *codes):
 
 def ends_session(gate, peers, code=None):
     """The gateway closes both connections, with a last reply if one is due."""
-    said = peers.client.closed()
+    said, _ = peers.closed()
     if code and not said.splitlines()[-1:][0].startswith(code.encode()):
         raise Failed(f"the client was told {said!r}, not {code}")
-    peers.server.closed()
     gate.never_opened()
     gate.no_session()
 
@@ -41,8 +39,7 @@ def not_ftp(gate):
                  b"\x16\x03\x01\x00\x05hello\r\nPORT 127,0,0,1,200,1\r\n"):
         with g.peers(login=False) as p:
             p.client.send(text)
-            p.client.closed()
-            seen = p.server.closed()
+            _, seen = p.closed()
             if b"PORT" in seen or b"HTTP" in seen or b"PRIVMSG" in seen:
                 raise Failed(f"the server saw {seen!r}")
         g.never_opened()
@@ -83,8 +80,7 @@ def roles_reversed(gate):
         ends_session(g, p)
     with g.peers() as p:
         p.server.send("PORT 127,0,0,1,200,1")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     g.never_opened()
     g.no_session()
 
@@ -139,12 +135,8 @@ def pipelined(gate):
         p.server.expect("RETR x")
         p.say("150 here")
         data = p.data("server", socket.create_connection(advertised, PATIENCE))
-        data.send(b"active")
-        data.close()
-        got = p.accept(mine, "client").read_to_end()
+        carries(data, p.accept(mine, "client"), b"active")
         p.say("226 done")
-        if got != b"active":
-            raise Failed(f"the client got {got!r}")
 
         p.client.send(b"PASV\r\nRETR y\r\n")
         p.server.expect("PASV")
@@ -153,11 +145,7 @@ def pipelined(gate):
         p.server.expect("RETR y")
         p.say("150 here")
         mine_data = p.data("client", socket.create_connection(address, PATIENCE))
-        data = p.accept(theirs, "server")
-        data.send(b"passive")
-        data.close()
-        if mine_data.read_to_end() != b"passive":
-            raise Failed("the passive transfer differs")
+        carries(p.accept(theirs, "server"), mine_data, b"passive")
         p.say("226 done")
     g.nothing_open()
 
@@ -260,12 +248,11 @@ def overlong(gate):
                 p.client.sock.sendall(b"\r\n")
             except OSError:
                 pass  # closed in the middle of it: what is wanted
-            p.client.closed()
-            if b"STOR" in p.server.closed():
+            _, seen = p.closed()
+            if b"STOR" in seen:
                 raise Failed("the overlong line reached the server")
     g.no_session()
-    if g.memory() - before > 16 * 1024:
-        raise Failed(f"memory grew by {g.memory() - before} KiB")
+    g.grown_at_most(before)
 
 
 @case(22, "a command of the full length passes")

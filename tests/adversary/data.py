@@ -5,10 +5,11 @@ import socket
 import time
 
 from adversary import case
+from adversary.gate import HERE
+from adversary.replies import transfer
 from process import Failed, wait_until
-from scripted import PATIENCE, comma, host_port
+from scripted import PATIENCE, carries, comma, host_port
 
-HERE = "127.0.0.1"
 THIEF = "127.0.0.66"
 
 
@@ -27,6 +28,10 @@ def active(peers, listener, reply="200 ok"):
     return told
 
 
+# How a data connection is asked for, up to its pinhole.
+OPENINGS = {"passive": passive, "active": active}
+
+
 def started(peers, listener, mode, command):
     """A transfer with its data connection up. Returns (client's end, server's end)."""
     if mode == "passive":
@@ -38,6 +43,27 @@ def started(peers, listener, mode, command):
     peers.exchange(command, "150 here")
     theirs = peers.data("server", socket.create_connection(address, PATIENCE))
     return peers.accept(listener, "client"), theirs
+
+
+def up_to(step, peers, listener, mode):
+    """A download as far as `step`: "login", "opened", "command" or "data". With the last it returns
+    (client's end, server's end), as `started` does."""
+    if step == "data":
+        return started(peers, listener, mode, "RETR x")
+    if step != "login":
+        OPENINGS[mode](peers, listener)
+    if step == "command":
+        peers.exchange("RETR x", "150 here")
+    return None
+
+
+def expect_reset(end, fault):
+    """The connection must end by a reset, and not in order; `fault` is what to say if it does."""
+    try:
+        end.read_to_end()
+    except ConnectionResetError:
+        return
+    raise Failed(fault)
 
 
 def gets_nothing(address, source):
@@ -76,10 +102,7 @@ def thief(gate):
         data = p.accept(theirs, "server")
         gets_nothing(address, HERE)
         no_connection(theirs)
-        data.send(b"for the client alone")
-        data.close()
-        if mine.read_to_end() != b"for the client alone":
-            raise Failed("the rightful client did not get its file")
+        carries(data, mine, b"for the client alone")
         p.say("226 done")
     with g.peers() as p, g.data_listener() as mine:
         address = active(p, mine)
@@ -139,13 +162,7 @@ def newest_wins(gate):
         wait_until(lambda: g.open_ports() == [third[1]], f"open: {g.open_ports()}, not {third[1]}")
         fourth = passive(p, two)
         wait_until(lambda: g.open_ports() == [fourth[1]], f"open: {g.open_ports()}, not {fourth[1]}")
-        p.exchange("RETR x", "150 here")
-        mine = p.data("client", socket.create_connection(fourth, PATIENCE))
-        data = p.accept(two, "server")
-        data.send(b"newest")
-        data.close()
-        if mine.read_to_end() != b"newest":
-            raise Failed("the contents differ")
+        transfer(g, p, two, fourth[1])
     g.no_session()
 
 
@@ -160,9 +177,7 @@ def exhausted(gate):
             except OSError:
                 pass  # somebody else's; taken all the same
         with g.peers() as p, g.data_listener() as theirs:
-            p.ask("PASV")
-            p.server.send(f"227 ok ({comma(HERE, theirs.getsockname()[1])})")
-            p.client.expect_code("425", "421")
+            p.replaced("PASV", f"227 ok ({comma(HERE, theirs.getsockname()[1])})", "425", "421")
             for sock in held:
                 sock.close()
             passive(p, theirs)
@@ -177,13 +192,8 @@ def client_gone(gate):
     for mode in ("passive", "active"):
         for step in ("login", "opened", "command", "data"):
             with g.peers() as p, g.data_listener() as listener:
-                if step == "opened":
-                    (passive if mode == "passive" else active)(p, listener)
-                elif step == "command":
-                    (passive if mode == "passive" else active)(p, listener)
-                    p.exchange("RETR x", "150 here")
-                elif step == "data":
-                    mine, theirs = started(p, listener, mode, "RETR x")
+                if ends := up_to(step, p, listener, mode):
+                    mine, theirs = ends
                     theirs.send(b"some")
                     mine.reset()
                 p.client.reset()
@@ -197,10 +207,8 @@ def server_gone(gate):
     for mode in ("passive", "active"):
         for step in ("login", "opened", "data"):
             with g.peers() as p, g.data_listener() as listener:
-                if step == "opened":
-                    (passive if mode == "passive" else active)(p, listener)
-                elif step == "data":
-                    _, theirs = started(p, listener, mode, "RETR x")
+                if ends := up_to(step, p, listener, mode):
+                    _, theirs = ends
                     theirs.reset()
                 p.server.reset()
                 p.client.closed()
@@ -211,8 +219,7 @@ def server_gone(gate):
 def login_timeout(gate):
     g = gate(limits={"login_timeout": "1s"})
     with g.peers(login=False) as p:
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     g.no_session()
 
 
@@ -227,10 +234,7 @@ def half_close(gate):
             if theirs.read_to_end() != b"upload":
                 raise Failed("the upload differs")
             # The server has not closed yet: what it still says must arrive.
-            theirs.send(b"a last word")
-            theirs.close()
-            if mine.read_to_end() != b"a last word":
-                raise Failed("the half-closed connection was cut")
+            carries(theirs, mine, b"a last word")
             p.say("226 done")
         g.no_session()
 
@@ -246,12 +250,7 @@ def reset(gate):
                 near.send(b"half of it")
                 far.read(10)
                 near.reset()
-                try:
-                    far.read_to_end()
-                except ConnectionResetError:
-                    pass
-                else:
-                    raise Failed(f"{mode}: the {resetter}'s reset is seen as an end in order")
+                expect_reset(far, f"{mode}: the {resetter}'s reset is seen as an end in order")
                 p.say("426 aborted")
         g.nothing_open()
     if not g.metrics().sum("data_connections_total", outcome="aborted"):
@@ -264,9 +263,7 @@ def empty(gate):
     for mode in ("passive", "active"):
         with g.peers() as p, g.data_listener() as listener:
             mine, theirs = started(p, listener, mode, "RETR x")
-            theirs.close()
-            if mine.read_to_end() != b"":
-                raise Failed("something came out of nothing")
+            carries(theirs, mine, b"")
             p.say("226 done")
 
 
@@ -279,12 +276,7 @@ def abort(gate):
         theirs.read(10)
         p.ask("ABOR")
         mine.reset()
-        try:
-            theirs.read_to_end()
-        except ConnectionResetError:
-            pass
-        else:
-            raise Failed("the server sees the aborted upload end in order")
+        expect_reset(theirs, "the server sees the aborted upload end in order")
         p.say("426 aborted")
         p.say("226 abort done")
         p.exchange("NOOP", "200 still here")

@@ -1,33 +1,15 @@
 """Cases about the start of TLS where it ends at the gateway: injection, AUTH refused, TLS required, FEAT."""
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed
-from scripted import End, comma
-from scripted_caller import Caller, secrets_heard, server_behind, terminating, works
+from scripted import comma
+from scripted_caller import (Caller, asked_for_tls, fetches, no_login_heard, scripted_gate, terminating,
+                             works)
 from scripted_tls import TlsEnd, server_context
 from tls_peers import VERSIONS
 
-HERE = "127.0.0.1"
 PORT = "PORT " + comma(HERE, 50000)
-
-
-def accept(gate, notes):
-    """The server's end of the session that has just been dialled."""
-    gate.listener.settimeout(5)
-    return End("server", gate.listener.accept()[0], notes)
-
-
-def asked_for_tls(gate, caller, mode="intercept"):
-    """The server's end of the session that has just been dialled: it has been asked for TLS, and has
-    not answered. With `intercept` it is the client who asks.
-    """
-    server = accept(gate, caller.notes)
-    server.send("220 scripted")
-    if mode == "intercept":
-        caller.end.expect_code("220")
-        caller.end.send("AUTH TLS")
-    server.expect("AUTH TLS")
-    return server
 
 
 def unheard(gate, server, *words):
@@ -39,21 +21,23 @@ def unheard(gate, server, *words):
     gate.no_session()
 
 
+def heard_no_more_than_auth(server, mode):
+    if heard := [line for line in server.all_heard() if line != "AUTH TLS"]:
+        raise Failed(f"{mode}: the server has heard {heard}")
+
+
 @case(25, "commands behind AUTH TLS in the same segment, TLS ends here")
 def behind_auth(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for text in (PORT, "USER x\r\nPASS y", "EPSV"):
                 with Caller(g) as caller:
                     caller.end.send(b"AUTH TLS\r\n" + text.encode() + b"\r\n")
                     said = caller.closed()
                 if b"227" in said or b"331" in said or b"229" in said or b"421 " not in said:
                     raise Failed(f"{mode}: the client sees {said!r}")
-                if heard := [line for line in server.all_heard() if line != "AUTH TLS"]:
-                    raise Failed(f"{mode}: the server has heard {heard}")
+                heard_no_more_than_auth(server, mode)
         g.never_opened()
-        g.no_session()
 
 
 @case(25, "commands behind AUTH TLS in a following segment, before the 234")
@@ -61,7 +45,7 @@ def before_234(gate):
     g = terminating(gate)
     for text in (PORT, "USER x", "EPSV"):
         with Caller(g, greeted=False) as caller:
-            server = asked_for_tls(g, caller)
+            server = asked_for_tls(caller)
             caller.end.send(text)
             server.silent(0.2)
             server.send("234 go")
@@ -77,7 +61,7 @@ def behind_234(gate):
         g = terminating(gate, mode)
         for text in ("227 ok (127,0,0,1,200,1)", "220 hello again", "230 you are in"):
             with Caller(g, greeted=False) as caller:
-                server = asked_for_tls(g, caller, mode)
+                server = asked_for_tls(caller, mode)
                 server.send("234 go\r\n" + text)
                 said = caller.closed()
                 if text[4:].encode() in said:
@@ -91,7 +75,7 @@ def text_for_hello(gate):
         g = terminating(gate, mode)
         for text in ("227 Entering Passive Mode (127,0,0,1,200,1)", "220 hello again", "200 ok"):
             with Caller(g, greeted=False) as caller:
-                server = asked_for_tls(g, caller, mode)
+                server = asked_for_tls(caller, mode)
                 server.send("234 go")
                 if mode == "intercept":
                     caller.end.expect_code("234")
@@ -100,7 +84,7 @@ def text_for_hello(gate):
                 server.send(text)
                 # The client is told why, inside TLS, or sees the end alone.
                 if mode == "intercept":
-                    caller.finish()
+                    caller.tls.finish()
                 if text[4:].encode() in (said := caller.closed()):
                     raise Failed(f"{mode}: the server's text reached the client")
                 if mode == "intercept" and said[:1] not in (b"4", b"5"):
@@ -109,47 +93,39 @@ def text_for_hello(gate):
             g.never_opened()
             g.no_session()
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for text in (PORT, "USER x", "EPSV"):
                 with Caller(g) as caller:
-                    caller.end.send("AUTH TLS")
-                    caller.end.expect_code("234")
+                    caller.ask_for_tls()
                     caller.end.send(text)
                     caller.closed()
-                if heard := [line for line in server.all_heard() if line != "AUTH TLS"]:
-                    raise Failed(f"{mode}: the server has heard {heard}")
+                heard_no_more_than_auth(server, mode)
         g.never_opened()
-        g.no_session()
 
 
 @case(27, "AUTH refused by the server: clear in intercept, the end in originate")
 def auth_refused(gate):
     for code in ("500", "502", "504", "530", "534", "431"):
-        g = terminating(gate)
-        with server_behind(g, auth=f"{code} no") as server, Caller(g) as caller:
+        refusal = {"auth": f"{code} no"}
+        with scripted_gate(gate, server=refusal) as (g, server), Caller(g) as caller:
             caller.ask("AUTH TLS", code)
             works(caller, server, secured=False)
             caller.ask("QUIT", "221")
-        g.no_session()
-        g = terminating(gate, "originate")
-        with server_behind(g, auth=f"{code} no") as server, Caller(g, greeted=False) as caller:
+        with (scripted_gate(gate, "originate", server=refusal) as (g, server),
+              Caller(g, greeted=False) as caller):
             # The gateway never goes on in clear by itself.
             try:
                 caller.ask("USER x", "220")
                 caller.reply("421", "530", "534")
             except Failed:
                 caller.closed()
-            if heard := secrets_heard(server):
-                raise Failed(f"the server has heard {heard}")
-        g.no_session()
+            no_login_heard(server)
 
 
 @case(27, "AUTH twice, AUTH after the login, unknown words behind AUTH, TLS ends here")
 def auth_late(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.ask("AUTH GSSAPI", "504", "534", "502", "500")
@@ -157,19 +133,15 @@ def auth_late(gate):
                     caller.ask("AUTH TLS", "503", "534")
                     works(caller, server, secured=True)
                 with Caller(g, version) as caller:
-                    caller.login()
-                    if caller.fetch(secured=False) != server.contents:
-                        raise Failed("the contents differ")
+                    works(caller, server, secured=False)
                     caller.auth()
                     works(caller, server)
-        g.no_session()
 
 
 @case(28, "tls.required where TLS ends: no login before it, also when AUTH is stripped")
 def required(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode, required=True)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode, required=True) as (g, server):
             with Caller(g) as caller:
                 for command in ("USER x", "PASS y", "ACCT z"):
                     caller.ask(command, "530")
@@ -177,14 +149,12 @@ def required(gate):
                 works(caller, server)
             if {"ACCT"} & {line.split(" ")[0] for line in server.all_heard()}:
                 raise Failed(f"the server has heard {server.all_heard()}")
-        g.no_session()
-    g = terminating(gate, required=True)
-    with server_behind(g, auth="500 no", feat=("EPSV",)) as server, Caller(g) as caller:
+    stripped = {"auth": "500 no", "feat": ("EPSV",)}
+    with scripted_gate(gate, server=stripped, required=True) as (g, server), Caller(g) as caller:
         caller.ask("FEAT", "211")
         caller.ask("AUTH TLS", "500")
         caller.ask("USER x", "530")
-        if heard := secrets_heard(server):
-            raise Failed(f"the server has heard {heard}")
+        no_login_heard(server)
 
 
 def features(lines):
@@ -196,8 +166,8 @@ def feat(gate):
     for mode, words, wanted in (("intercept", None, {"AUTH TLS", "PBSZ", "PROT"}),
                                 ("offload", ("EPSV", "UTF8"), {"AUTH TLS", "PBSZ", "PROT", "UTF8"}),
                                 ("originate", None, set())):
-        g = terminating(gate, mode)
-        with server_behind(g, **({"feat": words} if words else {})) as server, Caller(g) as caller:
+        told = {"feat": words} if words else {}
+        with scripted_gate(gate, mode, server=told) as (g, server), Caller(g) as caller:
             before = features(caller.ask("FEAT", "211"))
             if mode != "originate":
                 caller.auth()
@@ -212,41 +182,33 @@ def feat(gate):
                 caller.ask(command, "502")
             if heard := {"SSCN", "CPSV"} & {line.split(" ")[0] for line in server.all_heard()}:
                 raise Failed(f"{mode}: the server has heard {heard}")
-            if caller.fetch(secured=mode != "originate") != server.contents:
-                raise Failed("the contents differ")
-        g.no_session()
+            fetches(caller, server, secured=mode != "originate")
 
 
 @case(27, "AUTH, PBSZ and PROT from a clear client in originate are not the server's")
 def originate_answers(gate):
-    g = terminating(gate, "originate")
-    with server_behind(g) as server, Caller(g) as caller:
+    with scripted_gate(gate, "originate") as (g, server), Caller(g) as caller:
         caller.ask("AUTH TLS", "500", "502", "504", "534")
         caller.login()
         for command in ("PBSZ 0", "PROT C", "PROT P", "CCC"):
             caller.ask(command, "500", "502", "503", "533", "534", "536")
-        if caller.fetch(secured=False) != server.contents:
-            raise Failed("the contents differ")
+        fetches(caller, server, secured=False)
         session = server.sessions[-1]
         if session.verbs(in_tls=False) != ["AUTH"] or session.data_tls != [True]:
             raise Failed(f"the server has heard {session.heard}, data in TLS: {session.data_tls}")
-    g.no_session()
 
 
 @case(36, "REIN where TLS ends: refused, and the session goes on")
 def rein(gate):
     """RFC 4217 section 11 would have TLS begin anew; no server of the lab does that."""
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.auth()
                     works(caller, server)
                     caller.ask("REIN", "502")
-                    if caller.fetch() != server.contents:
-                        raise Failed("the contents differ")
+                    fetches(caller, server)
                     caller.ask("QUIT", "221")
                 if "REIN" in server.last().verbs():
                     raise Failed(f"the server has heard {server.last().heard}")
-        g.no_session()

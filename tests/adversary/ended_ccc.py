@@ -1,11 +1,8 @@
 """Cases about CCC where TLS ends at the gateway: every form on either side, and what comes after."""
 
-import socket
-
 from adversary import case
 from process import Failed
-from scripted import extended_port
-from scripted_caller import Caller, read_all, server_behind, terminating, works
+from scripted_caller import Caller, read_all, scripted_gate, works
 from tls_peers import VERSIONS
 
 ACCEPTED, DECLINED = "200 clear", "533 no"
@@ -21,11 +18,9 @@ def clear(caller, form, first="NOOP"):
             alert += first.encode() + b"\r\n"
         (caller.end.send_bytewise if form == "byte by byte" else caller.end.send)(alert)
     # RFC 4217: the gateway notifies right behind its 200.
-    if not tls.ended():
-        raise Failed("behind the 200 comes no close_notify")
+    caller.leave_tls()
     if form == "the server notifies first":
         caller.end.send(tls.close_notify())
-    caller.tls = None
     if form != "one segment":
         (caller.end.send_bytewise if form == "byte by byte" else caller.end.send)(
             first.encode() + b"\r\n" if form == "byte by byte" else first)
@@ -35,15 +30,9 @@ FORMS = ("the client notifies first", "the server notifies first", "the client n
          "one segment", "byte by byte")
 
 
-def fetch_in_clear(caller, server, made, session):
-    """A download whose data connection is still TLS."""
-    port = extended_port(caller.reply("229")[-1])
-    if port not in caller.gate.pool:
-        raise Failed(f"port {port} is none of the gateway's")
-    caller.send("RETR x")
-    raw = socket.create_connection((caller.gate.host, port), 5)
-    caller.sockets.append(raw)
-    with made.wrap_socket(raw, server_hostname="lab", session=session, suppress_ragged_eofs=False) as sock:
+def fetch_in_clear(caller, server, session):
+    """A download after EPSV whose data connection is still TLS, and resumes `session`."""
+    with caller.secure_data(caller.dial_data(), session) as sock:
         caller.reply("150", "125")
         if read_all(sock) != server.contents:
             raise Failed("the contents differ")
@@ -52,8 +41,7 @@ def fetch_in_clear(caller, server, made, session):
 
 def _forms(gate, version):
     for mode, ccc in (("intercept", ACCEPTED), ("intercept", DECLINED), ("offload", DECLINED)):
-        g = terminating(gate, mode)
-        with server_behind(g, version, ccc=ccc) as server:
+        with scripted_gate(gate, mode, version, server={"ccc": ccc}) as (g, server):
             for form in FORMS:
                 for first in ("EPSV", "NOOP"):
                     with Caller(g, version) as caller:
@@ -65,7 +53,7 @@ def _forms(gate, version):
                             if first == "NOOP":
                                 caller.reply("200")
                                 caller.send("EPSV")
-                            fetch_in_clear(caller, server, caller.made, session)
+                            fetch_in_clear(caller, server, session)
                             caller.ask("QUIT", "221")
                         except Failed as error:
                             raise Failed(f"{mode}, server says {ccc}, {form}, {first}: {error}") from error
@@ -75,7 +63,6 @@ def _forms(gate, version):
                         raise Failed(f"{mode}, server says {ccc}: it has heard {heard.heard}")
                     if heard.faults:
                         raise Failed(f"{form}: {heard.faults}")
-        g.no_session()
 
 
 @case(30, "CCC in every form over TLS 1.2, TLS ends here")
@@ -92,8 +79,8 @@ def forms_13(gate):
 def server_silent(gate):
     for word in ("follow", "always"):
         for version in VERSIONS:
-            g = terminating(gate, server_ccc=word)
-            with (server_behind(g, version, ccc=ACCEPTED, notify=False) as server,
+            told = {"ccc": ACCEPTED, "notify": False}
+            with (scripted_gate(gate, version=version, server=told, server_ccc=word) as (g, server),
                   Caller(g, version) as caller):
                 caller.auth()
                 works(caller, server)
@@ -105,57 +92,45 @@ def server_silent(gate):
                 caller.ask("QUIT", "221")
                 if "QUIT" not in server.last().verbs(in_tls=False):
                     raise Failed(f"the server has heard {server.last().heard}")
-            g.no_session()
 
 
 @case(30, "a client that does not wait for the reply to CCC, TLS ends here")
 def ahead(gate):
     for ccc in (ACCEPTED, DECLINED):
-        g = terminating(gate)
-        with server_behind(g, ccc=ccc):
+        with scripted_gate(gate, server={"ccc": ccc}) as (g, _):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.auth()
                     caller.login()
-                    tls = caller.tls
-                    caller.end.send(tls.seal("CCC") + b"PWD\r\n")
+                    caller.end.send(caller.tls.seal("CCC") + b"PWD\r\n")
                     caller.reply("200")
-                    if not tls.ended():
-                        raise Failed("behind the 200 comes no close_notify")
-                    caller.tls = None
+                    caller.leave_tls()
                     caller.reply("257")
-        g.no_session()
 
 
 @case(32, "alert and command in one segment, cut at every byte, TLS ends here")
 def cut_anywhere(gate):
-    g = terminating(gate)
-    with server_behind(g, ccc=ACCEPTED):
+    with scripted_gate(gate, server={"ccc": ACCEPTED}) as (g, _):
         for version in VERSIONS:
             cut, length = 0, 1
             while cut < length:
                 with Caller(g, version) as caller:
                     caller.auth()
                     caller.login()
-                    tls = caller.tls
                     caller.ask("CCC", "200")
-                    data = tls.close_notify() + b"NOOP\r\nPWD\r\n"
+                    data = caller.tls.close_notify() + b"NOOP\r\nPWD\r\n"
                     length = len(data)
                     for piece in (data[:cut], data[cut:]):
                         caller.end.sock.sendall(piece)
-                    if not tls.ended():
-                        raise Failed("behind the 200 comes no close_notify")
-                    caller.tls = None
+                    caller.leave_tls()
                     caller.reply("200")
                     caller.reply("257")
                 cut += 3
-    g.no_session()
 
 
 @case(33, "an alert after the client's text has begun, TLS ends here")
 def late_alert(gate):
-    g = terminating(gate)
-    with server_behind(g, ccc=ACCEPTED):
+    with scripted_gate(gate, server={"ccc": ACCEPTED}) as (g, _):
         for version in VERSIONS:
             for how in ("alone", "in front of a line", "behind a line"):
                 with Caller(g, version) as caller:
@@ -170,15 +145,14 @@ def late_alert(gate):
                         caller.end.send(piece)
                     caller.reply("257")
                     caller.ask("NOOP", "200")
-    g.no_session()
 
 
 @case(33, "an alert after the server's text has begun, TLS ends here")
 def late_alert_of_server(gate):
     for word in ("follow", "always"):
         for version in VERSIONS:
-            g = terminating(gate, server_ccc=word)
-            with (server_behind(g, version, ccc=ACCEPTED, notify="late") as server,
+            told = {"ccc": ACCEPTED, "notify": "late"}
+            with (scripted_gate(gate, version=version, server=told, server_ccc=word) as (g, server),
                   Caller(g, version) as caller):
                 caller.auth()
                 works(caller, server)
@@ -188,15 +162,13 @@ def late_alert_of_server(gate):
                 for _ in range(3):
                     caller.ask("PWD", "257")
                 caller.ask("QUIT", "221")
-            g.no_session()
 
 
 @case(35, "PROT, PBSZ, CCC and AUTH after CCC, TLS ends here")
 def after(gate):
     """The data connections keep the protection that they had (RFC 4217 section 8: fixed by CCC)."""
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g, ccc=ACCEPTED) as server:
+        with scripted_gate(gate, mode, server={"ccc": ACCEPTED}) as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.auth()
@@ -207,21 +179,18 @@ def after(gate):
                     for command in ("PROT C", "PROT P", "PBSZ 0", "CCC"):
                         caller.ask(command, "503", "533", "534", "536")
                     caller.send("EPSV")
-                    fetch_in_clear(caller, server, caller.made, session)
+                    fetch_in_clear(caller, server, session)
                     caller.ask("AUTH TLS", "503", "534")
                     caller.ask("NOOP", "200")
-        g.no_session()
 
 
 @case(31, "CCC in clear, and before the login, TLS ends here")
 def untimely(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g, ccc=ACCEPTED) as server, Caller(g) as caller:
+        with scripted_gate(gate, mode, server={"ccc": ACCEPTED}) as (g, server), Caller(g) as caller:
             caller.ask("CCC", "533", "503", "530", "534")
             caller.auth()
             caller.ask("CCC", "533", "503", "530", "534")
             works(caller, server)
             if server.sessions[-1].verbs().count("CCC"):
                 raise Failed(f"the server has heard {server.sessions[-1].heard}")
-        g.no_session()

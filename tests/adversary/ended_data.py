@@ -6,9 +6,8 @@ import ssl
 import struct
 
 from adversary import case
-from process import Failed, wait_until
-from scripted import extended_port
-from scripted_caller import Caller, read_all, server_behind, terminating, works
+from process import Failed
+from scripted_caller import Caller, fetches, read_all, scripted_gate, works
 from tls_peers import VERSIONS
 
 UPLOAD = bytes(range(256)) * 300
@@ -24,8 +23,7 @@ def cut(sock, how):
 def _uploads(gate, mode):
     for how in ("no close_notify", "reset"):
         for version in VERSIONS:
-            g = terminating(gate, mode)
-            with server_behind(g, version) as server, Caller(g, version) as caller:
+            with scripted_gate(gate, mode, version) as (g, server), Caller(g, version) as caller:
                 caller.auth()
                 works(caller, server)
                 # One that is whole, to tell the two apart.
@@ -48,9 +46,7 @@ def _uploads(gate, mode):
                 if not server.sessions[-1].faults:
                     raise Failed("the server has seen no fault")
                 # The session lives on.
-                if caller.fetch() != server.contents:
-                    raise Failed("the contents differ")
-            g.no_session()
+                fetches(caller, server)
             counts = [g.metrics().sum("data_connections_total", outcome=word)
                       for word in ("aborted", "truncated")]
             if sum(counts) != 1:
@@ -71,8 +67,8 @@ def uploads_offload(gate):
 def downloads(gate):
     for mode in ("intercept", "originate", "offload"):
         for version in VERSIONS:
-            g = terminating(gate, mode)
-            with server_behind(g, version, truncate=True) as server, Caller(g, version) as caller:
+            with (scripted_gate(gate, mode, version, server={"truncate": True}) as (g, server),
+                  Caller(g, version) as caller):
                 secured = mode != "originate"
                 if secured:
                     caller.auth()
@@ -88,14 +84,12 @@ def downloads(gate):
                 caller.reply("150", "125")
                 caller.reply("426")
                 caller.ask("NOOP", "200")
-            g.no_session()
 
 
 @case(37, "client_reuse require: no session, or another session's: 522 or 425")
 def reuse_required(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode, client_reuse="require")
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode, client_reuse="require") as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as owner, Caller(g, version, owner.made) as thief:
                     for caller in (owner, thief):
@@ -103,10 +97,8 @@ def reuse_required(gate):
                         caller.login()
                     stolen = owner.tls.tls.session
                     for session in (None, stolen):
-                        port = extended_port(thief.ask("EPSV", "229")[-1])
-                        thief.send("RETR x")
-                        raw = socket.create_connection((g.host, port), 5)
-                        thief.sockets.append(raw)
+                        thief.send("EPSV")
+                        raw = thief.dial_data()
                         got = b""
                         with contextlib.suppress(ssl.SSLError, OSError):
                             got = read_all(thief.made.wrap_socket(raw, server_hostname="lab",
@@ -117,24 +109,20 @@ def reuse_required(gate):
                             thief.reply("522", "425", "426")
                     # The owner has had no harm of it; several data connections, one ticket.
                     for _ in range(3):
-                        if owner.fetch() != server.contents:
-                            raise Failed("the contents differ")
-        g.no_session()
+                        fetches(owner, server)
 
 
 @case(37, "a data connection that speaks no TLS, or not at once, where PROT P is set")
 def no_tls(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server, Caller(g) as caller:
+        with scripted_gate(gate, mode) as (g, server), Caller(g) as caller:
             caller.auth()
             caller.login()
             # Silence in one mode only: it takes its time.
             silence = [b""] if mode == "intercept" else []
             for sent in (*silence, b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"):
-                port = extended_port(caller.ask("EPSV", "229")[-1])
-                caller.send("RETR x")
-                with socket.create_connection((g.host, port), 5) as sock:
+                caller.send("EPSV")
+                with caller.dial_data() as sock:
                     # Of handshakes on data connections 15 s are the limit.
                     sock.settimeout(20)
                     sock.sendall(sent)
@@ -146,16 +134,13 @@ def no_tls(gate):
                         raise Failed(f"{mode}: contents in clear where PROT P is set")
                 if caller.reply("150", "125", "425", "426", "522")[-1][:1] == b"1":
                     caller.reply("425", "426", "522", "451", "226")
-            if caller.fetch() != server.contents:
-                raise Failed("the contents differ")
-        g.no_session()
+            fetches(caller, server)
 
 
 @case(35, "PROT C and PROT P in turn, each side as it is set")
 def protection(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.auth()
@@ -170,13 +155,9 @@ def protection(gate):
                             raise Failed("PROT P, and the server's data connection is in clear")
                     for level in ("S", "E"):
                         caller.ask(f"PROT {level}", "504", "536", "534", "521", "502")
-        g.no_session()
     # Without PROT it is C (RFC 4217 section 9).
-    g = terminating(gate)
-    with server_behind(g) as server, Caller(g) as caller:
+    with scripted_gate(gate) as (g, server), Caller(g) as caller:
         caller.auth()
         caller.ask("USER x", "331")
         caller.ask("PASS y", "230")
-        if caller.fetch(secured=False) != server.contents:
-            raise Failed("the contents differ")
-    wait_until(lambda: g.metrics().sum("sessions_active") == 0, "a session stays")
+        fetches(caller, server, secured=False)

@@ -2,34 +2,34 @@
 
 import contextlib
 import os
-import socket
 import ssl
 import tempfile
 import time
 
 from authority import Authority, certificate
 from adversary import case
-from adversary.ended_auth import accept
+from adversary.gate import MOST_GROWTH
 from process import Failed, wait_until
-from scripted import extended_port
-from scripted_caller import Caller, read_all, secrets_heard, server_behind, terminating, works
+from scripted_caller import (Caller, asked_for_tls, fetches, in_vain, no_login_heard, read_all,
+                             scripted_gate, secrets_heard, terminating, works)
 from scripted_tls import TlsEnd, server_context
 from tls_peers import VERSIONS, context
 
-# What a client's library says when its handshake is refused, in whichever way it learns of it.
-REFUSED = (ssl.SSLError, Failed, OSError)
+
+def offering(version, protocols):
+    """A client's context that offers these protocols (ALPN)."""
+    made = context(version)
+    made.set_alpn_protocols(protocols)
+    return made
 
 
 @case(29, "ALPN: http/1.1 is refused, ftp is agreed on, none is as good")
 def alpn(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for version in VERSIONS:
                 for offered, agreed in ((["ftp"], "ftp"), (["http/1.1", "ftp"], "ftp"), (None, None)):
-                    made = context(version)
-                    if offered:
-                        made.set_alpn_protocols(offered)
+                    made = offering(version, offered) if offered else None
                     with Caller(g, version, made) as caller:
                         caller.auth()
                         if (found := caller.tls.tls.selected_alpn_protocol()) != agreed:
@@ -37,20 +37,13 @@ def alpn(gate):
                         works(caller, server)
                         caller.ask("QUIT", "221")
                 for offered in (["http/1.1"], ["h2", "http/1.1"], ["smtp"]):
-                    made = context(version)
-                    made.set_alpn_protocols(offered)
                     before = len(secrets_heard(server))
-                    with Caller(g, version, made) as caller:
-                        try:
-                            caller.auth()
-                            caller.ask("USER x", "331")
-                        except REFUSED:
-                            pass
-                        else:
-                            raise Failed(f"{mode}: a client that offers {offered} was let in")
+                    with (Caller(g, version, offering(version, offered)) as caller,
+                          in_vain(f"{mode}: a client that offers {offered} was let in")):
+                        caller.auth()
+                        caller.ask("USER x", "331")
                     if len(secrets_heard(server)) != before:
                         raise Failed(f"{mode}: the server has heard of a client that offers {offered}")
-        g.no_session()
 
 
 @case(29, "offload with a fixed certificate: another name is not answered")
@@ -58,20 +51,15 @@ def wrong_name(gate):
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         chain, key = Authority(folder).issue(folder, ["lab", "files.example"])
-        g = gate(tls={"mode": "offload"}, certificates={"certificate": {"chain": chain, "key": key}})
-        with server_behind(g) as server:
+        fixed = {"certificate": {"chain": chain, "key": key}}
+        with scripted_gate(gate, "offload", certificates=fixed) as (g, server):
             for version in VERSIONS:
                 with Caller(g, version) as caller:
                     caller.auth()
                     works(caller, server)
-                made = context(version)
-                with Caller(g, version, made) as caller:
-                    caller.end.send("AUTH TLS")
-                    caller.end.expect_code("234")
-                    caller.tls = TlsEnd(caller.end, made, False)
-                    caller.tls.tls = made.wrap_bio(caller.tls.incoming, caller.tls.outgoing,
-                                                   server_hostname="www.bank.example")
-                    caller.end.send(caller.tls.shake()[1])
+                with Caller(g, version) as caller:
+                    caller.ask_for_tls()
+                    caller.end.send(caller.begin("www.bank.example"))
                     caller.tls.incoming.write(caller.tls.record())
                     try:
                         caller.tls.shake()
@@ -80,7 +68,6 @@ def wrong_name(gate):
                             raise Failed(f"answered with {error}") from error
                     else:
                         raise Failed("a name that the certificate does not bear was answered")
-        g.no_session()
 
 
 @case(29, "an HTTP request, mail and unknown verbs inside TLS")
@@ -91,8 +78,7 @@ def other_protocols(gate):
              ["a001 LOGIN x y", "a002 SELECT INBOX", "a003 LOGOUT"],
              [f"X{n}Y unknown" for n in range(40)])
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for version in VERSIONS:
                 for talk in talks:
                     with Caller(g, version) as caller:
@@ -106,7 +92,6 @@ def other_protocols(gate):
             if bad := [line for line in server.all_heard() if "secret" in line or line.startswith("USER")]:
                 raise Failed(f"{mode}: the server has heard {bad}")
         g.never_opened()
-        g.no_session()
 
 
 def old(version):
@@ -134,17 +119,10 @@ def old_clients(gate):
     for mode in ("intercept", "offload"):
         for made, word in ((old(ssl.TLSVersion.TLSv1), "1.0"), (old(ssl.TLSVersion.TLSv1_1), "1.1"),
                            (without_forward_secrecy(), "RSA")):
-            g = terminating(gate, mode)
-            with server_behind(g) as server, Caller(g, "1.2", made) as caller:
-                try:
+            with scripted_gate(gate, mode) as (g, server), Caller(g, "1.2", made) as caller:
+                with in_vain(f"{mode}: a client that offers {word} alone was let in"):
                     caller.auth()
-                except REFUSED:
-                    pass
-                else:
-                    raise Failed(f"{mode}: a client that offers {word} alone was let in")
-                if heard := secrets_heard(server):
-                    raise Failed(f"the server has heard {heard}")
-            g.no_session()
+                no_login_heard(server)
             if not any(word in line for line in warnings(g)):
                 raise Failed(f"{mode}: no line of the log names {word}: {warnings(g)}")
 
@@ -168,22 +146,15 @@ def old_server(version=None):
 def old_servers(gate):
     for mode in ("intercept", "originate"):
         for made in (old_server(ssl.TLSVersion.TLSv1), old_server()):
-            g = terminating(gate, mode)
-            with (server_behind(g, context=made) as server,
+            with (scripted_gate(gate, mode, server={"context": made}) as (g, server),
                   Caller(g, greeted=mode == "intercept") as caller):
-                try:
+                with in_vain(f"{mode}: the login went through"):
                     if mode == "intercept":
                         caller.auth()
                     else:
                         caller.reply("220")
                     caller.ask("USER x", "331")
-                except REFUSED:
-                    pass
-                else:
-                    raise Failed(f"{mode}: the login went through")
-                if heard := secrets_heard(server):
-                    raise Failed(f"the server has heard {heard}")
-            g.no_session()
+                no_login_heard(server)
             if not any("TLS" in line for line in warnings(g)):
                 raise Failed(f"{mode}: the log does not tell: {warnings(g)}")
 
@@ -193,11 +164,7 @@ def stalls(gate):
     g = terminating(gate, limits={"login_timeout": "1s"})
     for step in ("no hello", "half a hello", "no server hello", "client's finish"):
         with Caller(g, greeted=False) as caller:
-            server = accept(g, caller.notes)
-            server.send("220 scripted")
-            caller.end.expect_code("220")
-            caller.end.send("AUTH TLS")
-            server.expect("AUTH TLS")
+            server = asked_for_tls(caller)
             server.send("234 go")
             caller.end.expect_code("234")
             start = time.monotonic()
@@ -205,12 +172,7 @@ def stalls(gate):
             if step != "no hello":
                 caller.end.send(hello[:20] if step == "half a hello" else hello)
             if step == "client's finish":
-                theirs = TlsEnd(server, server_context("1.3"), True)
-                done = False
-                while not done:
-                    theirs.incoming.write(theirs.record())
-                    done, data = theirs.shake()
-                    server.send(data)
+                TlsEnd(server, server_context("1.3"), True).finish()
             caller.end.closed()
             server.closed()
             if (took := time.monotonic() - start) > 4:
@@ -220,9 +182,7 @@ def stalls(gate):
     g = terminating(gate, "originate", limits={"login_timeout": "1s"})
     for answer in (None, "234 go"):
         with Caller(g, greeted=False) as caller:
-            server = accept(g, caller.notes)
-            server.send("220 scripted")
-            server.expect("AUTH TLS")
+            server = asked_for_tls(caller, "originate")
             if answer:
                 server.send(answer)
             caller.end.closed()
@@ -232,51 +192,40 @@ def stalls(gate):
 
 @case(22, "a hello without end, records that are none, TLS ends here")
 def endless(gate):
-    g = terminating(gate, limits={"login_timeout": "5s"})
-    before = g.memory()
     # A record of the greatest length that begins a hello of 16 MiB; alerts without end; nonsense.
     flight = b"\x16\x03\x01\x40\x00" + b"\x01\xff\xff\xff" + b"\x03\x03" + bytes(16384 - 6)
     more = b"\x16\x03\x01\x40\x00" + bytes(16384)
-    with server_behind(g) as server:
+    with scripted_gate(gate, limits={"login_timeout": "5s"}) as (g, server):
+        before = g.memory()
         for first, rest in ((flight, more), (b"\x15\x03\x03\x00\x02\x01\x00",) * 2,
                             (b"\x16\x03\x03\x00\x00",) * 2,
                             (b"\x17\x03\x03\xff\xff" + bytes(65535),) * 2):
             with Caller(g) as caller:
-                caller.end.send("AUTH TLS")
-                caller.end.expect_code("234")
+                caller.ask_for_tls()
                 with contextlib.suppress(OSError):
                     caller.end.sock.sendall(first)
                     for _ in range(2000):
                         caller.end.sock.sendall(rest)
                 caller.end.closed()
-        if heard := secrets_heard(server):
-            raise Failed(f"the server has heard {heard}")
-    wait_until(lambda: g.memory() - before < 16 * 1024, "memory grows", timeout=2)
-    g.no_session()
+        no_login_heard(server)
+    wait_until(lambda: g.memory() - before < MOST_GROWTH, "memory grows", timeout=2)
 
 
 @case(29, "a data connection that offers another protocol, or speaks one inside TLS")
 def data_of_another_protocol(gate):
     for mode in ("intercept", "offload"):
-        g = terminating(gate, mode)
-        with server_behind(g) as server:
+        with scripted_gate(gate, mode) as (g, server):
             for offered in (["http/1.1"], ["h2", "http/1.1"]):
                 with Caller(g) as caller:
                     caller.auth()
                     caller.login()
-                    port = extended_port(caller.ask("EPSV", "229")[-1])
-                    caller.send("RETR x")
-                    other = context("1.3")
-                    other.set_alpn_protocols(offered)
+                    caller.send("EPSV")
+                    raw = caller.dial_data()
                     got = b""
-                    raw = socket.create_connection((g.host, port), 5)
-                    caller.sockets.append(raw)
-                    with contextlib.suppress(*REFUSED):
-                        got = read_all(other.wrap_socket(raw, server_hostname="lab"))
+                    with contextlib.suppress(ssl.SSLError, OSError):
+                        got = read_all(offering("1.3", offered).wrap_socket(raw, server_hostname="lab"))
                     if got:
                         raise Failed(f"{mode}: {len(got)} bytes for who offers {offered}")
                     if caller.reply("150", "125", "522", "425", "426")[-1][:1] == b"1":
                         caller.reply("522", "425", "426", "451")
-                    if caller.fetch() != server.contents:
-                        raise Failed("the session does not go on")
-        g.no_session()
+                    fetches(caller, server)

@@ -12,6 +12,14 @@ from ports import free_block, return_block
 from process import Failed, Process, wait_until
 from scripted import Peers
 
+# Where scripts on loopback stand, unless they say otherwise.
+HERE = "127.0.0.1"
+
+# How far memory may grow whatever the peers send, in KiB: far above what a session and the allocator
+# take, far below what is sent.
+MOST_GROWTH = 16 * 1024
+
+
 def _bracketed(host):
     return f"[{host}]" if ":" in host else host
 
@@ -24,7 +32,7 @@ class Gate:
     where it listens if that has to be known beforehand.
     """
 
-    def __init__(self, binary, folder, host="127.0.0.1", policy=None, limits=None, data=None,
+    def __init__(self, binary, folder, host=HERE, policy=None, limits=None, data=None,
                  tls=None, certificates=None, server=None, port=None, level="debug"):
         os.makedirs(folder)
         self.host = host
@@ -154,6 +162,11 @@ class Gate:
         """Exactly these outcomes, after a bounded wait; several may be told at a session's end."""
         wait_until(lambda: self.ccc() == counts, f"ccc_total never becomes {counts}", timeout=3)
 
+    def expect_protection(self, state, count=1):
+        """So many sessions are in this state of protection, by its own account."""
+        if (found := self.metrics().sum("control_protection", state=state)) != count:
+            raise Failed(f"{found:g} sessions are counted in the state {state}, not {count}")
+
     def read_log(self):
         with open(self.log, encoding="utf-8", errors="replace") as text:
             return text.read()
@@ -162,6 +175,11 @@ class Gate:
         """Resident memory in KiB."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as text:
             return next(int(line.split()[1]) for line in text if line.startswith("VmRSS:"))
+
+    def grown_at_most(self, before, most=MOST_GROWTH):
+        """Since memory was `before`, it has grown by no more, in KiB."""
+        if (grown := self.memory() - before) > most:
+            raise Failed(f"memory grew by {grown} KiB")
 
     def close(self):
         self.process.stop()

@@ -1,8 +1,7 @@
 """Case 41: TLS without AUTH, as on port 990; both orders, and a setting that does not fit the peers."""
 
-from ccc_forms import FORMS
 from adversary import case
-from adversary.tls import read_again
+from adversary.tls import read_after_ccc, read_again
 from process import Failed
 from scripted_tls import SecuredPeers
 from tls_peers import VERSIONS
@@ -14,8 +13,7 @@ def starting(word):
 
 def wrong(gate, peers):
     """Both ends are closed soon, and the log names the setting."""
-    peers.client.closed()
-    peers.server.closed()
+    peers.closed()
     gate.never_opened()
     gate.no_session()
     log = gate.read_log()
@@ -24,23 +22,34 @@ def wrong(gate, peers):
             raise Failed(f"the log does not name {word}")
 
 
+def in_clear(peers):
+    """A client that speaks FTP where a hello is due: it is closed, and not heard."""
+    peers.client.send("USER x")
+    _, seen = peers.closed()
+    if b"USER" in seen:
+        raise Failed("the command was passed on")
+
+
+def greeted_in_tls(peers, version, bytewise=False):
+    """TLS from the first byte, with the greeting in it, and a login."""
+    both = SecuredPeers(peers, version)
+    both.handshake(bytewise)
+    both.say("220 greeting")
+    both.login()
+    return both
+
+
 @case(41, "implicit TLS from the first byte")
 def from_first_byte(gate):
     g = gate(tls=starting("implicit"))
     for version in VERSIONS:
         for bytewise in (False, True):
             with g.peers(greet=False, login=False) as p:
-                both = SecuredPeers(p, version)
-                both.handshake(bytewise)
-                both.say("220 greeting")
-                both.login()
-                read_again(g, p, "EPSV", FORMS["both sides notify, the server first"](both, "EPSV"))
+                both = greeted_in_tls(p, version, bytewise)
+                read_after_ccc(g, both, "both sides notify, the server first")
                 read_again(g, p, "PASV")
         with g.peers(greet=False, login=False) as p:
-            both = SecuredPeers(p, version)
-            both.handshake()
-            both.say("220 greeting")
-            both.login()
+            both = greeted_in_tls(p, version)
             # z/OS on its TLSPORT.
             both.exchange("CCC", "534 no")
             both.exchange("QUIT", "221 bye")
@@ -61,7 +70,7 @@ def after_greeting(gate):
                 both = SecuredPeers(p, version)
                 both.handshake(bytewise)
                 both.login()
-                read_again(g, p, "PASV", FORMS["nobody notifies"](both, "PASV"))
+                read_after_ccc(g, both, "nobody notifies", "PASV")
     g.no_session()
     g.expect_ccc(cleared=4)
 
@@ -70,8 +79,7 @@ def after_greeting(gate):
 def set_explicit(gate):
     g = gate()
     with g.peers(greet=False, login=False) as p:
-        both = SecuredPeers(p, "1.3")
-        p.client.send(both.client.shake()[1])
+        p.client.send(SecuredPeers(p, "1.3").client.shake()[1])
         wrong(g, p)
     # The server greets, the client answers with TLS.
     with g.peers(login=False) as p:
@@ -87,18 +95,12 @@ def set_implicit(gate):
         wrong(g, p)
     # The client's Hello is under way when the greeting comes.
     with g.peers(greet=False, login=False) as p:
-        both = SecuredPeers(p, "1.3")
-        both.carry(p.client, p.server, both.client.shake()[1])
+        SecuredPeers(p, "1.3").hello()
         p.server.send("220 hello")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
         g.no_session()
-    # A client that speaks FTP.
     with g.peers(greet=False, login=False) as p:
-        p.client.send("USER x")
-        p.client.closed()
-        if b"USER" in p.server.closed():
-            raise Failed("the command was passed on")
+        in_clear(p)
     g.never_opened()
     g.no_session()
 
@@ -117,10 +119,7 @@ def set_after_greeting(gate):
         p.client.send(SecuredPeers(p, "1.3").client.shake()[1])
         wrong(g, p)
     with g.peers(login=False) as p:
-        p.client.send("USER x")
-        p.client.closed()
-        if b"USER" in p.server.closed():
-            raise Failed("the command was passed on")
+        in_clear(p)
     # The greeting has passed and nobody goes on.
     with g.peers(login=False) as p:
         wrong(g, p)

@@ -8,8 +8,8 @@ from adversary.kernel import CLIENT, FRONT, NAT, OWN, no_session, nothing_open
 from cells import Setting
 from lab import refused
 from process import Failed, wait_until
-from scenarios.pinholes import SERVER, Opening
-from scripted import comma
+from scenarios.pinholes import Opening
+from scripted import End, comma
 from topology import GATEWAY, server_address
 
 RELAY = Setting("tproxy", "gateway", "relay")
@@ -42,10 +42,7 @@ def many_strangers(lab):
                 for name, source in others:
                     refused(lab.topology, name, opening.address, 0.1, source)
             opening.nothing_arrived()
-            near, far = opening.use()
-            near.send(b"mine")
-            if far.read(4) != b"mine":
-                raise Failed(f"{mode}: the rightful connection bears something else")
+            opening.bears()
             opening.close()
     no_session(lab)
 
@@ -56,15 +53,13 @@ def refused_after_accepted(lab):
         opening = Opening(lab, p, "PASV", 4)
         p.exchange("EPSV", "500 no")
         nothing_open(lab)
-        opening.try_again(0.2)
-        opening.nothing_arrived()
+        opening.shut()
         opening = Opening(lab, p, "PORT", 4)
         p.client.send(f"EPRT |1|{CLIENT}|40009|")
         p.server.line()
         p.say("425 no")
         nothing_open(lab)
-        opening.try_again(0.2)
-        opening.nothing_arrived()
+        opening.shut()
 
 
 @in_lab(43, "two ports for three sessions: 425, and the first two are unharmed", NAT, FRONT,
@@ -73,14 +68,10 @@ def exhausted(lab):
     with lab.peers() as one, lab.peers() as two, lab.peers() as three:
         first, second = Opening(lab, one, "PORT", 4), Opening(lab, two, "PORT", 4)
         for _ in range(3):
-            three.client.send(f"PORT {comma(CLIENT, 40000)}")
-            three.client.expect_code("425", "421")
+            three.answered(f"PORT {comma(CLIENT, 40000)}", "425", "421")
         three.server.silent(0.2)
         for opening in (first, second):
-            near, far = opening.use()
-            near.send(b"mine")
-            if far.read(4) != b"mine":
-                raise Failed("an earlier session suffers")
+            opening.bears("an earlier session suffers")
             opening.close()
     no_session(lab)
 
@@ -114,8 +105,7 @@ def killed(lab):
         with lab.peers(login=step != "greeted") as p:
             opening = None
             if step == "asked":
-                p.client.send("PASV")
-                p.server.expect("PASV")
+                p.ask("PASV")
             elif step in ("command", "data"):
                 opening = Opening(lab, p, "PASV", 4)
                 p.exchange("RETR x", "150 here")
@@ -132,8 +122,7 @@ def killed(lab):
                 if near.read(7) != b"goes on":
                     raise Failed("the running transfer was harmed")
             elif opening:
-                opening.try_again(0.2)
-                opening.nothing_arrived()
+                opening.shut()
             restart()
             nothing_open(lab)
             if ends:
@@ -142,15 +131,11 @@ def killed(lab):
                 if far.read(6) != b"and on":
                     raise Failed("the running transfer was harmed by the restart")
             elif opening:
-                opening.try_again(0.2)
-                opening.nothing_arrived()
+                opening.shut()
             if opening:
                 opening.close()
     with lab.peers() as p:
-        near, far = Opening(lab, p, "PASV", 4).use()
-        near.send(b"mine")
-        if far.read(4) != b"mine":
-            raise Failed("the next session does not work")
+        Opening(lab, p, "PASV", 4).bears("the next session does not work")
 
 
 @in_lab(48, "a client dials the gateway's own listener, and each of its addresses", NAT, OWN)
@@ -159,12 +144,7 @@ def to_itself(lab):
         for host in (GATEWAY[side, 4] for side in sides):
             begin = time.monotonic()
             with lab.topology.connect(name, (host, 2121)) as sock:
-                sock.settimeout(10)
-                try:
-                    while sock.recv(4096):
-                        pass
-                except ConnectionResetError:
-                    pass
+                End(name, sock, []).closed()
             if time.monotonic() - begin > 8:
                 raise Failed(f"{name} to {host}: closed late")
     wait_until(lambda: lab.gateway.metrics().sum("sessions_active") == 0, "sessions stay")

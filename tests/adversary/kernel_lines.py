@@ -5,7 +5,7 @@ from adversary.kernel import (CLIENT, FRONT, NAT, OWN, REDIRECT, dialled, never_
                               nothing_open, small_segments)
 from process import Failed, wait_until
 from scenarios.pinholes import SERVER, SERVER6, Opening
-from scripted import comma, host_port
+from scripted import carries, comma, host_port
 from topology import GATEWAY, HOST
 
 # A port of the server's that no client has any business with.
@@ -92,8 +92,8 @@ def slipstream(lab):
                     p.client.sock.sendall(port)
                 except OSError:
                     break  # closed already
-            p.client.closed()
-            if seen := p.server.closed():
+            _, seen = p.closed()
+            if seen:
                 raise Failed(f"{name}: the server saw {seen[:80]!r}")
     never_opened(lab)
     no_session(lab)
@@ -135,8 +135,7 @@ def bounce(lab):
                 if family == 4:
                     commands.append(f"PORT {comma(host, SECRET)}")
                 for command in commands:
-                    p.client.send(command)
-                    p.client.expect_code("501", "504", "522")
+                    p.answered(command, "501", "504", "522")
             # The other family's socket is none of this client's.
             other = f"EPRT |2|{HOST['client', 6]}|{SECRET}|" if family == 4 else f"PORT {comma(CLIENT, SECRET)}"
             p.client.send(other)
@@ -152,12 +151,9 @@ def low_ports(lab):
     with lab.peers() as p:
         for port in (0, 22, 1023):
             for command in (f"PORT {comma(CLIENT, port)}", f"EPRT |1|{CLIENT}|{port}|"):
-                p.client.send(command)
-                p.client.expect_code("504", "501")
+                p.answered(command, "504", "501")
             for command, reply in (("PASV", f"227 ok ({comma(SERVER, port)})"), ("EPSV", f"229 ok (|||{port}|)")):
-                p.ask(command)
-                p.server.send(reply)
-                p.client.expect_code("425")
+                p.replaced(command, reply, "425")
     never_opened(lab)
 
 
@@ -173,11 +169,7 @@ def other_hosts(lab):
             if address[0] != dialled(lab.setting, SERVER):
                 raise Failed(f"the client was told {address[0]} for {host}")
             mine = p.data("client", lab.topology.connect("client", address))
-            data = p.accept(theirs, "server")
-            data.send(b"the server")
-            data.close()
-            if mine.read_to_end() != b"the server":
-                raise Failed(f"{host}: the contents differ")
+            carries(p.accept(theirs, "server"), mine)
 
 
 @in_lab(13, "PORT and RETR, PASV and RETR in one segment each; 40 commands at once", NAT, FRONT)
@@ -191,10 +183,7 @@ def pipelined(lab):
         p.server.expect("RETR x")
         theirs = p.data("server", lab.topology.connect("server", address, source=(SERVER, 0)))
         p.say("150 here")
-        theirs.send(b"active")
-        theirs.close()
-        if p.accept(mine, "client").read_to_end() != b"active":
-            raise Failed("the active transfer differs")
+        carries(theirs, p.accept(mine, "client"), b"active")
         p.say("226 done")
     with lab.peers() as p, lab.topology.listen("server", SERVER) as theirs:
         p.client.send(b"PASV\r\nRETR y\r\n" + b"".join(b"MKD %d\r\n" % n for n in range(40)))
@@ -204,11 +193,7 @@ def pipelined(lab):
         p.server.expect("RETR y")
         p.say("150 here")
         mine = p.data("client", lab.topology.connect("client", address))
-        data = p.accept(theirs, "server")
-        data.send(b"passive")
-        data.close()
-        if mine.read_to_end() != b"passive":
-            raise Failed("the passive transfer differs")
+        carries(p.accept(theirs, "server"), mine, b"passive")
         p.say("226 done")
         for n in range(40):
             p.server.expect(f"MKD {n}")
@@ -226,10 +211,7 @@ def bytewise(lab):
                 end.send = lambda data, end=end: end.send_bytewise(
                     data.encode("latin-1") + b"\r\n" if isinstance(data, str) else data)
             opening = Opening(lab, p, mode, 4)
-            near, far = opening.use()
-            near.send(b"mine")
-            if far.read(4) != b"mine":
-                raise Failed(f"{mode}: the contents differ")
+            opening.bears()
             opening.close()
 
 
@@ -242,13 +224,9 @@ def newest_wins(lab):
             opening = Opening(lab, p, mode, 4)
             wait_until(lambda: lab.gateway.metrics().sum("pinholes_open") == 1, "more than one is open")
             for old in earlier:
-                old.try_again(0.2)
-                old.nothing_arrived()
+                old.shut()
             earlier = [opening]
-        near, far = earlier[-1].use()
-        near.send(b"mine")
-        if far.read(4) != b"mine":
-            raise Failed("the newest does not work")
+        earlier[-1].bears("the newest does not work")
     no_session(lab)
 
 
@@ -257,10 +235,7 @@ def greedy(lab):
     before = lab.gateway.metrics().sum("ports_free")
     with lab.peers() as p:
         for n in range(200):
-            p.client.send("PASV")
-            p.server.expect("PASV")
-            p.server.send(f"227 ok ({comma(SERVER, 20000 + n)})")
-            p.client.expect_code("227")
+            p.replaced("PASV", f"227 ok ({comma(SERVER, 20000 + n)})", "227")
         metrics = lab.gateway.metrics()
         if metrics.sum("pinholes_open") != 1 or before - metrics.sum("ports_free") > 1:
             raise Failed("one client holds more than one opening")

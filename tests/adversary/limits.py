@@ -6,13 +6,17 @@ import threading
 import time
 
 from adversary import case
-from adversary.data import HERE, passive, started
+from adversary.data import passive, started
+from adversary.gate import HERE
 from adversary.replies import transfer
 from process import Failed, wait_until
 from scripted import PATIENCE, Peers, comma
 
 # Whoever else is there while one goes too far.
 OTHER = "127.0.0.77"
+
+# A reply to PASV that nobody will dial.
+NOWHERE = f"227 ok ({comma(HERE, 4711)})"
 
 # What one hostile session may cost, in KiB: its buffers, and what the allocator keeps of them.
 MOST_MEMORY = 4 * 1024
@@ -144,8 +148,7 @@ def guessing(gate):
             p.exchange("ACCT x", "503 not now")
             p.exchange("PASS wrong", "530 no")
         p.client.expect_code("421")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     for _ in range(3):
         turned_away(g, "failed logins")
     expect_ended(g, "failed_logins", 4)
@@ -165,13 +168,9 @@ def ports(gate):
         for _ in range(share):
             p = g.peers()
             sessions.append(p)
-            p.ask("PASV")
-            p.server.send(f"227 ok ({comma(HERE, 4711)})")
-            p.client.expect_code("227")
+            p.replaced("PASV", NOWHERE, "227")
         with g.peers() as p:
-            p.ask("PASV")
-            p.server.send(f"227 ok ({comma(HERE, 4711)})")
-            p.client.expect_code("425")
+            p.replaced("PASV", NOWHERE, "425")
             p.exchange("NOOP", "200 on")
         others_go_on(g)
         sessions[0].exchange("NOOP", "200 on")
@@ -190,9 +189,7 @@ def pinholes(gate):
     g = gate(limits={"pinholes_per_session": 2})
     with g.peers() as p, g.data_listener() as listener:
         running = [started(p, listener, "passive", "STOR x") for _ in range(2)]
-        p.ask("PASV")
-        p.server.send(f"227 ok ({comma(HERE, 4711)})")
-        p.client.expect_code("425")
+        p.replaced("PASV", NOWHERE, "425")
         for end in running.pop():
             end.close()
         p.say("226 done")
@@ -207,8 +204,7 @@ def silence(gate):
     with g.peers(greet=False, login=False) as p:
         p.server.send(b"220-wait\r\n")
         p.client.expect("220-wait")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     with g.peers() as p:
         # Who has said something has time.
         time.sleep(2)
@@ -273,12 +269,12 @@ def deaf(g, before, side, data, is_taken=False):
             answering.start()
         if flood(getattr(p, side).sock, data) and not is_taken:
             raise Failed(f"100 MB of {data[:12]!r} were taken for a client that does not read")
-        bounded(g, before)
+        g.grown_at_most(before, MOST_MEMORY)
         others_go_on(g)
         if not is_taken:
             wait_until(lambda: g.metrics().sum("sessions_active") == 0,
                        f"the session of {data[:12]!r} does not end", timeout=30)
-    bounded(g, before)
+    g.grown_at_most(before, MOST_MEMORY)
 
 
 # More than once asked for, Telnet options are answered no more.
@@ -328,12 +324,7 @@ def pipelining(gate):
             seen += len(piece)
             if seen < wanted // 2 < seen + len(piece):
                 others_go_on(g)
-        bounded(g, before)
+        g.grown_at_most(before, MOST_MEMORY)
         p.client.half_close()
         answering.join(PATIENCE)
     g.no_session()
-
-
-def bounded(g, before):
-    if (grown := g.memory() - before) > MOST_MEMORY:
-        raise Failed(f"memory grew by {grown} KiB")

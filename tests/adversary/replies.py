@@ -4,10 +4,9 @@ import socket
 import time
 
 from adversary import case
+from adversary.gate import HERE
 from process import Failed
-from scripted import PATIENCE, comma, extended_port, host_port
-
-HERE = "127.0.0.1"
+from scripted import PATIENCE, carries, comma, extended_port, host_port
 
 
 def open_passive(gate, peers, reply, port, command="PASV"):
@@ -16,8 +15,7 @@ def open_passive(gate, peers, reply, port, command="PASV"):
     Checks that only the numbers changed and that a connection to the new port reaches the server.
     """
     told = comma(HERE, port).encode() if command == "PASV" else str(port).encode()
-    peers.client.send(command)
-    peers.server.expect(command)
+    peers.ask(command)
     peers.server.send(reply % told + b"\r\n")
     line = peers.client.line()
     new = host_port(line)[1] if command == "PASV" else extended_port(line)
@@ -35,21 +33,14 @@ def transfer(gate, peers, listener, port, source=None):
     sock = socket.create_connection((gate.host, port), PATIENCE,
                                     source_address=source and (source, 0))
     mine = peers.data("client", sock)
-    theirs = peers.accept(listener, "server")
-    theirs.send(b"contents")
-    theirs.close()
-    if mine.read_to_end() != b"contents":
-        raise Failed("the contents differ")
+    carries(peers.accept(listener, "server"), mine)
     peers.say("226 done")
     mine.close()
 
 
 def not_opened(gate, peers, reply, command="PASV", codes=("425",)):
     """A reply that names no usable address: the client is told so, and the session goes on."""
-    peers.client.send(command)
-    peers.server.expect(command)
-    peers.server.send(reply)
-    peers.client.expect_code(*codes)
+    peers.replaced(command, reply, *codes)
     peers.exchange("NOOP", "200 still here")
     if gate.open_ports():
         raise Failed(f"{reply!r} opened a port")
@@ -227,8 +218,7 @@ def overlong(gate):
         if not (said := p.client.closed()).startswith(b"421 "):
             raise Failed(f"the client sees {said!r}")
     g.no_session()
-    if g.memory() - before > 16 * 1024:
-        raise Failed(f"memory grew by {g.memory() - before} KiB")
+    g.grown_at_most(before)
 
 
 @case(24, "replies without a code, with code 600, in 8-bit text")
@@ -280,8 +270,7 @@ def long_address(gate):
     g = gate()
     with g.peers() as p:
         for command in ("LPRT 4,4,127,0,0,1,2,200,1", "LPSV"):
-            p.client.send(command)
-            p.client.expect_code("502")
+            p.answered(command, "502")
             p.server.silent(0.1)
         p.ask("FEAT")
         p.server.send(b"211-Features:\r\n LPRT\r\n EPSV\r\n LPSV\r\n MDTM\r\n211 End\r\n")

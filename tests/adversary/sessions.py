@@ -5,12 +5,11 @@ import time
 
 from adversary import case
 from adversary.data import passive, started
+from adversary.gate import HERE
 from adversary.replies import transfer
 from ports import free_block, return_block
 from process import Failed, wait_until
-from scripted import PATIENCE, comma, host_port
-
-HERE = "127.0.0.1"
+from scripted import End, carries, comma, host_port
 
 
 @case(1, "a greeting that is a 227 or a 229, and one of several lines")
@@ -41,8 +40,8 @@ def chosen_method(gate):
     for verb in ("USER", "FEAT", "SYST", "STOR", "HELP"):
         with g.peers(login=False) as p:
             p.client.send(f"{verb} /x HTTP/1.1\r\nHost: x\r\n\r\nPORT 127,0,0,1,200,1")
-            p.client.closed()
-            if seen := p.server.closed():
+            _, seen = p.closed()
+            if seen:
                 raise Failed(f"the server saw {seen!r}")
     g.never_opened()
     g.no_session()
@@ -70,19 +69,13 @@ def rein(gate):
     g = gate()
     with g.peers() as p, g.data_listener() as listener:
         mine, theirs = started(p, listener, "passive", "RETR x")
-        p.client.send("REIN")
-        p.server.expect("REIN")
-        theirs.send(b"all of it")
-        theirs.close()
-        if mine.read_to_end() != b"all of it":
-            raise Failed("the transfer was cut")
+        p.ask("REIN")
+        carries(theirs, mine, b"all of it")
         p.say("226 done")
         p.say("220 anew")
-        p.client.send("PASV")
-        p.client.expect_code("530")
+        p.answered("PASV", "530")
         p.server.silent(0.1)
-        p.exchange("USER x", "331 password")
-        p.exchange("PASS y", "230 in")
+        p.login()
         passive(p, listener)
     g.no_session()
 
@@ -92,8 +85,7 @@ def host(gate):
     g = gate()
     with g.peers(login=False) as p, g.data_listener() as listener:
         p.exchange("HOST ftp.example.com", "220 that one")
-        p.exchange("USER x", "331 password")
-        p.exchange("PASS y", "230 in")
+        p.login()
         p.exchange("HOST [::1]", "503 too late")
         passive(p, listener)
     g.no_session()
@@ -122,9 +114,7 @@ def one_port(gate):
             address = passive(one, theirs)
             with g.peers() as two:
                 for command, reply in (("PASV", f"227 ok ({comma(HERE, 50000)})"), ("EPSV", "229 ok (|||50000|)")):
-                    two.ask(command)
-                    two.server.send(reply)
-                    two.client.expect_code("425", "421")
+                    two.replaced(command, reply, "425", "421")
                 two.exchange("NOOP", "200 still here")
             transfer(g, one, theirs, address[1])
         g.no_session()
@@ -137,8 +127,7 @@ def slow(gate):
     g = gate(limits={"idle_timeout": "1s"})
     with g.peers() as p:
         p.client.send(b"NOO")
-        p.client.closed()
-        p.server.closed()
+        p.closed()
     with g.peers() as mute, g.peers() as other:
         # Nobody reads what the server says; another session goes on all the while.
         mute.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -169,14 +158,7 @@ def circle(gate):
         two = gate(server=(HERE, one.port), port=block[0],
                    limits={"sessions_per_client": 10, "login_timeout": "3s"})
         with one.connect() as sock:
-            sock.settimeout(PATIENCE)
-            try:
-                while sock.recv(4096):
-                    pass
-            except ConnectionResetError:
-                pass
-            except TimeoutError:
-                raise Failed("the connection is still open") from None
+            End("client", sock, []).closed()
         for each in (one, two):
             wait_until(lambda g=each: g.metrics().sum("sessions_active") == 0, "sessions stay", timeout=15)
             if (count := each.metrics().sum("sessions_total")) > 30:
@@ -211,10 +193,9 @@ def forbidden_in_replies(gate):
         with g.peers() as p:
             p.ask("PASV")
             p.server.send(text)
-            said = p.client.closed()
+            said, _ = p.closed()
             if b"227" in said:
                 raise Failed(f"the client was told {said!r}")
-            p.server.closed()
     g.never_opened()
     g.no_session()
 
@@ -237,6 +218,5 @@ def flood(gate):
         else:
             raise Failed(f"{sent} bytes of unanswered commands were taken")
         other.exchange("NOOP", "200 still here")
-        if g.memory() - before > 16 * 1024:
-            raise Failed(f"memory grew by {g.memory() - before} KiB")
+        g.grown_at_most(before)
     g.no_session()

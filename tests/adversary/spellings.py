@@ -7,11 +7,10 @@ lenient client for the address in a 227, must not be something that the gateway 
 import socket
 
 from adversary import case
+from adversary.commands import OTHER
+from adversary.gate import HERE
 from process import Failed
 from scripted import PATIENCE, Peers, comma, extended_port, host_port
-
-HERE = "127.0.0.1"
-OTHER = "127.0.0.9"
 
 
 @case(6, "PORT spelt so that only a lenient server reads it: never passed on with a third address")
@@ -42,13 +41,11 @@ def spelt_numbers(gate):
                     "127,0,0,1,200,1,", ",127,0,0,1,200,1", "127,0,0,1,,1", "127,0,0,1,0200,1", "127,0,0,1,200,+1",
                     "127;0;0;1;200;1", "127,0,0,1,200,1\x0b", "127,0,0,1,18446744073709551816,1",
                     "\xb9,0,0,1,200,1"):
-            p.client.send(f"PORT {bad}".encode("latin-1") + b"\r\n")
-            p.client.expect_code("501", "504")
+            p.answered(f"PORT {bad}", "501", "504")
         for bad in ("|1|127.1|50000|", "|1|2130706433|50000|", "|1|localhost|50000|", "|1|127.0.0.01|50000|",
                     "|1| 127.0.0.1|50000|", "|1|127.0.0.1 |50000|", "|1|0x7f.0.0.1|50000|", "|1|127.0.0.1|+50000|",
                     "|1|127.0.0.1| 50000|", "|1|127.0.0.1|0xc350|", "|1|127.0.0.1|50000|x|", "||1||127.0.0.1||50000||"):
-            p.client.send(f"EPRT {bad}")
-            p.client.expect_code("501", "504", "522")
+            p.answered(f"EPRT {bad}", "501", "504", "522")
         p.server.silent(0.2)
         p.exchange("NOOP", "200 still here")
     g.never_opened()
@@ -105,8 +102,7 @@ def two_ports(gate):
 def both_families(gate):
     g = gate(host="::")
     with Peers(lambda: socket.create_connection((HERE, g.port), PATIENCE), g.listener, login=True) as p:
-        p.client.send("EPRT |2|::1|50000|")
-        if b"(1)" not in p.client.expect_code("522"):
+        if b"(1)" not in p.answered("EPRT |2|::1|50000|", "522"):
             raise Failed("the list of families is wrong")
         # The same address in the other family's words is no stranger's.
         for mapped in ("::ffff:127.0.0.1", "::ffff:7f00:1"):
@@ -114,10 +110,8 @@ def both_families(gate):
             if extended_port(p.server.line()) not in g.pool:
                 raise Failed("EPRT was not rewritten")
             p.say("500 no")
-        p.client.send(f"EPRT |2|::ffff:{OTHER}|50000|")
-        p.client.expect_code("501", "504", "522")
-        p.client.send("PORT " + comma(OTHER, 50000))
-        p.client.expect_code("501", "504")
+        p.answered(f"EPRT |2|::ffff:{OTHER}|50000|", "501", "504", "522")
+        p.answered("PORT " + comma(OTHER, 50000), "501", "504")
         p.server.silent(0.2)
         with socket.create_server((HERE, 0)) as mine:
             p.client.send(f"EPRT |1|{HERE}|{mine.getsockname()[1]}|")

@@ -159,8 +159,7 @@ class Peers:
             if greet:
                 self.say("220 scripted")
             if login:
-                self.exchange("USER x", "331 password")
-                self.exchange("PASS y", "230 in")
+                self.login()
         except BaseException as error:
             self._leave(error)
             raise
@@ -196,6 +195,31 @@ class Peers:
         self.ask(command)
         self.say(reply)
 
+    def login(self):
+        self.exchange("USER x", "331 password")
+        self.exchange("PASS y", "230 in")
+
+    def answered(self, command, *codes):
+        """The client says a line, and the next that it sees must bear one of these codes. Returns
+        that line."""
+        self.client.send(command)
+        return self.client.expect_code(*codes)
+
+    def replaced(self, command, reply, *codes):
+        """The server answers a command; the client must be told something else, with one of these
+        codes. Returns that line."""
+        self.ask(command)
+        self.server.send(reply)
+        return self.client.expect_code(*codes)
+
+    def closed(self):
+        """Both connections must end. Returns what the client and what the server saw before."""
+        return self.client.closed(), self.server.closed()
+
+    def ends(self, name):
+        """The end of this name, and the other."""
+        return (self.client, self.server) if name == "client" else (self.server, self.client)
+
     def __enter__(self):
         return self
 
@@ -207,6 +231,14 @@ class Peers:
             sock.close()
         if error is not None:
             error.notes = self.notes
+
+
+def carries(sender, receiver, contents=b"contents"):
+    """One end of a data connection sends its last, which must arrive whole and with an end in order."""
+    sender.send(contents)
+    sender.close()
+    if (got := receiver.read_to_end()) != contents:
+        raise Failed(f"{receiver.name} sees {shorten(got)} and then the end, not {shorten(contents)}")
 
 
 _HOST_PORT = re.compile(rb"(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")

@@ -15,9 +15,9 @@ from scripted_tls import TlsEnd, server_context
 from tls_peers import context
 
 
-def terminating(gate, mode="intercept", limits=None, **listener):
+def terminating(gate, mode="intercept", limits=None, certificates=None, **listener):
     """A `Gate` where TLS ends."""
-    return gate(tls={"mode": mode} | listener, limits=limits)
+    return gate(tls={"mode": mode} | listener, limits=limits, certificates=certificates)
 
 
 @contextlib.contextmanager
@@ -27,6 +27,16 @@ def server_behind(gate, version="1.3", context=None, **words):
     server = tls_server.TlsServer(context or server_context(version), **words)
     with server.serve_at(gate.listener, lambda host: socket.create_server((host, 0))):
         yield server
+
+
+@contextlib.contextmanager
+def scripted_gate(gate, mode="intercept", version="1.3", server=None, **options):
+    """A `Gate` where TLS ends, in front of a `TlsServer` that `server` are words for; `options` go to
+    `terminating`. Yields both; in the end nothing of a session may be left."""
+    made = terminating(gate, mode, **options)
+    with server_behind(made, version, **(server or {})) as behind:
+        yield made, behind
+    made.no_session()
 
 
 class Caller:
@@ -55,31 +65,29 @@ class Caller:
 
     def auth(self):
         """AUTH and the handshake."""
-        self.end.send("AUTH TLS")
-        self.end.expect_code("234")
+        self.ask_for_tls()
         self.handshake()
 
-    def begin(self):
-        """The first flight, to be sent. Returns its bytes."""
-        self.tls = TlsEnd(self.end, self.made, False)
+    def ask_for_tls(self):
+        """AUTH alone, which is granted: the hello is due."""
+        self.end.send("AUTH TLS")
+        self.end.expect_code("234")
+
+    def begin(self, name="lab"):
+        """The first flight, to be sent; it asks for the server `name`. Returns its bytes."""
+        self.tls = TlsEnd(self.end, self.made, False, name)
         return self.tls.shake()[1]
 
     def handshake(self):
         """To the end of it. Raises `ssl.SSLError` or `Failed` where it does not come to that."""
         self.end.sock.sendall(self.begin())
-        self.finish()
+        self.tls.finish()
 
-    def finish(self):
-        """What is left of a handshake that has begun."""
-        for _ in range(16):
-            self.tls.incoming.write(self.tls.record())
-            done, data = self.tls.shake()
-            if data:
-                self.end.sock.sendall(data)
-            if done:
-                self.notes.append(f"client: {self.tls.tls.version()}")
-                return
-        raise Failed("the handshake does not come to its end")
+    def leave_tls(self):
+        """Behind the reply to CCC comes the gateway's close_notify; the caller is in clear then."""
+        if not self.tls.ended():
+            raise Failed("behind the 200 comes no close_notify")
+        self.tls = None
 
     def send(self, line):
         if self.tls is None:
@@ -119,17 +127,26 @@ class Caller:
             self.ask("PBSZ 0", "200")
             self.ask(f"PROT {prot}", "200")
 
-    def data(self, line="RETR x", secured=True, resume=True):
-        """EPSV and a command. Returns the data connection, in TLS if it is to be."""
-        port = extended_port(self.ask("EPSV", "229")[-1])
+    def dial_data(self, line="RETR x"):
+        """After EPSV: its reply, a command, and the data connection. Returns it, not in TLS yet."""
+        port = extended_port(self.reply("229")[-1])
         if port not in self.gate.pool:
             raise Failed(f"port {port} is none of the gateway's")
         self.send(line)
         sock = socket.create_connection((self.gate.host, port), 5)
-        if secured:
-            session = self.tls.tls.session if resume and self.tls is not None else None
-            sock = self.made.wrap_socket(sock, server_hostname="lab", session=session,
-                                         suppress_ragged_eofs=False)
+        self.sockets.append(sock)
+        return sock
+
+    def data(self, line="RETR x", secured=True):
+        """EPSV and a command. Returns the data connection, in TLS if it is to be; it resumes then."""
+        self.send("EPSV")
+        sock = self.dial_data(line)
+        return self.secure_data(sock, self.tls.tls.session) if secured else sock
+
+    def secure_data(self, sock, session):
+        """A data connection in TLS that resumes `session`; an end without a close_notify raises."""
+        sock = self.made.wrap_socket(sock, server_hostname="lab", session=session,
+                                     suppress_ragged_eofs=False)
         self.sockets.append(sock)
         return sock
 
@@ -166,10 +183,45 @@ def read_all(sock):
 def works(caller, server, secured=True):
     """A session is logged in and a download gives what it should."""
     caller.login()
+    fetches(caller, server, secured)
+
+
+def fetches(caller, server, secured=True):
+    """A download gives what it should."""
     if caller.fetch(secured) != server.contents:
         raise Failed("the contents differ")
+
+
+@contextlib.contextmanager
+def in_vain(fault):
+    """What is tried within must not come off, in whichever way the client's library learns of it;
+    `fault` is what to say if it does."""
+    try:
+        yield
+    except (ssl.SSLError, Failed, OSError):
+        return
+    raise Failed(fault)
 
 
 def secrets_heard(server):
     """Lines with a login that reached the server."""
     return [line for line in server.all_heard() if line.split(" ")[0].upper() in ("USER", "PASS")]
+
+
+def no_login_heard(server):
+    if heard := secrets_heard(server):
+        raise Failed(f"the server has heard {heard}")
+
+
+def asked_for_tls(caller, mode="intercept"):
+    """The server's end of the session that `caller` has just begun, where no `TlsServer` is: it has
+    been asked for TLS, and has not answered. With `intercept` it is the client who asks.
+    """
+    caller.gate.listener.settimeout(5)
+    server = End("server", caller.gate.listener.accept()[0], caller.notes)
+    server.send("220 scripted")
+    if mode == "intercept":
+        caller.end.expect_code("220")
+        caller.end.send("AUTH TLS")
+    server.expect("AUTH TLS")
+    return server

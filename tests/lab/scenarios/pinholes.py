@@ -95,6 +95,13 @@ class Opening:
         near = self.peers.data(self.dialling, sock)
         return near, self.peers.accept(self.listener, self.listening)
 
+    def bears(self, fault="the rightful connection bears something else"):
+        """The rightful peer connects, and what it says arrives; `fault` is what to say otherwise."""
+        near, far = self.use()
+        near.send(b"mine")
+        if far.read(4) != b"mine":
+            raise Failed(f"{self.mode}: {fault}")
+
     def nothing_arrived(self):
         """No connection has come to the listening peer."""
         self.listener.settimeout(0.2)
@@ -103,6 +110,11 @@ class Opening:
         except TimeoutError:
             return
         raise Failed(f"{self.mode}: a connection reached the {self.listening}")
+
+    def shut(self):
+        """The rightful peer is turned away, and nothing comes of its try."""
+        self.try_again(0.2)
+        self.nothing_arrived()
 
     def close(self):
         self.listener.close()
@@ -140,10 +152,7 @@ def stranger(binary, folder, setting):
                             refused(lab.topology, name, (host, port), timeout=0.25)
                     opening.nothing_arrived()
                     # The stranger has not used it up either.
-                    near, far = opening.use()
-                    near.send(b"mine")
-                    if far.read(4) != b"mine":
-                        raise Failed("the rightful connection bears something else")
+                    opening.bears()
                     opening.close()
 
 
