@@ -8,7 +8,7 @@ from adversary import case
 from adversary.gate import HERE
 from adversary.replies import transfer
 from process import Failed, wait_until
-from scripted import PATIENCE, carries, comma, host_port
+from scripted import PATIENCE, End, carries, comma, host_port
 
 THIEF = "127.0.0.66"
 
@@ -213,6 +213,19 @@ def server_gone(gate):
                 p.server.reset()
                 p.client.closed()
             g.no_session()
+
+
+@case(45, "the server goes without an answer: 421, whatever it was asked")
+def server_unanswered(gate):
+    g = gate()
+    for line in ("NOOP", "PASV", "EPSV", "RETR x"):
+        for goes in (End.close, End.reset):
+            with g.peers() as p:
+                p.ask(line)
+                goes(p.server)
+                p.client.expect_code("421")
+                p.client.closed()
+        g.no_session()
 
 
 @case(45, "nobody logs in")

@@ -7,7 +7,7 @@ import struct
 
 from adversary import case
 from process import Failed
-from scripted_caller import Caller, fetches, read_all, scripted_gate, works
+from scripted_caller import Caller, fetches, read_all, read_until_over, scripted_gate, works
 from tls_peers import VERSIONS
 
 UPLOAD = bytes(range(256)) * 300
@@ -99,12 +99,10 @@ def reuse_required(gate):
                     for session in (None, stolen):
                         thief.send("EPSV")
                         raw = thief.dial_data()
-                        got = b""
                         with contextlib.suppress(ssl.SSLError, OSError):
-                            got = read_all(thief.made.wrap_socket(raw, server_hostname="lab",
-                                                                  session=session))
-                        if got:
-                            raise Failed(f"{len(got)} bytes for who does not resume")
+                            data = thief.made.wrap_socket(raw, server_hostname="lab", session=session)
+                            if got := read_until_over(data):
+                                raise Failed(f"{len(got)} bytes for who does not resume")
                         if thief.reply("150", "125", "522", "425")[-1][:1] == b"1":
                             thief.reply("522", "425", "426")
                     # The owner has had no harm of it; several data connections, one ticket.
@@ -126,11 +124,7 @@ def no_tls(gate):
                     # Of handshakes on data connections 15 s are the limit.
                     sock.settimeout(20)
                     sock.sendall(sent)
-                    got = b""
-                    with contextlib.suppress(ConnectionError):
-                        while piece := sock.recv(4096):
-                            got += piece
-                    if server.contents[:50] in got:
+                    if server.contents[:50] in read_until_over(sock):
                         raise Failed(f"{mode}: contents in clear where PROT P is set")
                 if caller.reply("150", "125", "425", "426", "522")[-1][:1] == b"1":
                     caller.reply("425", "426", "522", "451", "226")

@@ -10,7 +10,7 @@ from authority import Authority, certificate
 from adversary import case
 from adversary.gate import MOST_GROWTH
 from process import Failed, wait_until
-from scripted_caller import (Caller, asked_for_tls, fetches, in_vain, no_login_heard, read_all,
+from scripted_caller import (Caller, asked_for_tls, fetches, in_vain, no_login_heard, read_until_over,
                              scripted_gate, secrets_heard, terminating, works)
 from scripted_tls import TlsEnd, server_context
 from tls_peers import VERSIONS, context
@@ -221,11 +221,10 @@ def data_of_another_protocol(gate):
                     caller.login()
                     caller.send("EPSV")
                     raw = caller.dial_data()
-                    got = b""
                     with contextlib.suppress(ssl.SSLError, OSError):
-                        got = read_all(offering("1.3", offered).wrap_socket(raw, server_hostname="lab"))
-                    if got:
-                        raise Failed(f"{mode}: {len(got)} bytes for who offers {offered}")
+                        data = offering("1.3", offered).wrap_socket(raw, server_hostname="lab")
+                        if got := read_until_over(data):
+                            raise Failed(f"{mode}: {len(got)} bytes for who offers {offered}")
                     if caller.reply("150", "125", "522", "425", "426")[-1][:1] == b"1":
                         caller.reply("522", "425", "426", "451")
                     fetches(caller, server)

@@ -180,6 +180,15 @@ def read_all(sock):
     return data
 
 
+def read_until_over(sock):
+    """Everything up to the end of the connection, in order or not."""
+    data = b""
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        while piece := sock.recv(1 << 16):
+            data += piece
+    return data
+
+
 def works(caller, server, secured=True):
     """A session is logged in and a download gives what it should."""
     caller.login()
