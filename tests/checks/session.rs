@@ -4,6 +4,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `script` | bytes as a conversation: settings, then what happens |
+//! | `step` | what may happen, and the bytes that say so |
+//! | `vocabulary` | what the peers say |
 //! | `stage` | plays it through a `Session`; the executor, the peers and the clock of the play |
 //! | `layer` | what lies over the bytes where TLS ends at the gateway |
 //! | `server` | a server that answers in order and says whom |
@@ -21,7 +23,9 @@ mod rules;
 mod script;
 mod server;
 mod stage;
+mod step;
 mod truth;
+mod vocabulary;
 
 use script::Script;
 use stage::{Play, Splits};

@@ -2,9 +2,10 @@
 
 use super::super::lines;
 use super::ended_tls::{self, EndedTls};
-use super::script::{SECRET, Script, USER};
+use super::script::Script;
 use super::server::OWN_PWD;
 use super::stage::{READ_SIZE, index};
+use super::vocabulary::{SECRET, USER};
 use ftpgate::addr::ByOwn;
 use ftpgate::ftp::{self, Command, Line};
 use ftpgate::report::{ControlProtection, PinholeOutcome, Report, RewrittenLine};

@@ -3,8 +3,10 @@
 use super::judge::Judge;
 use super::layer::{Layer, Layers};
 use super::ruled::Ruled;
-use super::script::{self, Script, Step, TlsNews};
+use super::script::Script;
 use super::server::Server;
+use super::step::{Step, TlsNews};
+use super::vocabulary::record;
 use ftpgate::report::{CloseCause, DataOutcome, Report, TlsFault};
 use ftpgate::session::{Action, Event, Leg, Session, TlsMode, TransferPlan};
 use ftpgate::terms::{DataPath, FlowId, Side, TransferId};
@@ -456,7 +458,7 @@ impl<'a> Play<'a> {
             Action::PresentCertificate(_) => self.layers.set(Side::Client, Layer::Handshake),
             Action::CarryTls => {
                 self.layers.set(Side::Client, Layer::Text);
-                let bytes = script::record("handshake");
+                let bytes = record("handshake");
                 self.judge.on_delivered(Side::Client, bytes);
                 let event = Event::BytesReceived { from: Side::Client, bytes };
                 self.session.handle_event(event, self.now);
