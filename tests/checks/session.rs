@@ -9,7 +9,9 @@
 //! | `stage` | plays it through a `Session`; the executor, the peers and the clock of the play |
 //! | `layer` | what lies over the bytes where TLS ends at the gateway |
 //! | `server` | a server that answers in order and says whom |
+//! | `text` | what is said, as the checks read it |
 //! | `judge` | what has to hold during a play and at its end |
+//! | `judge::told` | of that, what each side is told |
 //! | `ended_tls` | the same where TLS ends at the gateway |
 //! | `rules` | the owner's policies, and what they keep from the server, in plain words |
 //! | `truth` | what is true of the client on a server that answers in order |
@@ -24,6 +26,7 @@ mod script;
 mod server;
 mod stage;
 mod step;
+mod text;
 mod truth;
 mod vocabulary;
 

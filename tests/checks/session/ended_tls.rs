@@ -2,10 +2,10 @@
 //! them and to whom, and what data connections are given.
 
 use super::super::lines;
-use super::judge::is_telnet;
 use super::script::Script;
 use super::stage::index;
-use ftpgate::ftp::{self, Command, Line, ReplyLine, ReplyReader, Verb};
+use super::text::{command, is_telnet};
+use ftpgate::ftp::{self, Command, ReplyReader, Verb};
 use ftpgate::session::{Action, Certificate, TlsMode, TlsStart, TransferPlan};
 use ftpgate::terms::{DataPath, ProtectionLevel, Side};
 
@@ -401,18 +401,4 @@ impl EndedTls {
 /// True if a line of it begins as a reply does that says yes.
 fn has_positive(said: &[u8]) -> bool {
     said.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"2"))
-}
-
-fn command(line: &[u8]) -> Command {
-    Command::parse(Line::from_bytes(line.to_vec().into()))
-}
-
-/// The lines up to the end of the first reply that is final.
-pub(super) fn greeting(lines: &[Line]) -> &[Line] {
-    let mut replies = ReplyReader::new();
-    let last = lines.iter().position(|line| match replies.classify(line.text()) {
-        ReplyLine::Whole(code) | ReplyLine::Last(code) => !code.is_preliminary(),
-        ReplyLine::Stray | ReplyLine::First(_) | ReplyLine::Text => false,
-    });
-    &lines[..last.map_or(lines.len(), |last| last + 1)]
 }
