@@ -13,6 +13,7 @@
 //! | `judge` | what has to hold during a play and at its end |
 //! | `judge::told` | of that, what each side is told |
 //! | `ended_tls` | the same where TLS ends at the gateway |
+//! | `ended_tls::agreed` | of that, what data connections are given |
 //! | `rules` | the owner's policies, and what they keep from the server, in plain words |
 //! | `truth` | what is true of the client on a server that answers in order |
 //! | `ruled` | what has to hold besides where there are rules |
