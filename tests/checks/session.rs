@@ -6,7 +6,9 @@
 //! | `script` | bytes as a conversation: settings, then what happens |
 //! | `step` | what may happen, and the bytes that say so |
 //! | `vocabulary` | what the peers say |
-//! | `stage` | plays it through a `Session`; the executor, the peers and the clock of the play |
+//! | `stage` | plays it through a `Session`, to the end of both, with the clock of the play |
+//! | `stage::executor` | does what the session wants, and answers |
+//! | `stage::peers` | what the peers send, in which pieces |
 //! | `layer` | what lies over the bytes where TLS ends at the gateway |
 //! | `server` | a server that answers in order and says whom |
 //! | `text` | what is said, as the checks read it |
