@@ -23,10 +23,14 @@ impl Session {
         } else if over(self.answer_deadline()) {
             self.tell_failed_transfer();
             self.close(Some(replies::SERVER_SILENT), CloseCause::ServerSilent, now);
-        } else if over(self.directory_deadline()) {
-            self.give_up_directory();
-        } else if over(self.idle_deadline()) {
-            self.close(Some(replies::IDLE_TIMEOUT), self.cause_of_silence(), now);
+        } else {
+            if over(self.directory_deadline()) {
+                // Ends nothing: the silence may be over as well.
+                self.give_up_directory();
+            }
+            if over(self.idle_deadline()) {
+                self.close(Some(replies::IDLE_TIMEOUT), self.cause_of_silence(), now);
+            }
         }
         self.pump(now);
         self.settle_drain(now);

@@ -4,11 +4,18 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `script` | bytes as a conversation: settings, then what happens |
-//! | `stage` | plays it through a `Session`; the executor, the peers and the clock of the play |
+//! | `step` | what may happen, and the bytes that say so |
+//! | `vocabulary` | what the peers say |
+//! | `stage` | plays it through a `Session`, to the end of both, with the clock of the play |
+//! | `stage::executor` | does what the session wants, and answers |
+//! | `stage::peers` | what the peers send, in which pieces |
 //! | `layer` | what lies over the bytes where TLS ends at the gateway |
 //! | `server` | a server that answers in order and says whom |
+//! | `text` | what is said, as the checks read it |
 //! | `judge` | what has to hold during a play and at its end |
+//! | `judge::told` | of that, what each side is told |
 //! | `ended_tls` | the same where TLS ends at the gateway |
+//! | `ended_tls::agreed` | of that, what data connections are given |
 //! | `rules` | the owner's policies, and what they keep from the server, in plain words |
 //! | `truth` | what is true of the client on a server that answers in order |
 //! | `ruled` | what has to hold besides where there are rules |
@@ -21,7 +28,10 @@ mod rules;
 mod script;
 mod server;
 mod stage;
+mod step;
+mod text;
 mod truth;
+mod vocabulary;
 
 use script::Script;
 use stage::{Play, Splits};

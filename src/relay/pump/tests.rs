@@ -7,10 +7,12 @@ use crate::relay::tests::peers::{BOTH, COMES_WITHIN, End, ONLY_12, Party, Peer, 
 use crate::terms::Side;
 use rstest::rstest;
 use rustls::SupportedProtocolVersion;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+mod ends;
+mod tls;
 
 type Versions = &'static [&'static SupportedProtocolVersion];
 
@@ -177,135 +179,6 @@ async fn one_direction_goes_on_when_the_other_has_ended(
 }
 
 #[rstest]
-#[case(Legs::Tls, Side::Client)]
-#[case(Legs::Tls, Side::Server)]
-#[case(Legs::Offload, Side::Client)]
-#[case(Legs::Originate, Side::Server)]
-#[tokio::test]
-async fn case_39_what_is_cut_off_is_never_a_clean_end(
-    #[case] legs: Legs,
-    #[case] from: Side,
-    #[values(0, 1, 200_000)] size: usize,
-) {
-    let mut joined = Joined::with(legs).await;
-    let (sender, receiver) = joined.both(from);
-    sender.send(&file(size)).await;
-    let received = receiver.receive(size).await;
-    assert!(received == file(size));
-    sender.cut().await;
-    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
-    assert_eq!(joined.ended().await, (DataOutcome::Truncated, counts(from, size)));
-}
-
-/// As curl of old, vsftpd and ftplib do.
-#[rstest]
-#[case(Legs::Tls, Side::Client)]
-#[case(Legs::Tls, Side::Server)]
-#[case(Legs::Originate, Side::Client)]
-#[case(Legs::Offload, Side::Server)]
-#[tokio::test]
-async fn a_bare_fin_is_an_answer_to_the_end_of_the_file(
-    #[case] legs: Legs,
-    #[case] from: Side,
-    #[values(0, 5)] size: usize,
-) {
-    let mut joined = Joined::with(legs).await;
-    let (sender, receiver) = joined.both(from);
-    sender.send(&file(size)).await;
-    sender.end().await;
-    assert_eq!(receiver.receive_all().await, (file(size), End::Orderly));
-    receiver.cut().await;
-    assert_eq!(sender.receive_all().await, (vec![], End::Orderly));
-    assert_eq!(joined.ended().await, (DataOutcome::Completed, counts(from, size)));
-}
-
-/// A client that knows the size may be gone before it is told that there is no more.
-#[rstest]
-#[tokio::test]
-async fn a_bare_fin_ahead_of_the_end_waits_for_it(#[values(true, false)] in_order: bool) {
-    let Joined { mut client, mut server, pump } = Joined::with(Legs::Tls).await;
-    server.send(b"half").await;
-    assert_eq!(client.receive(4).await, b"half");
-    client.cut().await;
-    server.send(b" and half").await;
-    assert_eq!(client.receive(9).await, b" and half");
-    let outcome = if in_order {
-        server.end().await;
-        assert_eq!(server.receive_all().await, (vec![], End::Orderly));
-        assert_eq!(client.receive_all().await, (vec![], End::Orderly));
-        DataOutcome::Completed
-    } else {
-        server.cut().await;
-        assert_eq!(client.receive_all().await, (vec![], End::Reset));
-        DataOutcome::Truncated
-    };
-    assert_eq!(pump.await.unwrap().0, outcome);
-}
-
-#[rstest]
-#[tokio::test]
-async fn case_46_a_reset_is_passed_on(
-    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
-    #[values(Side::Client, Side::Server)] from: Side,
-) {
-    let Joined { client, server, pump } = Joined::with(legs).await;
-    let (mut sender, mut receiver) = match from {
-        Side::Client => (client, server),
-        Side::Server => (server, client),
-    };
-    sender.send(b"half").await;
-    assert_eq!(receiver.receive(4).await, b"half");
-    sender.reset();
-    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
-    assert_eq!(pump.await.unwrap(), (DataOutcome::Aborted, counts(from, 4)));
-}
-
-/// A peer that has said its last word may be gone when the other one's comes.
-#[rstest]
-#[tokio::test]
-async fn a_sender_that_is_gone_after_its_end_is_no_abort(
-    #[values(Legs::Tls, Legs::Offload)] legs: Legs,
-) {
-    let Joined { mut client, mut server, pump } = Joined::with(legs).await;
-    client.send(b"all of it").await;
-    client.end().await;
-    client.reset();
-    assert_eq!(server.receive_all().await, (b"all of it".to_vec(), End::Orderly));
-    server.end().await;
-    assert_eq!(pump.await.unwrap(), (DataOutcome::Completed, counts(Side::Client, 9)));
-}
-
-#[rstest]
-#[case(Legs::Tls, Side::Client)]
-#[case(Legs::Tls, Side::Server)]
-#[case(Legs::Offload, Side::Client)]
-#[case(Legs::Originate, Side::Server)]
-#[tokio::test]
-async fn what_is_not_tls_any_more_cuts_the_transfer(#[case] legs: Legs, #[case] from: Side) {
-    let mut joined = Joined::with(legs).await;
-    let (sender, receiver) = joined.both(from);
-    sender.send(b"half").await;
-    assert_eq!(receiver.receive(4).await, b"half");
-    sender.socket().write_all(b"226 Transfer complete.\r\n").await.unwrap();
-    sender.socket().shutdown().await.unwrap();
-    assert_eq!(receiver.receive_all().await, (vec![], End::Reset));
-    assert_eq!(joined.ended().await, (DataOutcome::Aborted, counts(from, 4)));
-}
-
-#[rstest]
-#[tokio::test]
-async fn case_45_a_transfer_that_stands_still_is_cut(
-    #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
-) {
-    let idle = Duration::from_millis(200);
-    let Joined { mut client, mut server, pump } = Joined::over(legs, BOTH, idle).await;
-    server.send(b"half").await;
-    assert_eq!(client.receive_all().await, (b"half".to_vec(), End::Reset));
-    assert_eq!(server.receive_all().await, (vec![], End::Reset));
-    assert_eq!(pump.await.unwrap(), (DataOutcome::IdleTimeout, counts(Side::Server, 4)));
-}
-
-#[rstest]
 #[tokio::test]
 async fn a_receiver_that_does_not_read_stops_the_sender(
     #[values(Legs::Tls, Legs::Offload, Legs::Originate)] legs: Legs,
@@ -328,66 +201,6 @@ async fn a_receiver_that_does_not_read_stops_the_sender(
     received = client.receive_all().await.0;
     assert!(received.len() <= 1 << 20 && part.starts_with(&received));
     assert_eq!(pump.await.unwrap().0, DataOutcome::Aborted);
-}
-
-/// A download by TLS 1.2 whose keys are almost used up.
-async fn with_few_records(count: u64) -> Joined {
-    let party = Party::new(ONLY_12);
-    let (client, mut client_leg) = client_side(&party, Legs::Offload).await;
-    let (server, server_leg) = server_side(&party, Legs::Offload).await;
-    client_leg.leave_records(count);
-    Joined::by((client, client_leg), (server, server_leg), COMES_WITHIN)
-}
-
-/// Else rustls would end in order in the middle of the file.
-#[tokio::test]
-async fn keys_of_tls_12_that_are_used_up_are_no_clean_end() {
-    let Joined { mut client, mut server, pump } = with_few_records(3).await;
-    let most = file(3 * 16_384);
-    server.send(&most).await;
-    assert!(client.receive(most.len()).await == most);
-    let _ = server.try_send(&file(16_384)).await;
-    assert_eq!(client.receive_all().await, (vec![], End::Reset));
-    assert_eq!(pump.await.unwrap().0, DataOutcome::Aborted);
-}
-
-#[tokio::test]
-async fn small_pieces_do_not_use_up_the_keys_of_tls_12() {
-    let Joined { mut client, mut server, pump } = with_few_records(3).await;
-    let sent = file(40 * 1000);
-    for piece in sent.chunks(1000) {
-        server.send(piece).await;
-        // So that it is read by itself.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    server.end().await;
-    let (received, end) = client.receive_all().await;
-    assert!(received == sent && end == End::Orderly, "{} bytes, {end:?}", received.len());
-    client.end().await;
-    assert_eq!(pump.await.unwrap(), (DataOutcome::Completed, counts(Side::Server, sent.len())));
-}
-
-/// Tickets of TLS 1.3 come behind the handshake, also where nothing else comes from there.
-#[tokio::test]
-async fn case_38_tickets_are_taken_while_a_file_goes_up() {
-    let party = Party::new(BOTH);
-    for resumed in [false, true, true] {
-        let (mut client, client_leg) = client_side(&party, Legs::Originate).await;
-        let (mut server, server_leg) = server_side(&party, Legs::Originate).await;
-        assert_eq!(server.has_resumed(), resumed);
-        let pump = tokio::spawn(join(
-            client_leg,
-            server_leg,
-            std::future::ready(()),
-            COMES_WITHIN,
-            Arc::default(),
-        ));
-        client.send(b"up").await;
-        client.end().await;
-        assert_eq!(server.receive_all().await, (b"up".to_vec(), End::Orderly));
-        server.end().await;
-        assert_eq!(pump.await.unwrap().0, DataOutcome::Completed);
-    }
 }
 
 /// A client may send as soon as its TLS stands; a server that has connected ahead of its command does

@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::tls::ca::tests::{authority, now, replace};
-use proptest::prelude::*;
 use rcgen::string::{BmpString, PrintableString};
 use rcgen::{DnType, DnValue, KeyPair, PublicKeyData};
 use rstest::rstest;
@@ -14,6 +13,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, Error, RootCertStore};
 use std::net::IpAddr;
 use std::sync::LazyLock;
+
+mod odd;
+mod validity;
 
 pub(in crate::tls) fn factory() -> LeafFactory {
     LeafFactory::new(authority(), now()).unwrap()
@@ -231,179 +233,4 @@ fn a_common_name_alone_stays_alone() {
     assert_eq!(leaf_names(&leaf), Vec::<String>::new());
     let says = client_says(&leaf, "ftp.example", now());
     assert!(matches!(says, Err(CertificateError::NotValidForNameContext { .. })), "{says:?}");
-}
-
-#[test]
-fn other_names_and_odd_ones_are_left_out() {
-    let leaf = issue(&named(vec![
-        SanType::Rfc822Name("a@ftp.example".try_into().unwrap()),
-        SanType::URI("ftp://ftp.example/".try_into().unwrap()),
-        dns("bank.example\0.evil.example"),
-        dns("two words"),
-        dns(""),
-        dns(&"x".repeat(254)),
-        dns("_odd-but.example"),
-    ]));
-    assert_eq!(leaf_names(&leaf), ["DNSName(_odd-but.example)"]);
-    // An address of five bytes is none.
-    let address = SanType::IpAddress("192.0.2.7".parse().unwrap());
-    let five = replace(
-        &named(vec![address, dns("a")]),
-        &[0x87, 4, 192, 0, 2, 7, 0x82, 1, b'a'],
-        &[0x87, 7, 192, 0, 2, 7, 0, 0, 0],
-    );
-    assert_eq!(leaf_names(&issue(&five)), Vec::<String>::new());
-}
-
-#[test]
-fn many_names_are_bounded() {
-    let many: Vec<_> = (0..2000).map(|n| dns(&format!("h{n}"))).collect();
-    let leaf = issue(&named(many));
-    assert_eq!(leaf_names(&leaf).len(), MOST_NAMES);
-    assert_eq!(client_says(&leaf, "h511", now()), Ok(()));
-    assert!(client_says(&leaf, "h512", now()).is_err());
-
-    let long: Vec<_> =
-        (100..300).map(|n| dns(&"x.y".repeat(80).replacen("x.y", &n.to_string(), 1))).collect();
-    let leaf = issue(&named(long));
-    assert_eq!(leaf_names(&leaf).len(), MOST_NAME_BYTES / 240);
-
-    let huge = named((0..8000).map(|n| dns(&format!("host-{n}"))).collect());
-    assert!(huge.len() > LONGEST_CERTIFICATE);
-    let error = FACTORY.issue(&huge, SignedBy::LocalCa, now()).unwrap_err();
-    assert_eq!(error, LeafError::TooLong);
-}
-
-/// Bytes of the same length in place of a value of the subject.
-#[rstest]
-// The encoder panics at it in a PrintableString.
-#[case(b"ftp?example", "CN=ftp?example")]
-// Underlined as no PrintableString may be; seen from servers all the same.
-#[case(b"ftp_example", "CN=ftp_example")]
-#[case(b"ftp*example", "CN=ftp*example")]
-fn strings_that_are_not_what_they_say(#[case] value: &[u8], #[case] expected: &str) {
-    let plain = server_with(|params| {
-        params.subject_alt_names.clear();
-        let value = PrintableString::try_from("ftp.example").unwrap();
-        params.distinguished_name.push(DnType::CommonName, DnValue::PrintableString(value));
-    });
-    let odd = replace(&plain, b"ftp.example", value);
-    assert_eq!(subject(&issue(&odd)), expected);
-}
-
-#[test]
-fn what_is_no_certificate_is_refused() {
-    let whole = server(1);
-    for cut in 0..whole.len() {
-        let part = CertificateDer::from(whole[..cut].to_vec());
-        assert_eq!(
-            FACTORY.issue(&part, SignedBy::LocalCa, now()).unwrap_err(),
-            LeafError::Unreadable
-        );
-    }
-    let longer = CertificateDer::from([&whole, &b"\0"[..]].concat());
-    let error = FACTORY.issue(&longer, SignedBy::LocalCa, now()).unwrap_err();
-    assert_eq!(error, LeafError::Unreadable);
-}
-
-/// Days from now: begin and end of the server's certificate, end of the CA; those of the leaf.
-#[rstest]
-#[case::usual((-30, 60), 3650, Ok((0, 7)))]
-#[case::server_ends_soon((-30, 3), 3650, Ok((0, 3)))]
-#[case::ca_ends_soon((-30, 60), 2, Ok((0, 2)))]
-#[case::expired((-90, -30), 3650, Ok((-90, -30)))]
-#[case::not_yet_valid((10, 60), 3650, Ok((10, 17)))]
-#[case::ca_expired((-30, 60), -1, Err(LeafError::CaExpired))]
-#[case::ca_ends_before_the_server_begins((10, 60), 5, Err(LeafError::CaExpired))]
-#[case::backwards((5, -5), 3650, Err(LeafError::NeverValid))]
-fn windows(
-    #[case] server: (i64, i64),
-    #[case] ca_end: i64,
-    #[case] expected: Result<(i64, i64), LeafError>,
-) {
-    let now = OffsetDateTime::from(now());
-    let day = |days: i64| now + time::Duration::days(days);
-    let expected = expected.map(|(from, until)| match from {
-        0 => (now - BACKDATING, day(until)),
-        _ => (day(from), day(until)),
-    });
-    assert_eq!(window((day(server.0), day(server.1)), day(ca_end), now), expected);
-}
-
-#[test]
-fn a_leaf_does_not_begin_before_the_server_does() {
-    let now = OffsetDateTime::from(now());
-    let begin = now - Duration::from_secs(60);
-    let end = now + LIFE * 2;
-    assert_eq!(window((begin, end), end, now), Ok((begin, now + LIFE)));
-    // RFC 5280 §4.1.2.5: 99991231235959Z says that there is no end.
-    let never = time::PrimitiveDateTime::new(time::Date::MAX, time::Time::MIDNIGHT).assume_utc();
-    assert_eq!(never.year(), 9999);
-    assert_eq!(window((begin, never), never, now), Ok((begin, now + LIFE)));
-    assert_eq!(window((never, never), never, now), Ok((never, never)));
-}
-
-#[test]
-fn the_client_sees_that_the_server_has_expired() {
-    let expired = server_with(|params| params.not_after = (now() - DAY).into());
-    let leaf = issue(&expired);
-    let says = client_says(&leaf, "ftp.example", now());
-    assert!(matches!(says, Err(CertificateError::ExpiredContext { .. })), "{says:?}");
-    assert_eq!(leaf.not_after, now() - DAY);
-}
-
-proptest! {
-    /// Any bytes of a certificate may be others.
-    #[test]
-    fn changed_certificates_give_bounded_leaves_or_errors(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-    ) {
-        static PLAIN: LazyLock<CertificateDer<'static>> = LazyLock::new(|| {
-            server_with(|params| {
-                let name = &mut params.distinguished_name;
-                let text = PrintableString::try_from("Printable").unwrap();
-                name.push(DnType::OrganizationName, DnValue::PrintableString(text));
-                name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), "12");
-                let wide = BmpString::try_from("wide").unwrap();
-                name.push(DnType::LocalityName, DnValue::BmpString(wide));
-                let names = &mut params.subject_alt_names;
-                names.push(SanType::IpAddress("192.0.2.7".parse().unwrap()));
-                names.push(SanType::URI("ftp://ftp.example".try_into().unwrap()));
-            })
-        });
-        let mut bytes = PLAIN.to_vec();
-        for (index, byte) in changes {
-            let at = index.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if let Ok(leaf) = FACTORY.issue(&bytes.into(), SignedBy::LocalCa, now()) {
-            let der = &leaf.certified.cert[0];
-            prop_assert!(der.len() < 2 * PLAIN.len());
-            prop_assert!(X509Certificate::from_der(der).unwrap().0.is_empty());
-        }
-    }
-
-    /// Attributes of every type and kind of string, with any bytes in them.
-    #[test]
-    fn any_subject_gives_a_leaf_or_an_error(
-        tag in any::<u8>(),
-        kind in prop::array::uniform3(any::<u8>()),
-        text in prop::array::uniform9(any::<u8>()),
-    ) {
-        static PLAIN: LazyLock<CertificateDer<'static>> = LazyLock::new(|| {
-            server_with(|params| {
-                params.distinguished_name.push(DnType::OrganizationName, "Plaintext");
-            })
-        });
-        let old = [&[6, 3, 0x55, 4, 10, 12, 9][..], b"Plaintext"].concat();
-        let new = [&[6, 3][..], &kind, &[tag, 9], &text].concat();
-        let odd = replace(&PLAIN, &old, &new);
-        if let Ok(leaf) = FACTORY.issue(&odd, SignedBy::LocalCa, now()) {
-            prop_assert_eq!(client_says(&leaf, "ftp.example", now()), Ok(()));
-        }
-        let known = [&[6, 3, 0x55, 4, 10, tag, 9][..], &text].concat();
-        if let Ok(leaf) = FACTORY.issue(&replace(&PLAIN, &old, &known), SignedBy::LocalCa, now()) {
-            prop_assert_eq!(client_says(&leaf, "ftp.example", now()), Ok(()));
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! What has to hold where there are rules of the owner's, besides what holds always: who is met by data
 //! connections, what the client is offered, and that each command has one reply.
 
-use super::judge::is_telnet;
 use super::rules::Rules;
 use super::script::Script;
+use super::text::is_telnet;
 use super::truth::Truth;
 use ftpgate::ftp::{ReplyLine, ReplyReader};
 use ftpgate::report::Report;

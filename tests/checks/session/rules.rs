@@ -8,7 +8,7 @@ use ftpgate::config;
 use ftpgate::policy::Policy;
 use std::sync::LazyLock;
 
-/// What clients say besides where there are rules; as in `script`.
+/// What clients say besides where there are rules; as in `vocabulary`.
 pub(super) const CLIENT_LINES: &[&str] = &[
     "USER daniel\r\n",
     "USER eve\r\n",

@@ -1,11 +1,11 @@
 //! A server that answers what it is asked, in order, and says in each reply whom it is for: the
 //! client, or the gateway that has asked by itself.
 
-use super::judge::is_telnet;
 use super::rules::Rules;
 use super::script::Script;
+use super::text::{command, is_telnet};
 use super::truth::Truth;
-use ftpgate::ftp::{Command, Line, Verb};
+use ftpgate::ftp::Verb;
 use ftpgate::session::{TlsMode, TlsStart};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -97,7 +97,7 @@ impl Server {
             return;
         }
         self.asked += 1;
-        let verb = Command::parse(Line::from_bytes(bytes.to_vec().into())).verb();
+        let verb = command(bytes).verb();
         let by_gateway = self.ends_tls
             && match verb {
                 Verb::Pbsz | Verb::Prot | Verb::Ccc => true,

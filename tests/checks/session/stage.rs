@@ -1,23 +1,24 @@
 //! Plays a script: the executor, the two peers and the clock around one session.
 
+mod executor;
+mod peers;
+
 use super::judge::Judge;
-use super::layer::{Layer, Layers};
+use super::layer::Layers;
 use super::ruled::Ruled;
-use super::script::{self, Script, Step, TlsNews};
+use super::script::Script;
 use super::server::Server;
+use super::step::Step;
 use ftpgate::report::{CloseCause, DataOutcome, Report, TlsFault};
-use ftpgate::session::{Action, Event, Leg, Session, TlsMode, TransferPlan};
-use ftpgate::terms::{DataPath, FlowId, Side, TransferId};
+use ftpgate::session::{Action, Event, Session, TransferPlan};
+use ftpgate::terms::{FlowId, Side, TransferId};
+use peers::Inbound;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One read of the executor.
 pub(super) const READ_SIZE: usize = 4096;
-
-/// What is sent at once beyond this is a burst: all it is for is to fill buffers.
-const BURST: usize = 1024;
 
 /// Replies that a server may owe: as many as commands may wait for one, and some of the gateway's own.
 const MOST_ANSWERS: usize = 400;
@@ -44,19 +45,6 @@ pub(super) enum Seen {
     Sent(Side, Vec<u8>),
     /// Any other action.
     Did(Action),
-}
-
-/// What a peer does.
-#[derive(Debug)]
-enum Inbound {
-    /// Inside TLS that ends at the gateway, or else as they are.
-    Bytes {
-        bytes: Vec<u8>,
-        inside: bool,
-    },
-    End {
-        orderly: bool,
-    },
 }
 
 /// A session with everything around it.
@@ -223,156 +211,11 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// A peer says something, inside TLS once that is established.
-    fn say(&mut self, side: Side, bytes: &[u8]) {
-        let inside = self.layers.is_secured(side);
-        for piece in self.pieces(bytes) {
-            self.inbox[index(side)].push_back(Inbound::Bytes { bytes: piece, inside });
-        }
-    }
-
-    fn pieces(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let mut rest = bytes;
-        let mut pieces = Vec::new();
-        while !rest.is_empty() {
-            let length = match &mut self.splits {
-                Splits::Whole => READ_SIZE,
-                Splits::Bytes if bytes.len() > BURST => 61,
-                Splits::Bytes => 1,
-                Splits::Random(seed) => {
-                    *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    1 + usize::try_from(*seed >> 28).unwrap()
-                }
-            };
-            let (piece, later) = rest.split_at(length.min(rest.len()));
-            pieces.push(piece.to_vec());
-            rest = later;
-        }
-        pieces
-    }
-
-    /// Reads from the peers as long as the session wants it.
-    fn deliver(&mut self) {
-        loop {
-            let mut news = false;
-            for side in [Side::Client, Side::Server] {
-                // There is no connection to read from before it stands.
-                let connected = side == Side::Client || self.judge.is_connected();
-                if self.ended[index(side)] || self.judge.is_closed() {
-                    self.inbox[index(side)].clear();
-                } else if connected && self.session.wants_bytes(side) {
-                    news |= self.read(side);
-                }
-            }
-            if !news {
-                return;
-            }
-        }
-    }
-
-    fn read(&mut self, from: Side) -> bool {
-        let layer = self.layers.of(from);
-        if layer == Layer::HelloRead
-            && matches!(self.inbox[index(from)].front(), Some(Inbound::Bytes { .. }))
-        {
-            // Whatever comes ahead of the answer to the hello is kept for it.
-            return false;
-        }
-        match self.inbox[index(from)].pop_front() {
-            None => return false,
-            Some(Inbound::Bytes { .. }) if layer == Layer::Broken => {}
-            Some(Inbound::Bytes { inside, .. }) if layer.is_garbled_by(inside) => {
-                self.layers.was_injected = true;
-                self.fail_tls(from, TlsFault::Garbled);
-            }
-            Some(Inbound::Bytes { bytes, .. }) => {
-                self.judge.on_delivered(from, &bytes);
-                self.tell(Event::BytesReceived { from, bytes: &bytes });
-            }
-            Some(Inbound::End { .. }) if layer.is_in_handshake() => {
-                self.ended[index(from)] = true;
-                self.fail_tls(from, TlsFault::Closed);
-            }
-            Some(Inbound::End { orderly }) => {
-                self.ended[index(from)] = true;
-                self.tell(Event::ConnectionClosed { side: from, orderly });
-            }
-        }
-        true
-    }
-
-    fn fail_tls(&mut self, side: Side, fault: TlsFault) {
-        self.layers.set(side, Layer::Broken);
-        self.judge.on_tls_failed(side);
-        self.tell(Event::TlsFailed { side, fault });
-        assert!(side == Side::Server || self.judge.is_closed(), "on without TLS");
-    }
-
-    /// News of TLS, unless there is nothing that they can be of.
-    fn on_news(&mut self, news: TlsNews) {
-        if self.judge.is_closed() {
-            return;
-        }
-        match news {
-            TlsNews::Hello(name) if self.layers.of(Side::Client) == Layer::Hello => {
-                self.layers.set(Side::Client, Layer::HelloRead);
-                self.judge.on_hello();
-                self.tell(Event::HelloReceived { name });
-            }
-            TlsNews::Established(side, trusted)
-                if self.layers.of(side) == Layer::Handshake
-                    && (trusted || self.script.settings.tls == TlsMode::Intercept) =>
-            {
-                self.layers.set(side, Layer::Tls);
-                self.judge.on_established(side, trusted);
-                self.tell(Event::TlsEstablished { side, trusted });
-            }
-            TlsNews::Failed(side, fault) if self.layers.of(side).may_fail() => {
-                self.fail_tls(side, fault);
-            }
-            TlsNews::Hello(_) | TlsNews::Established(..) | TlsNews::Failed(..) => {}
-        }
-    }
-
-    /// All handshakes that are due succeed.
-    fn secure(&mut self, name: Option<&'static str>) {
-        // The hello, the server and the client; what begins first may wait for the other one.
-        for _ in 0..2 {
-            self.on_news(TlsNews::Hello(name));
-            self.on_news(TlsNews::Established(Side::Server, true));
-            self.on_news(TlsNews::Established(Side::Client, true));
-        }
-    }
-
     fn tell(&mut self, event: Event<'_>) {
         self.session.handle_event(event, self.now);
         self.drain();
         let due = self.layers.are_due() && !self.judge.is_closed();
         assert!(!due || self.session.poll_timeout().is_some(), "a handshake without an end");
-    }
-
-    /// True if the executor has told what became of opening this transfer: nothing else of it can
-    /// be told before.
-    fn has_answered(&self, id: TransferId) -> bool {
-        id.0 <= self.last_transfer && !self.opening.iter().any(|plan| plan.id == id)
-    }
-
-    fn answer(&mut self, opened: bool) {
-        let Some(plan) = self.opening.pop_front() else { return };
-        self.judge.on_answer();
-        if !opened {
-            return self.tell(Event::TransferFailed { id: plan.id });
-        }
-        let client_entry = self.entry(&plan.client);
-        let server_entry = self.entry(&plan.server);
-        self.judge.on_opened(&plan, client_entry, server_entry);
-        self.tell(Event::TransferOpened { id: plan.id, client_entry, server_entry });
-    }
-
-    fn entry(&mut self, leg: &Leg) -> Option<SocketAddr> {
-        let Leg::Await(expected) = leg else { return None };
-        self.next_port += 1;
-        Some(SocketAddr::new(expected.address, expected.port.unwrap_or(self.next_port)))
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -386,83 +229,6 @@ impl<'a> Play<'a> {
             self.drain();
             let next = self.session.poll_timeout();
             assert!(next.is_none_or(|deadline| deadline > self.now), "a timer that never rests");
-        }
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.session.poll_action() {
-            self.judge.on_action(&action);
-            if let Some(ruled) = &mut self.ruled {
-                ruled.on_action(&action, self.server.truth());
-            }
-            if let Action::Report(
-                Report::PinholeClosed { .. }
-                | Report::DataConnectionStarted { .. }
-                | Report::DataConnectionEnded { .. },
-            ) = action
-            {
-                self.news.push(action);
-                continue;
-            }
-            if let Action::Report(Report::BlindRangeOpened { .. }) = action {
-                // Told unless the session has ended before the executor's answer.
-                continue;
-            }
-            if let Action::Report(Report::TransferNamed { .. }) = action {
-                // Told later if the connection comes after the command.
-                continue;
-            }
-            match (&action, self.trace.last_mut()) {
-                (Action::SendBytes { to, bytes }, Some(Seen::Sent(side, sent))) if side == to => {
-                    sent.extend_from_slice(bytes);
-                }
-                (Action::SendBytes { to, bytes }, _) => {
-                    self.trace.push(Seen::Sent(*to, bytes.to_vec()));
-                }
-                _ => self.trace.push(Seen::Did(action.clone())),
-            }
-            self.execute_tls(&action);
-            if let Action::SendBytes { to: Side::Server, bytes } = &action
-                && !self.judge.was_secured()
-            {
-                self.server.hears(bytes, self.judge.ends_clients_tls());
-            }
-            if let Action::OpenBlindRange(range) = action {
-                self.had_range = true;
-                let opened = Event::BlindRangeOpened { range };
-                self.session.handle_event(opened, self.now);
-            }
-            if let Action::WithdrawTransfer { id } = action {
-                let in_use = self.script.overtaken && self.kernel.contains(&id);
-                self.session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
-            }
-            if let Action::OpenTransfer(plan) = action {
-                if plan.path == DataPath::Kernel {
-                    self.kernel.insert(plan.id);
-                }
-                self.last_transfer = plan.id.0;
-                self.opening.push_back(plan);
-                if self.script.prompt {
-                    self.answer(true);
-                }
-            }
-        }
-    }
-
-    fn execute_tls(&mut self, action: &Action) {
-        match action {
-            Action::AcceptTls => self.layers.set(Side::Client, Layer::Hello),
-            Action::ConnectTls => self.layers.set(Side::Server, Layer::Handshake),
-            Action::PresentCertificate(_) => self.layers.set(Side::Client, Layer::Handshake),
-            Action::CarryTls => {
-                self.layers.set(Side::Client, Layer::Text);
-                let bytes = script::record("handshake");
-                self.judge.on_delivered(Side::Client, bytes);
-                let event = Event::BytesReceived { from: Side::Client, bytes };
-                self.session.handle_event(event, self.now);
-            }
-            Action::EndTls { side } => self.layers.set(*side, Layer::Ended),
-            _ => {}
         }
     }
 
