@@ -60,6 +60,8 @@ pub(super) struct Play<'a> {
     opening: VecDeque<TransferPlan>,
     /// Transfers that the kernel carries.
     kernel: BTreeSet<TransferId>,
+    /// Transfers that the executor has been asked to withdraw.
+    withdrawn: BTreeSet<TransferId>,
     /// A range has been open.
     had_range: bool,
     /// Connections that run through it.
@@ -94,6 +96,7 @@ impl<'a> Play<'a> {
             ended: [false; 2],
             opening: VecDeque::new(),
             kernel: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             had_range: false,
             flows: BTreeSet::new(),
             next_port: 50000,

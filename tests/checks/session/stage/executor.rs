@@ -56,6 +56,12 @@ impl Play<'_> {
                 // Told later if the connection comes after the command.
                 continue;
             }
+            if let Action::TakeUpload { id } = action
+                && self.withdrawn.contains(&id)
+            {
+                // Means nothing any more, and is left out once the executor's answer is heard.
+                continue;
+            }
             match (&action, self.trace.last_mut()) {
                 (Action::SendBytes { to, bytes }, Some(Seen::Sent(side, sent))) if side == to => {
                     sent.extend_from_slice(bytes);
@@ -77,6 +83,7 @@ impl Play<'_> {
                 self.session.handle_event(opened, self.now);
             }
             if let Action::WithdrawTransfer { id } = action {
+                self.withdrawn.insert(id);
                 let in_use = self.script.overtaken && self.kernel.contains(&id);
                 self.session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
             }
