@@ -37,8 +37,19 @@ pub fn unsure_reply(policy: &Policy, command: &Command) -> Option<&'static str> 
         // Part of the name to one server (ProFTPD; `_` to Pure-FTPd), and nothing to another.
         return Some(replies::BLANK_NAME);
     }
-    let blank_behind = name.ends_with(b" ") && policy.asks_for_name(word, argument);
-    blank_behind.then_some(replies::BLANK_BEHIND)
+    // aioftp takes all that Unicode calls white space off the end of a line, no-break spaces among them.
+    let blank_behind = name.ends_with(b" ") || ends_in_white_space(name);
+    let names_something = names_user || policy.asks_for_name(word, argument);
+    (blank_behind && names_something).then_some(replies::BLANK_BEHIND)
+}
+
+/// True for white space of more than one byte in UTF-8; the others are blanks and control characters.
+fn ends_in_white_space(name: &[u8]) -> bool {
+    /// RFC 3629 §3.
+    const LONGEST_UTF8: usize = 4;
+    let tail = name.get(name.len().saturating_sub(LONGEST_UTF8)..).unwrap_or_default();
+    let last = String::from_utf8_lossy(tail).chars().next_back();
+    last.is_some_and(|last| !last.is_ascii() && last.is_whitespace())
 }
 
 fn first_word(argument: &[u8]) -> &[u8] {
@@ -78,6 +89,8 @@ mod tests {
             (b"STOR  a\r\n", replies::BLANK_NAME),
             (b"STOR a.csv \r\n", replies::BLANK_BEHIND),
             (b"LIST -la a \r\n", replies::BLANK_BEHIND),
+            (b"STOR a.csv\xc2\xa0\r\n", replies::BLANK_BEHIND),
+            (b"STOR \xe3\x80\x80\r\n", replies::BLANK_BEHIND),
             (b"ST-OR a\r\n", replies::UNREADABLE),
             (b" STOR a\r\n", replies::UNREADABLE),
             (b"\r\n", replies::UNREADABLE),
@@ -101,6 +114,9 @@ mod tests {
             b"SITE CHMOD 644 \"a b\"\r\n",
             b"SITE\r\n",
             b"STOR \xc3\x9cbergabe\r\n",
+            b"STOR \xc3\xa0\r\n",
+            b"STOR a\xa0\r\n",
+            b"STOR a\xc2\xa0b\r\n",
             b"STOR a\r\n",
         ] {
             assert_eq!(reply(paths(), line), None, "{}", line.escape_ascii());
@@ -115,6 +131,7 @@ mod tests {
         for line in [&b"USER \"svc_a\"\r\n"[..], b"USER svc\"_a\r\n", b"USER -x svc_a\r\n"] {
             assert_eq!(reply(when(), line), Some(replies::QUOTES), "{}", line.escape_ascii());
         }
+        assert_eq!(reply(when(), b"USER svc_a\xe2\x80\x83\r\n"), Some(replies::BLANK_BEHIND));
         assert_eq!(reply(when(), b"USER svc_a\r\n"), None);
         assert_eq!(reply(when(), b"RETR a\x01b\r\n"), None);
     }
