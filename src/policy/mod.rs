@@ -36,7 +36,7 @@ pub use command::CommandPattern;
 pub use foregone::{Ahead, ServerAhead};
 pub use fxp::Fxp;
 pub use obstacle::Obstacle;
-pub use path::change as change_directory;
+pub use path::{change as change_directory, has_quotes_or_options};
 pub use pattern::{LONGEST_PATTERN, Pattern, PatternError};
 pub use profile::{ENCLOSED, READ_ONLY, UPLOAD_ONLY};
 pub use question::{Question, Subject, TlsState};

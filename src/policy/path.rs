@@ -6,7 +6,7 @@
 /// on z/OS a name in apostrophes stands for itself wherever the client is, with or without the closing
 /// one, and they are no part of it (`'/u/bob/x'` is a file of its Unix); elsewhere they are bytes of it.
 /// 0xFF doubled is one byte to servers that speak Telnet (RFC 854: ProFTPD, those that come from BSD), and
-/// two to others (vsftpd, Pure-FTPd).
+/// two to others (vsftpd, Pure-FTPd). ftp-srv (Node.js) knows no quotes and takes words like `-f` for options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Readings(Vec<Vec<u8>>);
 
@@ -18,7 +18,9 @@ impl Readings {
         let mut readings = Vec::new();
         let (single_directory, single_name) = (undoubled(directory), undoubled(name));
         let root: &[u8] = &[];
-        for name in [Some(name), single_name.as_deref()].into_iter().flatten() {
+        let (unquoted, plain) = (without_quotes(name), without_quotes_and_options(name));
+        let names = [Some(name), single_name.as_deref(), unquoted.as_deref(), plain.as_deref()];
+        for name in names.into_iter().flatten() {
             let bare = name.strip_prefix(b"'").map(|rest| rest.strip_suffix(b"'").unwrap_or(rest));
             let meant = [
                 Some((directory, name)),
@@ -47,6 +49,28 @@ impl Readings {
 /// The directory that CWD `name` leads to from `directory`, as a Unix server takes it; CDUP is `..`.
 pub fn change(directory: &[u8], name: &[u8]) -> Vec<u8> {
     join(directory, name, |byte| byte == b'/')
+}
+
+/// True if ftp-srv (Node.js) takes something off `name`: quotes, or words of one letter or digit behind `-`.
+pub fn has_quotes_or_options(name: &[u8]) -> bool {
+    name.contains(&b'"') || without_quotes_and_options(name).is_some()
+}
+
+/// What ftp-srv makes of `name` in RETR, STOR and SIZE; `None`: no quotes are in it.
+fn without_quotes(name: &[u8]) -> Option<Vec<u8>> {
+    name.contains(&b'"').then(|| name.iter().copied().filter(|&byte| byte != b'"').collect())
+}
+
+/// What it makes of `name` in all other commands; `None`: no options are in it.
+fn without_quotes_and_options(name: &[u8]) -> Option<Vec<u8>> {
+    const IS_OPTION: fn(&[u8]) -> bool =
+        |word| matches!(word, [b'-', byte] if byte.is_ascii_alphanumeric() || *byte == b'_');
+    let unquoted = without_quotes(name);
+    let name = unquoted.as_deref().unwrap_or(name);
+    let words = || name.split(|&byte| byte == b' ');
+    words()
+        .any(IS_OPTION)
+        .then(|| words().filter(|word| !IS_OPTION(word)).collect::<Vec<_>>().join(&b' '))
 }
 
 /// `bytes` with 0xFF once where it stands doubled; `None`: it does not.
@@ -134,6 +158,28 @@ mod tests {
         assert_eq!(all.len(), 4);
         assert!(all.contains(&double) && all.contains(&&b"/\xff/a\xff\xff"[..]));
         assert_eq!(Readings::of(b"/\xff", b"\xffa").iter().count(), 1);
+    }
+
+    #[test]
+    fn quotes_and_options_may_be_part_of_a_name_or_not() {
+        for name in [
+            "\"/private/x\"",
+            "/pri\"vate/x",
+            "-f /private/x",
+            "/private/x -f",
+            "-\"f\" \"..\\private/x",
+            "-_ -9 ../private/x",
+        ] {
+            let readings = Readings::of(b"/pub", name.as_bytes());
+            assert!(readings.iter().any(|path| path == b"/private/x"), "{name}");
+            let itself = join(b"/pub", name.as_bytes(), |byte| byte == b'/');
+            assert!(readings.iter().any(|path| path == itself), "{name}");
+            assert!(has_quotes_or_options(name.as_bytes()), "{name}");
+        }
+        for name in ["a - b", "-ff x", "x -", "a-b", ""] {
+            assert_eq!(Readings::of(b"/pub", name.as_bytes()).iter().count(), 1, "{name}");
+            assert!(!has_quotes_or_options(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

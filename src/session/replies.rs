@@ -126,6 +126,8 @@ pub(super) const BLANK_NAME: &str = "501 One blank stands ahead of a name here.\
 pub(super) const BLANK_BEHIND: &str = "501 No blank stands behind a name here.\r\n";
 /// A name with control characters, where rules ask for it.
 pub(super) const CONTROL_BYTE: &str = "501 No control characters in a name here.\r\n";
+/// A name in USER, or the command behind SITE, with what ftp-srv takes off, where rules ask for it.
+pub(super) const QUOTES: &str = "501 No quotes and no options like -a in a name here.\r\n";
 /// RNTO by itself (RFC 959 §5.4: 503), where rules ask for paths.
 pub(super) const RNFR_FIRST: &str = "503 RNFR has to come right before RNTO.\r\n";
 /// 0xFF alone, where there are rules.

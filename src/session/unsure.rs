@@ -3,7 +3,7 @@
 
 use super::replies;
 use crate::ftp::{self, Command, Verb};
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 
 /// What the client gets instead of a verdict; `None`: the rules can be asked.
 pub fn unsure_reply(policy: &Policy, command: &Command) -> Option<&'static str> {
@@ -27,12 +27,33 @@ pub fn unsure_reply(policy: &Policy, command: &Command) -> Option<&'static str> 
         // `_` to Pure-FTPd, and themselves to others; tabs are blanks to some.
         return Some(replies::CONTROL_BYTE);
     }
+    // The first word of SITE is a command of its own.
+    let site = (command.verb() == Verb::Site).then(|| first_word(argument));
+    let asked = if names_user { Some(name) } else { site };
+    if asked.is_some_and(policy::has_quotes_or_options) {
+        return Some(replies::QUOTES);
+    }
     if names_file && name.starts_with(b" ") {
         // Part of the name to one server (ProFTPD; `_` to Pure-FTPd), and nothing to another.
         return Some(replies::BLANK_NAME);
     }
-    let blank_behind = name.ends_with(b" ") && policy.asks_for_name(word, argument);
-    blank_behind.then_some(replies::BLANK_BEHIND)
+    // aioftp takes all that Unicode calls white space off the end of a line, no-break spaces among them.
+    let blank_behind = name.ends_with(b" ") || ends_in_white_space(name);
+    let names_something = names_user || policy.asks_for_name(word, argument);
+    (blank_behind && names_something).then_some(replies::BLANK_BEHIND)
+}
+
+/// True for white space of more than one byte in UTF-8; the others are blanks and control characters.
+fn ends_in_white_space(name: &[u8]) -> bool {
+    /// RFC 3629 §3.
+    const LONGEST_UTF8: usize = 4;
+    let tail = name.get(name.len().saturating_sub(LONGEST_UTF8)..).unwrap_or_default();
+    let last = String::from_utf8_lossy(tail).chars().next_back();
+    last.is_some_and(|last| !last.is_ascii() && last.is_whitespace())
+}
+
+fn first_word(argument: &[u8]) -> &[u8] {
+    argument.split(|&byte| byte == b' ').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -68,10 +89,14 @@ mod tests {
             (b"STOR  a\r\n", replies::BLANK_NAME),
             (b"STOR a.csv \r\n", replies::BLANK_BEHIND),
             (b"LIST -la a \r\n", replies::BLANK_BEHIND),
+            (b"STOR a.csv\xc2\xa0\r\n", replies::BLANK_BEHIND),
+            (b"STOR \xe3\x80\x80\r\n", replies::BLANK_BEHIND),
             (b"ST-OR a\r\n", replies::UNREADABLE),
             (b" STOR a\r\n", replies::UNREADABLE),
             (b"\r\n", replies::UNREADABLE),
             (b"STOR a\xffb\r\n", replies::SINGLE_IAC),
+            (b"SITE CH\"MOD 777 a\r\n", replies::QUOTES),
+            (b"SITE -x CHMOD 777 a\r\n", replies::QUOTES),
         ] {
             assert_eq!(reply(paths(), line), Some(expected), "{}", line.escape_ascii());
         }
@@ -86,7 +111,12 @@ mod tests {
             b"LIST -la \r\n",
             b"STOU \r\n",
             b"STOR a b.csv\r\n",
+            b"SITE CHMOD 644 \"a b\"\r\n",
+            b"SITE\r\n",
             b"STOR \xc3\x9cbergabe\r\n",
+            b"STOR \xc3\xa0\r\n",
+            b"STOR a\xa0\r\n",
+            b"STOR a\xc2\xa0b\r\n",
             b"STOR a\r\n",
         ] {
             assert_eq!(reply(paths(), line), None, "{}", line.escape_ascii());
@@ -98,6 +128,10 @@ mod tests {
         let users = Among::Of(vec![Pattern::name("svc_*").unwrap()]);
         let when = || When { users: users.clone(), ..When::default() };
         assert_eq!(reply(when(), b"USER svc\x01a\r\n"), Some(replies::CONTROL_BYTE));
+        for line in [&b"USER \"svc_a\"\r\n"[..], b"USER svc\"_a\r\n", b"USER -x svc_a\r\n"] {
+            assert_eq!(reply(when(), line), Some(replies::QUOTES), "{}", line.escape_ascii());
+        }
+        assert_eq!(reply(when(), b"USER svc_a\xe2\x80\x83\r\n"), Some(replies::BLANK_BEHIND));
         assert_eq!(reply(when(), b"USER svc_a\r\n"), None);
         assert_eq!(reply(when(), b"RETR a\x01b\r\n"), None);
     }
