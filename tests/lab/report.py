@@ -106,7 +106,7 @@ class Report:
                  "## Servers and clients", "", *self.matrix(), "",
                  "## Configurations of the gateway", "",
                  "| capture / source / path | passed / tried |", "|---|---|"]
-        lines += [f"| {setting} | {_fraction(counts)} |" for setting, counts in self.settings.items()]
+        lines += [f"| {setting} | {_fraction(counts)} |" for setting, counts in sorted(self.settings.items())]
         lines += ["", "## FTPS with CCC", "", *CCC_TEXT, "", *tables["ccc"]]
         lines += ["", "## TLS that ends at the gateway", "", *TERMINATION_TEXT, "", *tables["termination"]]
         lines += ["", "## Scenarios", "", "| scenario | result |", "|---|---|"]
