@@ -2,7 +2,7 @@
 
 use crate::hello::{COMES_WITHIN, listen};
 use crate::netns::{Lab, at, privileged};
-use crate::range::{PORT, connect, one_to_one, settings, through_nat};
+use crate::range::{PORT, connect, for_each_range, settings, through_nat};
 use crate::table::{counted, download, next, policy};
 use ftpgate::firewall::{Closed, Firewall, FlowEvent, Opening};
 use ftpgate::pinhole::Pinhole;
@@ -79,42 +79,34 @@ fn connections_are_told_with_their_bytes_when_they_start_and_end() {
     privileged("flows::connections_are_told_with_their_bytes_when_they_start_and_end", || {
         let lab = Lab::build();
         let _policy = policy(&lab);
-        for plan in [at::v4(), at::v6()] {
-            let listener = listen(&lab.server, SocketAddr::new(plan.server, PORT));
-            for range in [through_nat(&plan), one_to_one(&plan)] {
-                lab.gateway.block_on(async || {
-                    let firewall = Firewall::start(&settings()).unwrap();
-                    let (holder, mut events) = mpsc::unbounded_channel();
-                    firewall.open_range(range, holder.clone()).await.unwrap();
-                    let (stream, accepted, _) = connect(&lab, range.entry, PORT, &listener);
-                    let first = next_started(&mut events).await;
-                    let (reset, _accepted, _) = connect(&lab, range.entry, PORT, &listener);
-                    let second = next_started(&mut events).await;
-                    assert_ne!(first, second, "both run");
-                    // What runs is told to its end, also after the range is closed.
-                    firewall.close_range(range, &holder).await.unwrap();
-                    drop(holder);
-                    let reset = Socket::from(reset);
-                    reset.set_linger(Some(Duration::ZERO)).unwrap();
-                    drop(reset);
-                    let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await
-                    else {
-                        panic!("started twice");
-                    };
-                    assert_eq!((flow, orderly), (second, false));
-                    assert!(bytes.is_some_and(|bytes| bytes.original > 5 && bytes.reply > 0));
-                    download(&lab, stream, accepted);
-                    let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await
-                    else {
-                        panic!("started twice");
-                    };
-                    assert_eq!((flow, orderly), (first, true));
-                    counted(bytes);
-                    // The holder is forgotten a little while after the range was closed.
-                    let rest = tokio::time::timeout(COMES_WITHIN, events.recv()).await;
-                    assert_eq!(rest, Ok(None), "nothing more is told");
-                });
-            }
-        }
+        for_each_range(&lab, async |firewall, range, listener| {
+            let (holder, mut events) = mpsc::unbounded_channel();
+            firewall.open_range(range, holder.clone()).await.unwrap();
+            let (stream, accepted, _) = connect(&lab, range.entry, PORT, listener);
+            let first = next_started(&mut events).await;
+            let (reset, _accepted, _) = connect(&lab, range.entry, PORT, listener);
+            let second = next_started(&mut events).await;
+            assert_ne!(first, second, "both run");
+            // What runs is told to its end, also after the range is closed.
+            firewall.close_range(range, &holder).await.unwrap();
+            drop(holder);
+            let reset = Socket::from(reset);
+            reset.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(reset);
+            let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await else {
+                panic!("started twice");
+            };
+            assert_eq!((flow, orderly), (second, false));
+            assert!(bytes.is_some_and(|bytes| bytes.original > 5 && bytes.reply > 0));
+            download(&lab, stream, accepted);
+            let FlowEvent::EndedInRange { flow, orderly, bytes } = next(&mut events).await else {
+                panic!("started twice");
+            };
+            assert_eq!((flow, orderly), (first, true));
+            counted(bytes);
+            // The holder is forgotten a little while after the range was closed.
+            let rest = tokio::time::timeout(COMES_WITHIN, events.recv()).await;
+            assert_eq!(rest, Ok(None), "nothing more is told");
+        });
     });
 }

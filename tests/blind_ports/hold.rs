@@ -2,7 +2,9 @@
 
 use crate::hello::listen;
 use crate::netns::{Lab, Namespace, at, privileged};
-use crate::range::{PORT, connect, dial, nobody, one_to_one, settings, talk, through_nat};
+use crate::range::{
+    PORT, connect, dial, for_each_range, nobody, one_to_one, settings, talk, through_nat,
+};
 use crate::table::policy;
 use crate::victim::{self, be_killed};
 use ftpgate::firewall::{BlindRange, Firewall, FirewallError, Settings};
@@ -13,35 +15,29 @@ fn what_runs_goes_on_after_the_last_session_has_closed_the_range() {
     privileged("hold::what_runs_goes_on_after_the_last_session_has_closed_the_range", || {
         let lab = Lab::build();
         let _policy = policy(&lab);
-        for plan in [at::v4(), at::v6()] {
-            let listener = listen(&lab.server, SocketAddr::new(plan.server, PORT));
-            for range in [through_nat(&plan), one_to_one(&plan)] {
-                lab.gateway.block_on(async || {
-                    let firewall = Firewall::start(&settings()).unwrap();
-                    let holder = nobody();
-                    firewall.open_range(range, holder.clone()).await.unwrap();
-                    firewall.open_range(range, holder.clone()).await.unwrap();
-                    let mut first = connect(&lab, range.entry, PORT, &listener);
-                    firewall.close_range(range, &holder).await.unwrap();
-                    let mut second = connect(&lab, range.entry, PORT, &listener);
-                    firewall.close_range(range, &holder).await.unwrap();
-                    assert!(dial(&lab.client, range.entry, PORT).is_err(), "nobody holds it open");
-                    firewall.close_range(range, &holder).await.unwrap();
-                    for (stream, accepted, _) in [&mut first, &mut second] {
-                        talk(stream, accepted);
-                    }
-                    firewall.open_range(range, holder.clone()).await.unwrap();
-                    let mut third = connect(&lab, range.entry, PORT, &listener);
-                    let clone = firewall.clone();
-                    firewall.shutdown();
-                    assert!(dial(&lab.client, range.entry, PORT).is_err(), "the table has gone");
-                    talk(&mut third.0, &mut third.1);
-                    let stopped = Err(FirewallError::Stopped);
-                    assert_eq!(clone.open_range(range, holder.clone()).await, stopped);
-                    assert_eq!(clone.close_range(range, &holder).await, stopped);
-                });
+        for_each_range(&lab, async |firewall, range, listener| {
+            let holder = nobody();
+            firewall.open_range(range, holder.clone()).await.unwrap();
+            firewall.open_range(range, holder.clone()).await.unwrap();
+            let mut first = connect(&lab, range.entry, PORT, listener);
+            firewall.close_range(range, &holder).await.unwrap();
+            let mut second = connect(&lab, range.entry, PORT, listener);
+            firewall.close_range(range, &holder).await.unwrap();
+            assert!(dial(&lab.client, range.entry, PORT).is_err(), "nobody holds it open");
+            firewall.close_range(range, &holder).await.unwrap();
+            for (stream, accepted, _) in [&mut first, &mut second] {
+                talk(stream, accepted);
             }
-        }
+            firewall.open_range(range, holder.clone()).await.unwrap();
+            let mut third = connect(&lab, range.entry, PORT, listener);
+            let clone = firewall.clone();
+            firewall.shutdown();
+            assert!(dial(&lab.client, range.entry, PORT).is_err(), "the table has gone");
+            talk(&mut third.0, &mut third.1);
+            let stopped = Err(FirewallError::Stopped);
+            assert_eq!(clone.open_range(range, holder.clone()).await, stopped);
+            assert_eq!(clone.close_range(range, &holder).await, stopped);
+        });
     });
 }
 

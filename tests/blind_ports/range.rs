@@ -1,9 +1,9 @@
 //! The ranges that these tests open, and connections through them.
 
-use crate::hello::{hear_hello, say_hello};
+use crate::hello::{hear_hello, listen, say_hello};
 use crate::netns::{Lab, Namespace, at};
 use crate::table;
-use ftpgate::firewall::{BlindRange, FlowEvent, Settings};
+use ftpgate::firewall::{BlindRange, Firewall, FlowEvent, Settings};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,6 +24,22 @@ pub(crate) fn through_nat(plan: &at::Plan) -> BlindRange {
 /// The client dials the gateway, each port of which leads to the same port of the server.
 pub(crate) fn one_to_one(plan: &at::Plan) -> BlindRange {
     BlindRange { entry: plan.gateway_client, ..through_nat(plan) }
+}
+
+/// Does this on the gateway for each kind of range in both families, each time with a firewall of its
+/// own and a server that listens behind the range.
+pub(crate) fn for_each_range(
+    lab: &Lab,
+    deed: impl AsyncFn(Firewall, BlindRange, &TcpListener) + Sync,
+) {
+    for plan in [at::v4(), at::v6()] {
+        let listener = listen(&lab.server, SocketAddr::new(plan.server, PORT));
+        for range in [through_nat(&plan), one_to_one(&plan)] {
+            lab.gateway.block_on(async || {
+                deed(Firewall::start(&settings()).unwrap(), range, &listener).await;
+            });
+        }
+    }
 }
 
 /// Holds a range and does not listen.

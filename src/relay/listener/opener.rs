@@ -5,7 +5,7 @@
 use super::super::admission::Seat;
 use super::super::driver::Driver;
 use super::super::introduction::send_header;
-use super::super::shared::{OwnEnd, Shared};
+use super::super::shared::{End, OwnEnd, Shared};
 use super::{ListenerSettings, ServerAddress};
 use crate::addr::OriginalDst;
 use crate::net::{self, Dialling};
@@ -68,7 +68,7 @@ pub(super) struct Opener {
     pub(super) original_dst: OriginalDst,
     /// The two ends of its control connection: as the session knows them, as the kernel reports
     /// them, and as they were ahead of any other rule of this host.
-    pub(super) ends: [(SocketAddr, SocketAddr); 3],
+    pub(super) ends: [End; 3],
 }
 
 impl Opener {

@@ -60,7 +60,7 @@ pub(super) struct Play<'a> {
     opening: VecDeque<TransferPlan>,
     /// Transfers that the kernel carries.
     kernel: BTreeSet<TransferId>,
-    /// Transfers that the executor has been asked to withdraw.
+    /// Transfers of which the executor has closed all.
     withdrawn: BTreeSet<TransferId>,
     /// A range has been open.
     had_range: bool,

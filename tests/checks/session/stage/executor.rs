@@ -83,8 +83,10 @@ impl Play<'_> {
                 self.session.handle_event(opened, self.now);
             }
             if let Action::WithdrawTransfer { id } = action {
-                self.withdrawn.insert(id);
                 let in_use = self.script.overtaken && self.kernel.contains(&id);
+                if !in_use {
+                    self.withdrawn.insert(id);
+                }
                 self.session.handle_event(Event::TransferWithdrawn { id, in_use }, self.now);
             }
             if let Action::OpenTransfer(plan) = action {
